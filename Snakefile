@@ -1,0 +1,35 @@
+# From raw data to tables and figures: does a reasoning help a small model to classify?
+#
+#   snakemake --cores all results/table3.csv                           the default experiment
+#   snakemake --cores all --configfile experiments/NAME.yaml           another one
+#   snakemake --cores 1 figures                                        the figures alone
+#
+# Every artifact lies under results/artifacts/<stage>/<name>-<key>, where the key is the hash of
+# what determines it; docs/reruns.md tells what follows from that.
+
+from snakemake.utils import min_version
+
+min_version("9.0")
+
+
+include: "rules/common.smk"
+
+
+rule all:
+    default_target: True
+    input:
+        [f"results/{name}" for name in TABLES + FIGURES],
+
+
+include: "rules/data.smk"
+include: "rules/reasoner.smk"
+include: "rules/classifiers.smk"
+include: "rules/evaluation.smk"
+
+
+onstart:
+    plan.write_specs()
+
+
+onsuccess:
+    show_results()

@@ -1,0 +1,63 @@
+"""Stage 2: training sets, one classifier for each arm and seed, their answers on the test split.
+
+IN   results/artifacts/{base,task,reasonings}/
+OUT  results/artifacts/{training_set,classifier,predictions}/<name>-<key>/
+COST the default, four minutes in all; Llama-3.2-1B on 16,000 texts, minutes of a GPU for each
+"""
+
+
+rule training_set:
+    input:
+        sources("training_set"),
+    output:
+        directory(artifact("training_set")),
+    log:
+        "results/logs/training_set/{id}.log",
+    benchmark:
+        "results/benchmarks/training_set/{id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    message:
+        "Training set ({wildcards.id})"
+    shell:
+        "python scripts/training_set.py results/specs/training_set/{wildcards.id}.json --log {log:q}"
+
+
+rule classifier:
+    input:
+        sources("classifier"),
+    output:
+        directory(artifact("classifier")),
+    log:
+        "results/logs/classifier/{id}.log",
+    benchmark:
+        "results/benchmarks/classifier/{id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: experiment.compute.threads
+    resources:
+        gpu=gpus,
+    message:
+        "Stage 2: training the classifier ({wildcards.id})"
+    shell:
+        "python scripts/classifier.py results/specs/classifier/{wildcards.id}.json --log {log:q}"
+
+
+rule predictions:
+    input:
+        sources("predictions"),
+    output:
+        directory(artifact("predictions")),
+    log:
+        "results/logs/predictions/{id}.log",
+    benchmark:
+        "results/benchmarks/predictions/{id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: experiment.compute.threads
+    resources:
+        gpu=gpus,
+    message:
+        "Classifying the test texts ({wildcards.id})"
+    shell:
+        "python scripts/predictions.py results/specs/predictions/{wildcards.id}.json --log {log:q}"

@@ -1,0 +1,83 @@
+"""Numbers, tables and figures of this experiment.
+
+IN   results/artifacts/{task,classifier,predictions,training_set}/
+OUT  results/<experiment>/{metrics,tables,figures}/<experiment>-<key>/, and results/table3.csv and
+     its siblings: those of the experiment that was built last
+COST seconds; no model is loaded
+"""
+
+
+rule metrics:
+    input:
+        [ancient(source.path) for source in plan.metrics.inputs.values()],
+    output:
+        directory(plan.metrics.path),
+    log:
+        f"results/logs/metrics/{plan.metrics.id}.log",
+    benchmark:
+        f"results/benchmarks/metrics/{plan.metrics.id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    message:
+        "Numbers"
+    params:
+        spec=plan.metrics.spec_path,
+    shell:
+        "python scripts/metrics.py {params.spec} --log {log:q}"
+
+
+rule tables:
+    input:
+        [ancient(source.path) for source in plan.tables.inputs.values()],
+        "scripts/tables.py",
+        stale=stale("tables"),
+    output:
+        directory(plan.tables.path),
+        report([f"results/{name}" for name in TABLES], category="Tables"),
+    log:
+        f"results/logs/tables/{plan.tables.id}.log",
+    benchmark:
+        f"results/benchmarks/tables/{plan.tables.id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    message:
+        "Tables 1-5: results/table3.csv and its siblings"
+    params:
+        spec=plan.tables.spec_path,
+    shell:
+        "python scripts/tables.py {params.spec} --log {log:q}"
+
+
+rule figures:
+    input:
+        [ancient(source.path) for source in plan.figures.inputs.values()],
+        "scripts/figures.py",
+        stale=stale("figures"),
+    output:
+        directory(plan.figures.path),
+        report([f"results/{name}" for name in FIGURES], category="Figures"),
+    log:
+        f"results/logs/figures/{plan.figures.id}.log",
+    benchmark:
+        f"results/benchmarks/figures/{plan.figures.id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    message:
+        "Figures 1-3: results/figure1.png and its siblings"
+    params:
+        spec=plan.figures.spec_path,
+    shell:
+        "python scripts/figures.py {params.spec} --log {log:q}"
+
+
+rule stale:
+    output:
+        temp("results/.{kind}.stale"),
+    log:
+        "results/logs/stale/{kind}.log",
+    conda:
+        "../envs/environment.yaml"
+    message:
+        "results/ holds another experiment's {wildcards.kind}: they will be replaced"
+    shell:
+        "touch {output:q} 2> {log:q}"

@@ -1,0 +1,95 @@
+"""The base model that both stages start from, as a folder.
+
+IN   a hub id, a local folder, or (scratch) the texts of the task and the triples, corpus files
+OUT  config, tokenizer, safetensors weights; history.json of the pre-training
+
+Cost: scratch with pre-training, minutes on a CPU; a hub model, its download.
+"""
+
+import gzip
+import logging
+from collections.abc import Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from infuse import batching, models, training
+from infuse.documents import Encoder, collect, text_pieces
+from infuse.errors import UserError
+from infuse.files import TASK, TRIPLES, read_table, write_json
+from infuse.sources import read_file
+from infuse.stage import Job, run
+
+VERSION = 1
+log = logging.getLogger("infuse")
+
+
+def base(job: Job) -> dict[str, Any]:
+    """Make or fetch the model, and save it in one form."""
+    if job.params["kind"] == "scratch":
+        return _from_scratch(job)
+    where, hub = job.settings.get("path"), {}
+    if job.params["kind"] == "hub":
+        where, hub = job.params["id"], {"revision": job.params["revision"]}
+    tokenizer = models.load_tokenizer(where, **hub)
+    model = models.load_model(where, **hub)
+    models.save(model, tokenizer, job.out)
+    return {"parameters": model.num_parameters()}
+
+
+def _from_scratch(job: Job) -> dict[str, Any]:
+    texts = list(_corpus(job))
+    device = models.set_threads(job.params["compute"])
+    tokenizer = models.scratch_tokenizer(texts, job.params["vocabulary"])
+    model = models.scratch_model(job.params, tokenizer).to(device)
+    facts: dict[str, Any] = {
+        "parameters": model.num_parameters(), "vocabulary": len(tokenizer), "texts": len(texts)
+    }  # fmt: skip
+    log.info("%s parameters, %s tokens known", f"{facts['parameters']:,}", len(tokenizer))
+    recipe = job.params["pretraining"]
+    if recipe is not None:
+        encoder = Encoder(tokenizer)
+        pieces = text_pieces(encoder, texts, recipe["max_length"])
+        documents, _ = collect(pieces, recipe["max_length"])
+        steps = batching.steps(
+            documents.lengths, recipe["batching"], recipe["epochs"], job.params["seed"]
+        )
+        engine = training.Engine(model, job.params["compute"])
+        history = training.train(
+            engine, documents, None, steps, recipe, job.params["seed"], job.work,
+            job.settings["checkpoint_steps"],
+        )  # fmt: skip
+        write_json(job.out / "history.json", asdict(history))
+        facts |= {"steps": len(steps), "tokens": batching.total_tokens(documents.lengths, steps)}
+    models.save(model, tokenizer, job.out)
+    return facts
+
+
+def _corpus(job: Job) -> Iterator[str]:
+    """Texts to learn the language from: no validation or test text is among them."""
+    if "task" in job.inputs:
+        yield from read_table(job.inputs["task"] / "train.parquet", TASK)["text"].to_pylist()
+    if "triples" in job.inputs:
+        table = read_table(job.inputs["triples"] / "train.parquet", TRIPLES)
+        for question, answer, reasoning in zip(
+            *(table[name].to_pylist() for name in ("question", "answer", "reasoning")), strict=True
+        ):
+            yield f"{question} {answer} {reasoning}"
+    for path in job.settings["files"]:
+        yield from _texts(path)
+
+
+def _texts(path: str) -> Iterator[str]:
+    if path.endswith((".txt", ".txt.gz")):
+        opened = gzip.open if path.endswith(".gz") else open
+        with opened(Path(path), "rt", encoding="utf-8") as stream:
+            yield from (line.strip() for line in stream if line.strip())
+        return
+    for row in read_file(path, ["text"]):
+        if not isinstance(row["text"], str):
+            raise UserError(f"{path}: expected a text, found {row['text']!r}")
+        yield from (part for part in row["text"].split("\n\n") if part.strip())
+
+
+if __name__ == "__main__":
+    run(base)

@@ -1,0 +1,75 @@
+"""Stage 2: one arm, one seed. Fine-tune the base model from a text to its target.
+
+IN   base model; training set; for a matched arm, the training set whose steps it takes
+OUT  config, tokenizer, safetensors weights; history.json (loss of each step, validation losses)
+"""
+
+import logging
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from infuse import batching, models, training
+from infuse.documents import Documents, Encoder, classifier_pieces, collect
+from infuse.errors import UserError
+from infuse.files import TEXT_LABEL, TEXT_REASONING_LABEL, read_table, write_json
+from infuse.stage import Job, run
+
+VERSION = 1
+log = logging.getLogger("infuse")
+
+
+def classifier(job: Job) -> dict[str, Any]:
+    """Train, evaluate on the validation split while training, save."""
+    device = models.set_threads(job.params["compute"])
+    recipe, seed = job.params["recipe"], job.params["seed"]
+    tokenizer = models.load_tokenizer(job.inputs["base"])
+    encoder = Encoder(tokenizer, **job.params["chat"])
+    documents, dropped = _documents(job.inputs["training_set"], "train", encoder, job.params, recipe)
+    steps = batching.steps(documents.lengths, recipe["batching"], recipe["epochs"], seed)
+    if job.params["match"]:
+        other, _ = _documents(job.inputs["match"], "train", encoder, job.params["match"], recipe)
+        count = len(batching.steps(other.lengths, recipe["batching"], recipe["epochs"], seed))
+        steps = batching.matched_steps(len(documents), recipe["epochs"], count, seed)
+    log.info("%s documents in %s steps, dropped: %s", len(documents), len(steps), dropped or "none")
+    model = models.load_model(job.inputs["base"]).to(device)
+    engine = training.Engine(models.tune(model, recipe["tuning"], seed), job.params["compute"])
+    history = training.train(
+        engine, documents, _validation(job, encoder), steps, recipe, seed, job.work,
+        job.settings["checkpoint_steps"],
+    )  # fmt: skip
+    models.save(engine.model, tokenizer, job.out)
+    write_json(job.out / "history.json", asdict(history))
+    return training.account(documents, steps, recipe) | {"dropped": dropped}
+
+
+def _documents(
+    folder: Path, split: str, encoder: Encoder, form: dict[str, Any], recipe: dict[str, Any]
+) -> tuple[Documents, dict[str, Any]]:
+    """Documents of a split in the form that `target` and `separator` name."""
+    reasons = form["target"] != "label"
+    table = read_table(folder / f"{split}.parquet", TEXT_REASONING_LABEL if reasons else TEXT_LABEL)
+    pieces = classifier_pieces(
+        encoder,
+        table["text"].to_pylist(),
+        table["label"].to_pylist(),
+        table["reasoning"].to_pylist() if reasons else None,
+        form["target"],
+        form["separator"],
+    )
+    return collect(pieces, recipe["max_length"])
+
+
+def _validation(job: Job, encoder: Encoder) -> Documents | None:
+    """The validation split, or None where an imported set has no reasonings for it."""
+    try:
+        return _documents(
+            job.inputs["training_set"], "validation", encoder, job.params, job.params["recipe"]
+        )[0]
+    except UserError as empty:
+        log.info("no validation during training: %s", empty)
+        return None
+
+
+if __name__ == "__main__":
+    run(classifier)

@@ -1,0 +1,126 @@
+"""Figures, from rows of numbers to matplotlib figures and files. No model is needed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import matplotlib
+
+matplotlib.use("Agg")
+import numpy as np
+from matplotlib import pyplot as plt
+from matplotlib.figure import Figure
+from matplotlib.patches import FancyBboxPatch
+
+from infuse.evaluation import Row
+
+INK, ACCENT, PALE = "#1f2933", "#2f6f9f", "#e8f0f6"
+plt.rcParams.update(
+    {
+        "font.size": 9,
+        "text.color": INK,
+        "axes.edgecolor": INK,
+        "axes.labelcolor": INK,
+        "xtick.color": INK,
+        "ytick.color": INK,
+        "pdf.fonttype": 42,
+        "svg.hashsalt": "infuse",
+    }
+)
+
+
+def save(figure: Figure, path: Path) -> None:
+    """Write PNG (200 dpi) and PDF, without the date that would make each file differ."""
+    figure.savefig(path.with_suffix(".png"), dpi=200, metadata={"Software": None})
+    figure.savefig(path.with_suffix(".pdf"), metadata={"CreationDate": None})
+    plt.close(figure)
+
+
+def stages() -> Figure:
+    """The two stages as a diagram (figure 1)."""
+    figure, axes = plt.subplots(figsize=(7.2, 3.3), layout="constrained")
+    axes.set(xlim=(0, 100), ylim=(0, 46))
+    axes.axis("off")
+
+    def box(x: float, y: float, width: float, text: str, filled: bool = False) -> None:
+        shape = FancyBboxPatch(
+            (x, y - 5), width, 10, boxstyle="round,pad=0.3,rounding_size=1.5", linewidth=1,
+            edgecolor=ACCENT, facecolor=ACCENT if filled else PALE,
+        )  # fmt: skip
+        axes.add_patch(shape)
+        color = "white" if filled else INK
+        axes.text(x + width / 2, y, text, ha="center", va="center", color=color, fontsize=8)
+
+    def arrow(start: tuple[float, float], end: tuple[float, float]) -> None:
+        axes.annotate("", end, start, arrowprops={"arrowstyle": "-|>", "color": INK, "lw": 1})
+
+    axes.text(0, 44, "Stage 1: learn to give reasons", fontweight="bold")
+    box(0, 35, 24, "triples\nquestion, answer → reasoning")
+    box(38, 35, 20, "reasoner", filled=True)
+    arrow((25, 35), (37, 35))
+    axes.text(0, 25, "Stage 2: learn to classify, with reasons and without", fontweight="bold")
+    box(0, 16, 24, "training texts\nwith gold labels")
+    box(38, 16, 20, "text, reasoning, label")
+    box(38, 2, 20, "text, label")
+    box(72, 16, 28, "classifier Q→RA\nwrites reasoning, then label", filled=True)
+    box(72, 2, 28, "classifier Q→A\nwrites the label", filled=True)
+    arrow((25, 16), (37, 16))
+    arrow((48, 29.4), (48, 21.8))
+    arrow((25, 13), (37, 3.5))
+    arrow((59, 16), (71, 16))
+    arrow((59, 2), (71, 2))
+    axes.set_ylim(-4, 47)
+    return figure
+
+
+def confusion(rows: Sequence[Row], labels: Sequence[str], title: str) -> Figure:
+    """Counts of true against predicted label, shaded by share of the true label's texts.
+
+    Args:
+        rows: of one classifier, in the schema `CONFUSION`; none draws an empty frame.
+    """
+    names = [*labels, "no answer"]
+    counts = np.zeros((len(labels), len(names)), int)
+    for row in rows:
+        column = names.index(row["predicted"] or "no answer")
+        counts[labels.index(row["label"]), column] = row["rows"]
+    shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
+    size = 1.6 + 0.5 * len(names)
+    figure, axes = plt.subplots(figsize=(size, size - 0.6), layout="constrained")
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
+    for (line, column), count in np.ndenumerate(counts):
+        color = "white" if shares[line, column] > 0.5 else INK
+        axes.text(column, line, str(count), ha="center", va="center", color=color, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
+    axes.set_yticks(range(len(labels)), labels)
+    axes.axvline(len(labels) - 0.5, color=INK, linewidth=0.8)
+    axes.spines[:].set_visible(False)
+    axes.tick_params(length=0)
+    axes.set(xlabel="predicted", ylabel="true", title=title if rows else f"{title}: not run")
+    return figure
+
+
+def arms(classifiers: Sequence[Row], baselines: Sequence[Row]) -> Figure:
+    """Accuracy of each classifier with its Wilson interval; the floors as lines."""
+    names = list(dict.fromkeys(row["arm"] for row in classifiers))
+    figure, axes = plt.subplots(figsize=(6.4, 1.3 + 0.5 * len(names)), layout="constrained")
+    for place, name in enumerate(names):
+        rows = [row for row in classifiers if row["arm"] == name]
+        offsets = np.linspace(-0.18, 0.18, len(rows)) if len(rows) > 1 else [0.0]
+        for row, offset in zip(rows, offsets, strict=True):
+            axes.plot([100 * row["low"], 100 * row["high"]], [place + offset] * 2, color=ACCENT, lw=1.5)
+            axes.plot(100 * row["accuracy"], place + offset, "o", color=ACCENT, markersize=5)
+        steps = ", ".join(dict.fromkeys(str(row["steps"]) for row in rows))
+        axes.annotate(
+            f"{steps} steps", (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
+            textcoords="offset points", va="center", fontsize=8,
+        )  # fmt: skip
+    for row, style in zip(baselines, (":", "--"), strict=False):
+        axes.axvline(100 * row["accuracy"], color=INK, linestyle=style, lw=1, label=row["baseline"])
+    axes.set_yticks(range(len(names)), names)
+    axes.set_ylim(len(names) - 0.5, -0.5)
+    axes.set_xlabel("accuracy on the test texts, % (a dot for each seed, 95 % interval over texts)")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
+    return figure

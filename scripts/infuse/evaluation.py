@@ -1,0 +1,195 @@
+"""From predictions to numbers: one row for each classifier, class, confusion cell and contrast."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from infuse import statistics
+from infuse.outcomes import OUTCOMES
+
+Row = dict[str, Any]
+
+CLASSIFIERS = pa.schema(
+    [
+        ("arm", pa.string()),
+        ("seed", pa.int64()),
+        ("n", pa.int64()),
+        *((outcome, pa.int64()) for outcome in OUTCOMES),
+        ("accuracy", pa.float64()),
+        ("low", pa.float64()),  # Wilson interval of the accuracy, 95 %
+        ("high", pa.float64()),
+        ("macro_f1", pa.float64()),
+        ("weighted_f1", pa.float64()),
+        ("closed_set_accuracy", pa.float64()),
+        ("closed_set_nll", pa.float64()),  # nats; given the arm's own prefix
+        ("steps", pa.int64()),
+        ("sum_of_learning_rates", pa.float64()),
+        ("tokens", pa.int64()),
+        ("supervised_tokens", pa.int64()),
+        ("label_share_of_loss", pa.float64()),
+    ]
+)
+CLASSES = pa.schema(
+    [
+        ("arm", pa.string()),
+        ("seed", pa.int64()),
+        ("label", pa.string()),
+        ("support", pa.int64()),
+        ("precision", pa.float64()),
+        ("recall", pa.float64()),
+        ("f1", pa.float64()),
+    ]
+)
+CONFUSION = pa.schema(
+    [
+        ("arm", pa.string()),
+        ("seed", pa.int64()),
+        ("label", pa.string()),
+        ("predicted", pa.string()),  # "" where no valid label was written
+        ("rows", pa.int64()),
+    ]
+)
+CONTRASTS = pa.schema(
+    [
+        ("arm", pa.string()),
+        ("against", pa.string()),
+        ("seed", pa.int64()),
+        ("difference", pa.float64()),
+        ("low", pa.float64()),  # 95 %, for two independent samples
+        ("high", pa.float64()),
+        ("z", pa.float64()),
+        ("z_p", pa.float64()),
+        ("only_arm_right", pa.int64()),
+        ("only_against_right", pa.int64()),
+        ("mcnemar_p", pa.float64()),
+    ]
+)
+BASELINES = pa.schema(
+    [("baseline", pa.string()), ("n", pa.int64()), ("right", pa.int64()), ("accuracy", pa.float64())]
+)
+COSTS = pa.schema(
+    [
+        ("stage", pa.string()),
+        ("name", pa.string()),
+        ("seconds", pa.float64()),
+        ("peak_memory_mb", pa.float64()),
+        ("energy_joules", pa.float64()),
+    ]
+)
+
+
+def roles(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
+    """Which arm plays each part of table 3: the first of its form, or None."""
+
+    def first(target: str, matched: bool) -> str | None:
+        fits = (n for n, a in arms.items() if a["target"] == target and bool(a["match"]) == matched)
+        return next(fits, None)
+
+    return {
+        "Q->A": first("label", False),
+        "Q->A, equal steps": first("label", True),
+        "Q->RA": first("reason_label", False),
+    }
+
+
+def classifier_row(
+    arm: str, seed: int, rows: Sequence[Row], facts: Row, labels: Sequence[str]
+) -> Row:
+    """The line of one classifier in `CLASSIFIERS`."""
+    outcomes = Counter(row["outcome"] for row in rows)
+    low, high = statistics.wilson(outcomes["right"], len(rows))
+    true, predicted = _codes(rows, labels)
+    scores = statistics.class_scores(true, predicted, len(labels))
+    log_probabilities = np.array([row["log_probabilities"] for row in rows])
+    normalized = log_probabilities - np.logaddexp.reduce(log_probabilities, 1, keepdims=True)
+    return {
+        "arm": arm,
+        "seed": seed,
+        "n": len(rows),
+        **{outcome: outcomes[outcome] for outcome in OUTCOMES},
+        "accuracy": outcomes["right"] / len(rows),
+        "low": low,
+        "high": high,
+        "macro_f1": statistics.macro_f1(scores),
+        "weighted_f1": statistics.weighted_f1(scores),
+        "closed_set_accuracy": float(np.mean([row["closed_set"] == row["label"] for row in rows])),
+        "closed_set_nll": float(-normalized[np.arange(len(rows)), true].mean()),
+        **{name: facts[name] for name in CLASSIFIERS.names if name in facts},
+    }
+
+
+def class_rows(arm: str, seed: int, rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
+    """The lines of one classifier in `CLASSES`."""
+    scores = statistics.class_scores(*_codes(rows, labels), len(labels))
+    return [
+        {
+            "arm": arm, "seed": seed, "label": label, "support": score.support,
+            "precision": score.precision, "recall": score.recall, "f1": score.f1,
+        }
+        for label, score in zip(labels, scores, strict=True)
+    ]  # fmt: skip
+
+
+def confusion_rows(arm: str, seed: int, rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
+    """The lines of one classifier in `CONFUSION`."""
+    counts = statistics.confusion(*_codes(rows, labels), len(labels))
+    return [
+        {"arm": arm, "seed": seed, "label": label, "predicted": name, "rows": int(count)}
+        for label, line in zip(labels, counts, strict=True)
+        for name, count in zip([*labels, ""], line, strict=True)
+    ]
+
+
+def contrast_row(arm: str, against: str, seed: int, ours: Sequence[Row], theirs: Sequence[Row]) -> Row:
+    """One pair of classifiers on the same texts: the paper's z-test, and McNemar's beside it."""
+    a = np.array([row["outcome"] == "right" for row in ours])
+    b = np.array([row["outcome"] == "right" for row in theirs])
+    test = statistics.two_proportion_z(int(a.sum()), len(a), int(b.sum()), len(b))
+    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    return {
+        "arm": arm, "against": against, "seed": seed, "difference": test.difference,
+        "low": test.low, "high": test.high, "z": test.z, "z_p": test.p,
+        "only_arm_right": only_a, "only_against_right": only_b,
+        "mcnemar_p": statistics.mcnemar_exact(only_a, only_b),
+    }  # fmt: skip
+
+
+def baseline_rows(train: Sequence[Row], test: Sequence[Row]) -> list[Row]:
+    """Two floors on the test texts: the most frequent label, and a linear model of words."""
+    majority = Counter(row["label"] for row in train).most_common(1)[0][0]
+    model = linear_model()
+    model.fit([row["text"] for row in train], [row["label"] for row in train])
+    linear = model.predict([row["text"] for row in test])
+    right = {
+        "majority label": sum(row["label"] == majority for row in test),
+        "TF-IDF, logistic regression": sum(
+            row["label"] == said for row, said in zip(test, linear, strict=True)
+        ),
+    }
+    return [
+        {"baseline": name, "n": len(test), "right": count, "accuracy": count / len(test)}
+        for name, count in right.items()
+    ]
+
+
+def linear_model() -> Any:
+    """TF-IDF of words, logistic regression, with scikit-learn's defaults."""
+    from sklearn.feature_extraction.text import TfidfVectorizer
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+
+    return make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
+
+
+def _codes(rows: Sequence[Row], labels: Sequence[str]) -> tuple[Any, Any]:
+    """True and predicted places in `labels`; -1 where no valid label was written."""
+    places = {label: place for place, label in enumerate(labels)} | {"": -1}
+    return (
+        np.array([places[row["label"]] for row in rows]),
+        np.array([places[row["predicted"]] for row in rows]),
+    )

@@ -1,0 +1,187 @@
+"""Files between rules: their schemas, checked on reading; atomic writes; content hashes."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.csv as pa_csv
+import pyarrow.parquet as pq
+import yaml
+
+from infuse.errors import UserError
+
+
+def _schema(**columns: pa.DataType) -> pa.Schema:
+    return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
+
+
+TASK = _schema(id=pa.int64(), text=pa.string(), label=pa.string())
+TRIPLES = _schema(question=pa.string(), answer=pa.string(), reasoning=pa.string(), domain=pa.string())
+REASONINGS = _schema(
+    split=pa.string(),
+    id=pa.int64(),
+    reasoning=pa.string(),
+    finish=pa.string(),  # "stop" at the end token, "length" at the limit, "imported"
+    tokens=pa.int32(),
+)
+TEXT_LABEL = _schema(id=pa.int64(), text=pa.string(), label=pa.string())
+TEXT_REASONING_LABEL = _schema(
+    id=pa.int64(), text=pa.string(), reasoning=pa.string(), label=pa.string()
+)
+PREDICTIONS = _schema(
+    id=pa.int64(),
+    text=pa.string(),
+    label=pa.string(),
+    generated=pa.string(),  # what the classifier wrote, special tokens left out
+    reasoning=pa.string(),  # the part that is neither label nor separator
+    predicted=pa.string(),  # "" where no valid label was written
+    outcome=pa.string(),  # right, wrong, no_answer or truncated
+    tokens=pa.int32(),  # written, end token included
+    closed_set=pa.string(),  # the label with the largest of `log_probabilities`
+    log_probabilities=pa.list_(pa.float64()),  # of each whole label and its end, in nats
+)
+
+
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """The rows of a parquet file, with exactly the columns of `schema`.
+
+    Raises:
+        UserError: the file is missing or damaged, or a column is missing, of another type, or null.
+    """
+    try:
+        table = pq.read_table(path)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except (pa.ArrowInvalid, OSError) as damage:
+        raise UserError(f"{path}: not a readable parquet file ({_first_line(damage)})") from None
+    for field in schema:
+        if field.name not in table.column_names:
+            raise UserError(f"{path}: column {field.name!r} is missing, found {table.column_names}")
+        column = table[field.name]
+        if column.type != field.type:
+            raise UserError(f"{path}: column {field.name!r} is {column.type}, expected {field.type}")
+        if column.null_count:
+            raise UserError(f"{path}: column {field.name!r} has {column.null_count} empty value(s)")
+    return table.select(schema.names).cast(schema)
+
+
+def read_rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
+    """Like `read_table`, as one dictionary for each row."""
+    return read_table(path, schema).to_pylist()
+
+
+def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Write rows as parquet, under a temporary name first."""
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    unfinished = path.with_name(path.name + ".part")
+    pq.write_table(table, unfinished, compression="zstd")
+    settle(unfinished, path)
+
+
+def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
+    """Write rows as CSV with the columns of `schema`, under a temporary name first."""
+    table = pa.Table.from_pylist([dict(row) for row in rows], schema=schema)
+    unfinished = path.with_name(path.name + ".part")
+    pa_csv.write_csv(table, unfinished, pa_csv.WriteOptions(quoting_style="needed"))
+    settle(unfinished, path)
+
+
+def read_csv(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
+    """The rows of a CSV file with exactly the columns of `schema`.
+
+    Raises:
+        UserError: the file is missing or damaged, or does not have these columns.
+    """
+    try:
+        table = pa_csv.read_csv(
+            path, convert_options=pa_csv.ConvertOptions(column_types=schema, strings_can_be_null=False)
+        )
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except pa.ArrowInvalid as damage:
+        raise UserError(f"{path}: not a readable table ({_first_line(damage)})") from None
+    if table.column_names != schema.names:
+        raise UserError(f"{path}: expected the columns {schema.names}, found {table.column_names}")
+    return table.to_pylist()
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file.
+
+    Raises:
+        UserError: the file is missing or is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except ValueError as damage:
+        raise UserError(f"{path}: not readable as JSON ({damage})") from None
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write UTF-8 text, under a temporary name first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(path.name + ".part")
+    unfinished.write_text(text, encoding="utf-8")
+    settle(unfinished, path)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write JSON that a person can read, under a temporary name first."""
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def settle(unfinished: Path, path: Path) -> None:
+    """Bring a finished file or folder to disk, then give it its name in one step."""
+    parts = [unfinished, *unfinished.rglob("*")] if unfinished.is_dir() else [unfinished]
+    for part in parts:
+        descriptor = os.open(part, os.O_RDONLY)
+        os.fsync(descriptor)
+        os.close(descriptor)
+    if path.is_dir():
+        shutil.rmtree(path)
+    os.replace(unfinished, path)
+
+
+def fingerprint(value: Any) -> str:
+    """A hash of a JSON value that does not depend on the order of keys."""
+    text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+
+def content_hash(path: str, where: str) -> str:
+    """The MD5 of a file or of a folder's files, or that which a DVC pointer beside it gives.
+
+    MD5 because DVC records it: a pointer can stand in for a file that was not pulled.
+
+    Raises:
+        UserError: there is neither the file nor a pointer; `where` names the config key.
+    """
+    target, pointer = Path(path), Path(path + ".dvc")
+    if target.is_file():
+        with target.open("rb") as stream:
+            return hashlib.file_digest(stream, "md5").hexdigest()
+    if target.is_dir():
+        files = sorted(file for file in target.rglob("*") if file.is_file())
+        return fingerprint([[str(f.relative_to(target)), content_hash(str(f), where)] for f in files])
+    if pointer.is_file():
+        return str(yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0]["md5"])
+    raise UserError(f"{where}: no such file or folder: {path}")
+
+
+def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    lines = [columns, ["---"] * len(columns), *rows]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).splitlines()[0] if str(error) else type(error).__name__

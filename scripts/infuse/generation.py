@@ -1,0 +1,177 @@
+"""Writing and scoring with a trained model, in chunks that survive a kill.
+
+A row's random numbers come from (seed, row), so what it draws does not depend on its neighbours;
+chunks are fixed by the rows and their prompts, so a resumed run writes the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from transformers import DynamicCache
+from transformers.modeling_utils import PreTrainedModel
+
+from infuse.documents import Ids
+from infuse.files import read_rows, write_rows
+from infuse.stage import Progress
+
+
+class Written(NamedTuple):
+    """One continuation: its tokens without the end token, and why it stopped."""
+
+    tokens: Ids
+    finish: Literal["stop", "length"]
+
+
+def in_chunks(
+    work: Path,
+    prompts: Sequence[Ids],
+    chunk_rows: int,
+    schema: pa.Schema,
+    write: Callable[[list[int]], list[dict[str, Any]]],
+) -> list[dict[str, Any]]:
+    """`write` applied to the rows in chunks of like prompt length; results in the order of rows.
+
+    Args:
+        write: row numbers -> one dictionary of `schema` for each.
+    """
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    chunks = [order[at : at + chunk_rows] for at in range(0, len(order), chunk_rows)]
+    files = [work / f"chunk-{index:06d}.parquet" for index in range(len(chunks))]
+    done = sum(len(chunk) for chunk, file in zip(chunks, files, strict=True) if file.exists())
+    progress = Progress(len(prompts), "rows", done)
+    rows: dict[int, dict[str, Any]] = {}
+    for chunk, file in zip(chunks, files, strict=True):
+        if not file.exists():
+            write_rows(file, write(chunk), schema)
+            progress.advance(len(chunk))
+        rows |= zip(chunk, read_rows(file, schema), strict=True)
+    return [rows[row] for row in range(len(prompts))]
+
+
+@torch.inference_mode()
+def continue_prompts(
+    model: PreTrainedModel,
+    prompts: Sequence[Ids],
+    rows: Sequence[int],
+    end: int,
+    sampling: Mapping[str, Any],
+) -> list[Written]:
+    """Continue each prompt until the token `end` or `max_new_tokens`.
+
+    Args:
+        rows: the row of each prompt, for its random numbers.
+        sampling: max_new_tokens, and temperature (0 or absent: greedy), top_p, seed.
+    """
+    limit = sampling["max_new_tokens"]
+    drawn = _uniform(rows, limit, sampling) if sampling.get("temperature") else None
+    written: list[Ids] = [[] for _ in prompts]
+    stopped = [False] * len(prompts)
+    live = list(range(len(prompts)))  # the rows still in the batch
+    tokens, mask = _left_padded(prompts, model.device)
+    cache = DynamicCache(config=model.config)
+    for place in range(limit):
+        logits = _forward(model, tokens, mask, cache)[:, -1].float()
+        chosen = (
+            logits.argmax(-1) if drawn is None
+            else _sample(logits, drawn[live, place], sampling["temperature"], sampling["top_p"])
+        )  # fmt: skip
+        for row, token in zip(live, chosen.tolist(), strict=True):
+            if token == end:
+                stopped[row] = True
+            elif not stopped[row]:
+                written[row].append(token)
+        going = [index for index, row in enumerate(live) if not stopped[row]]
+        if not going:
+            break
+        tokens = chosen[:, None]
+        if len(going) <= 0.75 * len(live):
+            keep = torch.tensor(going, device=model.device)
+            live = [live[index] for index in going]
+            tokens, mask = tokens[keep], mask[keep]
+            cache.batch_select_indices(keep)
+        mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
+    return [
+        Written(ids, "stop" if ended else "length")
+        for ids, ended in zip(written, stopped, strict=True)
+    ]
+
+
+@torch.inference_mode()
+def score_endings(
+    model: PreTrainedModel, prefixes: Sequence[Ids], endings: Sequence[Ids]
+) -> npt.NDArray[np.float64]:
+    """Log-probability, in nats, of each ending after each prefix; each prefix is computed once.
+
+    Returns:
+        float64 [prefixes, endings].
+    """
+    tokens, mask = _left_padded(prefixes, model.device)
+    cache = DynamicCache(config=model.config)
+    first = _forward(model, tokens, mask, cache)[:, -1]
+    count = len(endings)
+    cache.batch_repeat_interleave(count)
+    width = max(len(ending) for ending in endings)
+    padded = torch.tensor([[*ending, *[0] * (width - len(ending))] for ending in endings])
+    padded = padded.to(model.device).repeat(len(prefixes), 1)
+    mask = torch.cat([mask.repeat_interleave(count, 0), mask.new_ones(len(padded), width - 1)], 1)
+    scores = first.repeat_interleave(count, 0)[:, None]
+    if width > 1:
+        scores = torch.cat([scores, _forward(model, padded[:, :-1], mask, cache)], 1)
+    chances = torch.log_softmax(scores.double(), -1).gather(2, padded[:, :, None])[:, :, 0]
+    lengths = torch.tensor([len(ending) for ending in endings], device=model.device)
+    inside = torch.arange(width, device=model.device) < lengths[:, None]
+    total = (chances * inside.repeat(len(prefixes), 1)).sum(1)
+    result: npt.NDArray[np.float64] = total.view(len(prefixes), count).cpu().numpy()
+    return result
+
+
+def _forward(
+    model: PreTrainedModel, tokens: torch.Tensor, mask: torch.Tensor, cache: DynamicCache
+) -> torch.Tensor:
+    """Logits [rows, places, vocabulary]; of the last place alone while the cache is empty."""
+    positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+    last_only = int(cache.get_seq_length() == 0)
+    return model(
+        input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache,
+        use_cache=True, logits_to_keep=last_only,
+    ).logits  # fmt: skip
+
+
+def _left_padded(prompts: Sequence[Ids], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(len(prompt) for prompt in prompts)
+    tokens = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    return tokens.to(device), mask.to(device)
+
+
+def _uniform(
+    rows: Sequence[int], limit: int, sampling: Mapping[str, Any]
+) -> npt.NDArray[np.float64]:
+    """Random numbers in [0, 1), float64 [rows, limit]."""
+    return np.stack([np.random.default_rng([sampling["seed"], row]).random(limit) for row in rows])
+
+
+def _sample(
+    logits: torch.Tensor, drawn: npt.NDArray[np.float64], temperature: float, top_p: float
+) -> torch.Tensor:
+    """One token a row, by inverting the distribution of the likeliest tokens that reach `top_p`."""
+    every = torch.softmax(logits / temperature, -1)
+    considered = 64
+    while True:  # sorting the whole vocabulary costs more than the model
+        chances, order = every.topk(min(considered, every.shape[-1]))
+        if considered >= every.shape[-1] or (chances.sum(-1) > top_p).all():
+            break
+        considered *= 8
+    total = chances.double().cumsum(-1)
+    kept = total - chances < top_p
+    reach = (chances * kept).double().cumsum(-1)
+    point = torch.from_numpy(drawn).to(logits.device)[:, None] * reach[:, -1:]
+    place = torch.searchsorted(reach, point, right=True).clamp(max=kept.sum(-1, keepdim=True) - 1)
+    return order.gather(1, place)[:, 0]

@@ -1,0 +1,36 @@
+"""What a run cost, where the machine tells."""
+
+from __future__ import annotations
+
+import resource
+import time
+from pathlib import Path
+
+RAPL = Path("/sys/class/powercap")
+
+
+class Meter:
+    """Counts from its creation."""
+
+    def __init__(self) -> None:
+        self._start = time.monotonic()
+        self._joules = _joules()
+
+    def read(self) -> dict[str, float | None]:
+        """Seconds of wall time, peak resident memory in MB, energy of the processor in J or None."""
+        joules = _joules()
+        return {
+            "seconds": round(time.monotonic() - self._start, 1),
+            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
+            "energy_joules": None if joules is None or self._joules is None
+            else round(joules - self._joules, 1),
+        }  # fmt: skip
+
+
+def _joules() -> float | None:
+    """The energy counters of all processor packages (RAPL), None where they can't be read."""
+    try:
+        counters = [zone / "energy_uj" for zone in sorted(RAPL.glob("intel-rapl:[0-9]"))]
+        return sum(int(counter.read_text()) for counter in counters) / 1e6 if counters else None
+    except OSError:
+        return None

@@ -1,0 +1,154 @@
+"""Models and tokenizers: made from scratch, loaded, tuned in part, saved."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers.modeling_utils import PreTrainedModel
+from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
+
+from infuse.errors import UserError
+
+SPECIAL = (
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+)
+CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
+
+
+def set_threads(compute: Mapping[str, Any]) -> torch.device:
+    """Fix what floating-point results depend on, and give the device.
+
+    Raises:
+        UserError: the config asks for a GPU that torch does not find.
+    """
+    if compute["device"] == "cuda" and not torch.cuda.is_available():
+        raise UserError("compute.device: cuda, but torch finds no GPU here")
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(compute["threads"])
+    torch.use_deterministic_algorithms(True)
+    # Otherwise each new tensor is filled first, a tenth of the time of small models.
+    torch.utils.deterministic.fill_uninitialized_memory = False
+    return torch.device(compute["device"])
+
+
+def scratch_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with the special tokens and the chat headers of Llama 3."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<|begin_of_text|>",
+        eos_token="<|eot_id|>",
+        pad_token="<|end_of_text|>",
+        chat_template=CHAT_TEMPLATE.read_text(encoding="utf-8"),
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def scratch_model(params: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """A small Llama with random weights drawn from `params["seed"]`."""
+    torch.manual_seed(params["seed"])
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=params["hidden_size"],
+            intermediate_size=params["intermediate_size"],
+            num_hidden_layers=params["layers"],
+            num_attention_heads=params["heads"],
+            num_key_value_heads=params["key_value_heads"],
+            max_position_embeddings=params["positions"],
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def load_tokenizer(folder: Path | str, **hub: Any) -> PreTrainedTokenizerFast:
+    """The tokenizer of a model folder or hub id.
+
+    Raises:
+        UserError: there is none, or it has no chat template, no beginning or no end token.
+    """
+    if Path(folder).is_dir() and not (Path(folder) / "tokenizer.json").is_file():
+        raise UserError(f"{folder}: a model folder without tokenizer (tokenizer.json is missing)")
+    tokenizer = AutoTokenizer.from_pretrained(folder, **hub)
+    for part in ("chat_template", "bos_token_id", "eos_token_id"):
+        if getattr(tokenizer, part) is None:
+            raise UserError(f"{folder}: the tokenizer has no {part}")
+    return tokenizer
+
+
+def load_model(folder: Path | str, **hub: Any) -> PreTrainedModel:
+    """The causal language model of a folder or hub id, in float32, from safetensors only.
+
+    Raises:
+        UserError: the folder holds no usable weights.
+    """
+    try:
+        return AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa", **hub
+        )
+    except Exception as damage:  # safetensors and the hub client have errors of their own kinds
+        line = str(damage).strip().splitlines()[0] if str(damage).strip() else ""
+        raise UserError(f"{folder}: no usable model ({type(damage).__name__}: {line})") from damage
+
+
+def tune(model: PreTrainedModel, tuning: Mapping[str, Any], seed: int) -> PreTrainedModel:
+    """The model with the weights that `tuning` names set to be trained."""
+    if tuning["kind"] == "full":
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    adapters = LoraConfig(
+        r=tuning["rank"],
+        lora_alpha=tuning["alpha"],
+        lora_dropout=tuning["dropout"],
+        target_modules=tuning["modules"],
+        task_type="CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, adapters)
+    except ValueError as refusal:
+        raise UserError(f"recipe.tuning.modules: {refusal}") from None
+
+
+def backbone(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """The decoder without its head, and the head."""
+    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return causal.base_model, causal.get_output_embeddings()
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write config, tokenizer and safetensors weights; adapters are merged first.
+
+    Raises:
+        UserError: a weight is not finite.
+    """
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise UserError(f"the weight {name} is not finite; the model is not saved")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)

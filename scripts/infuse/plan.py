@@ -1,0 +1,318 @@
+"""The plan: one pure function from config to a graph of artifacts, from which all paths follow.
+
+A node's key is the hash of what determines it: stage, stage version, the parameters that the stage
+reads, and the keys of its inputs. The key stands in the node's path, so a file that exists under a
+path is the right one, whatever its time stamp says.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from infuse.config import (
+    Arm,
+    Experiment,
+    Folder,
+    GeneratedTask,
+    GeneratedTriples,
+    HubModel,
+    ImportedFile,
+    Sampling,
+    TaskFiles,
+    TripleFiles,
+)
+from infuse.files import content_hash, fingerprint, write_json
+
+SCRIPTS = Path(__file__).parents[1]
+
+
+@cache
+def stage_version(stage: str) -> int:
+    """The integer that `scripts/<stage>.py` states as VERSION, read without importing it."""
+    for line in ast.parse((SCRIPTS / f"{stage}.py").read_text(encoding="utf-8")).body:
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "VERSION":
+            return int(ast.literal_eval(line.value))
+    raise LookupError(f"scripts/{stage}.py states no VERSION")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One artifact: a folder that one run of `scripts/<stage>.py` makes.
+
+    Attributes:
+        params: what the stage reads of the config; enters the key.
+        inputs: role -> node; their keys enter the key.
+        settings: what the script needs but what can't change the result; not in the key.
+    """
+
+    stage: str
+    name: str
+    params: dict[str, Any]
+    inputs: dict[str, Node] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    folder: str = "results/artifacts"
+
+    @cached_property
+    def key(self) -> str:
+        """12 hexadecimal digits."""
+        inputs = {role: node.key for role, node in self.inputs.items()}
+        return fingerprint([self.stage, stage_version(self.stage), self.params, inputs])
+
+    @property
+    def id(self) -> str:
+        """Name and key."""
+        return f"{self.name}-{self.key}"
+
+    @property
+    def path(self) -> str:
+        """The folder of the artifact."""
+        return f"{self.folder}/{self.stage}/{self.id}"
+
+    @property
+    def spec_path(self) -> str:
+        """The file that holds `spec`."""
+        return f"results/specs/{self.stage}/{self.id}.json"
+
+    def spec(self) -> dict[str, Any]:
+        """All that the script is told."""
+        return {
+            "stage": self.stage,
+            "name": f"{self.stage} {self.name}",
+            "key": self.key,
+            "version": stage_version(self.stage),
+            "params": self.params,
+            "settings": self.settings,
+            "inputs": {role: node.path for role, node in self.inputs.items()},
+            "output": self.path,
+            "work": f"results/work/{self.stage}-{self.id}",
+        }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """The graph of one experiment, reached from its last nodes."""
+
+    experiment: str
+    metrics: Node
+    tables: Node
+    figures: Node
+
+    @cached_property
+    def nodes(self) -> dict[tuple[str, str], Node]:
+        """All nodes by (stage, id), inputs before those that need them."""
+        found: dict[tuple[str, str], Node] = {}
+
+        def visit(node: Node) -> None:
+            for source in node.inputs.values():
+                visit(source)
+            found.setdefault((node.stage, node.id), node)
+
+        visit(self.tables)
+        visit(self.figures)
+        return found
+
+    def stage(self, stage: str) -> Iterator[Node]:
+        """The nodes of one stage."""
+        return (node for node in self.nodes.values() if node.stage == stage)
+
+    def write_specs(self) -> None:
+        """Write each node's spec to its file."""
+        for node in self.nodes.values():
+            write_json(Path(node.spec_path), node.spec())
+
+
+def build(config: Experiment) -> Plan:
+    """The plan of an experiment.
+
+    Raises:
+        UserError: a file that the config names does not exist.
+    """
+    task = _task(config)
+    triples = _triples(config)
+    base = _base(config, task, triples)
+    reasonings = _reasonings(config, task, triples, base)
+    sets = {
+        "label": Node("training_set", "text_label", {}, {"task": task}),
+        "reason": Node(
+            "training_set", "text_reasoning_label", {}, {"task": task, "reasonings": reasonings}
+        ),
+    }
+    classifiers = {
+        f"{name}-seed{seed}": _classifier(config, f"{name}-seed{seed}", arm, seed, base, sets)
+        for name, arm in config.arms.items()
+        for seed in config.seeds
+    }
+    predictions = {
+        name: Node(
+            "predictions",
+            name,
+            {**config.prediction.model_dump(), "labels": config.task.labels, **_arithmetic(config)}
+            | {key: node.params[key] for key in ("chat", "target", "separator")},
+            {"classifier": node, "task": task},
+        )
+        for name, node in classifiers.items()
+    }
+    folder = f"results/{config.experiment}"
+    metrics = Node(
+        "metrics",
+        config.experiment,
+        {
+            "labels": config.task.labels,
+            "arms": {name: arm.model_dump() for name, arm in config.arms.items()},
+            "seeds": config.seeds,
+        },
+        {"task": task}
+        | {f"classifier {name}": node for name, node in classifiers.items()}
+        | {f"predictions {name}": node for name, node in predictions.items()},
+        folder=folder,
+    )
+    tables = Node(
+        "tables",
+        config.experiment,
+        {**metrics.params, "setting": _setting(config)},
+        {"task": task, "metrics": metrics, "training_set": sets["reason"]}
+        | {f"predictions {name}": node for name, node in predictions.items()},
+        {"current": "results/.tables"},
+        folder,
+    )
+    figures = Node(
+        "figures",
+        config.experiment,
+        metrics.params,
+        {"metrics": metrics},
+        {"current": "results/.figures"},
+        folder,
+    )
+    return Plan(config.experiment, metrics, tables, figures)
+
+
+def _task(config: Experiment) -> Node:
+    source = config.task.source
+    params: dict[str, Any] = {"source": source.model_dump(), "labels": config.task.labels}
+    settings: dict[str, Any] = {}
+    if not isinstance(source, GeneratedTask):
+        params["columns"] = config.task.columns.model_dump()
+    if isinstance(source, TaskFiles):
+        settings["files"] = source.model_dump(exclude={"kind"})
+        params["source"] = {"kind": "files"} | {
+            split: content_hash(path, f"task.source.{split}")
+            for split, path in settings["files"].items()
+        }
+    return Node("task", config.experiment, params, settings=settings)
+
+
+def _triples(config: Experiment) -> Node:
+    section = config.triples
+    params: dict[str, Any] = section.model_dump()
+    settings: dict[str, Any] = {}
+    if isinstance(section.source, GeneratedTriples):
+        del params["columns"]
+    if isinstance(section.source, TripleFiles):
+        settings["files"] = section.source.paths
+        params["source"] = {
+            "kind": "files",
+            "files": [
+                content_hash(path, f"triples.source.paths[{index}]")
+                for index, path in enumerate(section.source.paths)
+            ],
+        }
+    return Node("triples", config.experiment, params, settings=settings)
+
+
+def _base(config: Experiment, task: Node, triples: Node) -> Node:
+    base = config.base
+    if isinstance(base, HubModel):
+        return Node("base", base.id.rsplit("/", 1)[-1], base.model_dump())
+    if isinstance(base, Folder):
+        params = {"kind": "folder", "content": content_hash(base.path, "base.path")}
+        return Node("base", Path(base.path).name, params, settings={"path": base.path})
+    parts = {"task": task, "triples": triples}
+    files = [entry for entry in base.corpus if entry not in parts]
+    params = base.model_dump() | _training_arithmetic(config)
+    params["corpus"] = [
+        entry if entry in parts else content_hash(entry, f"base.corpus[{index}]")
+        for index, entry in enumerate(base.corpus)
+    ]
+    return Node(
+        "base",
+        "scratch",
+        params,
+        {entry: parts[entry] for entry in base.corpus if entry in parts},
+        {"files": files, "checkpoint_steps": config.checkpoint_steps},
+    )
+
+
+def _reasonings(config: Experiment, task: Node, triples: Node, base: Node) -> Node:
+    section = config.reasonings
+    params: dict[str, Any] = section.model_dump()
+    if isinstance(section, Sampling):
+        reasoner = Node(
+            "reasoner",
+            base.name,
+            config.reasoner.model_dump() | _training_arithmetic(config),
+            {"base": base, "triples": triples},
+            {"checkpoint_steps": config.checkpoint_steps},
+        )
+        params |= _arithmetic(config)
+        return Node("reasonings", config.experiment, params, {"reasoner": reasoner, "task": task})
+    settings = {}
+    if isinstance(section, ImportedFile):
+        params["content"] = content_hash(params.pop("path"), "reasonings.path")
+        settings["path"] = section.path
+    return Node("reasonings", "imported", params, {"task": task}, settings)
+
+
+def _classifier(
+    config: Experiment, name: str, arm: Arm, seed: int, base: Node, sets: dict[str, Node]
+) -> Node:
+    def training_set(target: str) -> Node:
+        return sets["label" if target == "label" else "reason"]
+
+    def separator(target: str) -> str | None:
+        return getattr(config.classifier.separators, target, None)
+
+    params: dict[str, Any] = {
+        "chat": {"system": config.task.system, "date_string": config.date_string},
+        "recipe": config.classifier.recipe.model_dump(),
+        "seed": seed,
+        "target": arm.target,
+        "separator": separator(arm.target),
+        "match": None,
+        **_training_arithmetic(config),
+    }
+    inputs = {"base": base, "training_set": training_set(arm.target)}
+    if arm.match is not None:
+        target = config.arms[arm.match.steps].target
+        params["match"] = {"target": target, "separator": separator(target)}
+        inputs["match"] = training_set(target)
+    return Node(
+        "classifier", name, params, inputs, {"checkpoint_steps": config.checkpoint_steps}
+    )
+
+
+def _arithmetic(config: Experiment) -> dict[str, Any]:
+    return {"compute": config.compute.model_dump(include={"device", "dtype", "threads"})}
+
+
+def _training_arithmetic(config: Experiment) -> dict[str, Any]:
+    return {"compute": config.compute.model_dump()}
+
+
+def _setting(config: Experiment) -> dict[str, str]:
+    """What produced our numbers, in the words that the fidelity table compares."""
+    def told(section: Any) -> str:
+        return getattr(section, "id", section.kind)
+
+    return {
+        "base_model": told(config.base),
+        "task_data": told(config.task.source),
+        "triples_data": told(config.triples.source),
+        "recipe": config.experiment,
+    }
+
+

@@ -1,0 +1,125 @@
+"""Raw data from files or the hub, row by row, and the rules by which rows become ours.
+
+Nothing here holds a data set in memory: rows stream from disk.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from infuse.errors import UserError
+
+Row = dict[str, Any]
+_BATCH = 512
+_THOUGHT = re.compile(r"\s*<think>(?P<reasoning>.*?)</think>(?P<answer>.*)", re.DOTALL)
+
+
+def read_file(path: str, columns: Sequence[str]) -> Iterator[Row]:
+    """The rows of a parquet, jsonl or csv file, with `columns` alone.
+
+    Raises:
+        UserError: no such file, another kind of file, damage, or a missing column.
+    """
+    readers = {".parquet": _parquet, ".jsonl": _jsonl, ".csv": _csv}
+    reader = readers.get(Path(path).suffix)
+    if reader is None:
+        raise UserError(f"{path}: expected a file that ends in {', '.join(readers)}")
+    try:
+        yield from reader(path, columns)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file") from None
+    except UnicodeDecodeError as damage:
+        raise UserError(f"{path}: not valid UTF-8 ({damage.reason} at byte {damage.start})") from None
+    except (pa.ArrowInvalid, OSError) as damage:
+        raise UserError(f"{path}: not a readable file ({str(damage).splitlines()[0]})") from None
+
+
+def read_hub(source: Mapping[str, Any], split: str, columns: Sequence[str]) -> Iterator[Row]:
+    """The rows of one split of a data set on the hub, at its pinned revision.
+
+    Raises:
+        UserError: the hub, the data set, the split or a column can't be had.
+    """
+    import datasets
+
+    where = f"{source['id']} ({split})"
+    try:
+        rows = datasets.load_dataset(
+            source["id"], source["config"], split=split, revision=source["revision"]
+        )
+    except Exception as failure:  # the client raises errors of many kinds
+        line = str(failure).strip().splitlines()[0]
+        raise UserError(f"{where}: can't be loaded ({type(failure).__name__}: {line})") from failure
+    _require(columns, rows.column_names, where)
+    for batch in rows.select_columns(list(columns)).with_format("arrow").iter(_BATCH):
+        yield from batch.to_pylist()
+
+
+def _parquet(path: str, columns: Sequence[str]) -> Iterator[Row]:
+    with pq.ParquetFile(path) as file:
+        _require(columns, file.schema_arrow.names, path)
+        for batch in file.iter_batches(_BATCH, columns=list(columns)):
+            for row in batch.to_pylist():
+                for value in row.values():
+                    if isinstance(value, bytes):
+                        raise UserError(f"{path}: expected text, found bytes")
+                yield row
+
+
+def _jsonl(path: str, columns: Sequence[str]) -> Iterator[Row]:
+    with open(path, encoding="utf-8") as stream:
+        for number, line in enumerate(stream, 1):
+            try:
+                row = json.loads(line)
+            except ValueError as damage:
+                raise UserError(f"{path}, line {number}: not JSON ({damage})") from None
+            if not isinstance(row, dict):
+                raise UserError(f"{path}, line {number}: expected an object, found {line.strip()}")
+            _require(columns, list(row), f"{path}, line {number}")
+            yield {name: row[name] for name in columns}
+
+
+def _csv(path: str, columns: Sequence[str]) -> Iterator[Row]:
+    csv.field_size_limit(2**30)
+    with open(path, encoding="utf-8", newline="") as stream:
+        reader = csv.DictReader(stream)
+        _require(columns, list(reader.fieldnames or []), path)
+        for row in reader:
+            yield {name: row[name] for name in columns}
+
+
+def _require(columns: Sequence[str], found: Sequence[str], where: str) -> None:
+    for name in columns:
+        if name not in found:
+            raise UserError(f"{where}: column {name!r} is missing, found {list(found)}")
+
+
+def share(text: str, salt: str) -> float:
+    """A number in [0, 1) that depends on the text alone: equal texts fall on the same side."""
+    digest = hashlib.blake2b(text.encode(), digest_size=8, key=salt.encode()).digest()
+    return int.from_bytes(digest, "big") / 2**64
+
+
+def from_chat(messages: Any) -> tuple[str, str, str] | None:
+    """(question, answer, reasoning) of a chat, or None where it lacks a closed think tag.
+
+    The question is the first user turn; reasoning and answer are the inside and the rest of the
+    assistant's turn that follows it.
+    """
+    turns = messages if isinstance(messages, list) else []
+    for turn, reply in zip(turns, turns[1:], strict=False):
+        if turn.get("role") == "user" and reply.get("role") == "assistant":
+            found = _THOUGHT.fullmatch(reply.get("content") or "")
+            if found is None:
+                return None
+            return turn["content"], found["answer"].strip(), found["reasoning"].strip()
+    return None

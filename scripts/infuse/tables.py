@@ -1,0 +1,185 @@
+"""Tables 1-5 of arXiv 2507.00214 and one of all arms, as rows of text ready to print.
+
+Shares are in percent. Means are over seeds; an interval is Wilson's for that mean over the n test
+texts (95 %), so it covers the choice of texts and not of seeds.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from infuse import statistics
+from infuse.evaluation import Row, linear_model, roles
+from infuse.outcomes import OUTCOMES
+
+Table = list[dict[str, str]]
+NOT_RUN = "not run"
+KINDS = (
+    "right, good reasoning",
+    "right, flawed reasoning",
+    "wrong, plausible reasoning",
+    "wrong, flawed reasoning",
+)
+
+
+def percent(share: float) -> str:
+    """A share in percent with two decimals."""
+    return f"{100 * share:.2f}"
+
+
+def table1(splits: Mapping[str, Sequence[Row]], labels: Sequence[str]) -> Table:
+    """Rows of each label in each split, the most frequent of the test split first."""
+    counts = {split: Counter(row["label"] for row in rows) for split, rows in splits.items()}
+    total = len(splits["test"])
+    ranked = sorted(labels, key=lambda label: -counts["test"][label])
+    return [
+        {"label": label}
+        | {split: str(counts[split][label]) for split in splits}
+        | {"test %": percent(counts["test"][label] / total)}
+        for label in ranked
+    ]
+
+
+def table2(training: Sequence[Row], predictions: Sequence[Row] | None) -> Table:
+    """One case of each of four kinds, picked by rule.
+
+    A linear model of words, fitted on the training reasonings alone, tells which label a reasoning
+    argues for. A reasoning is good, or plausible, when that is the label which the classifier then
+    gave; else it is flawed. Of each kind, the case that the linear model is surest of is shown.
+
+    Args:
+        training: reasoning and label of each training row.
+        predictions: of the reasoning-first arm, or None where there is none.
+    """
+    if predictions is None:
+        return [{"kind": kind, "rows": NOT_RUN} for kind in KINDS]
+    answered = [row for row in predictions if row["predicted"] and row["reasoning"]]
+    model = linear_model()
+    model.fit([row["reasoning"] for row in training], [row["label"] for row in training])
+    chances = model.predict_proba([row["reasoning"] for row in answered] or [""])
+    cases: dict[str, list[tuple[float, int, str, Row]]] = {kind: [] for kind in KINDS}
+    for row, chance in zip(answered, chances, strict=False):
+        argued = str(model.classes_[chance.argmax()])
+        kind = 2 * (row["outcome"] != "right") + (argued != row["predicted"])
+        cases[KINDS[kind]].append((-float(chance.max()), row["id"], argued, row))
+    table = []
+    for kind, found in cases.items():
+        line = {"kind": kind, "rows": str(len(found))}
+        if found:
+            *_, argued, row = min(found, key=lambda case: case[:2])
+            line |= {
+                "text": row["text"],
+                "true label": row["label"],
+                "predicted": row["predicted"],
+                "reasoning": row["reasoning"],
+                "argues for": argued,
+            }
+        table.append(line)
+    return table
+
+
+def table3(arms: Mapping[str, Row], classifiers: Sequence[Row], contrasts: Sequence[Row]) -> Table:
+    """Accuracy of the paper's models and of the control, and what the reasoning adds."""
+    table = [{"model": "zero-shot API model", "accuracy %": NOT_RUN}]
+    parts = roles(arms)
+    for part, arm in parts.items():
+        table.append({"model": part} | (_arm(arm, classifiers) if arm else {"accuracy %": NOT_RUN}))
+    for part, arm in parts.items():
+        if part == "Q->RA":
+            continue
+        rows = [row for row in contrasts if row["against"] == arm]
+        line = {"model": f"Q->RA minus {part}"}
+        table.append(line | (_contrast(rows) if rows else {"accuracy %": NOT_RUN}))
+    return table
+
+
+def table4(arms: Mapping[str, Row], classes: Sequence[Row], labels: Sequence[str]) -> Table:
+    """Recall, precision and F1 of each label; the paper's table 4 holds recalls."""
+    table = []
+    for label in labels:
+        line = {"label": label}
+        for part, arm in roles(arms).items():
+            rows = [row for row in classes if row["arm"] == arm and row["label"] == label]
+            for score in ("recall", "precision", "f1"):
+                line |= {"n": str(rows[0]["support"])} if rows else {}
+                line[f"{part} {score} %"] = percent(_mean(rows, score)) if rows else NOT_RUN
+        table.append(line)
+    return table
+
+
+def table5(arms: Mapping[str, Row], classifiers: Sequence[Row]) -> Table:
+    """Macro and weighted F1, as shares of 1."""
+    table = [{"model": "zero-shot API model", "macro F1": NOT_RUN, "weighted F1": NOT_RUN}]
+    for part, arm in roles(arms).items():
+        rows = [row for row in classifiers if row["arm"] == arm]
+        table.append(
+            {"model": part}
+            | {
+                f"{kind} F1": f"{_mean(rows, f'{kind}_f1'):.4f}" if rows else NOT_RUN
+                for kind in ("macro", "weighted")
+            }
+        )
+    return table
+
+
+def all_arms(
+    arms: Mapping[str, Row], classifiers: Sequence[Row], baselines: Sequence[Row]
+) -> Table:
+    """Every arm, with what it was given beside what it reached; two floors first."""
+    table = []
+    for row in baselines:
+        low, high = statistics.wilson(row["right"], row["n"])
+        line = {"arm": row["baseline"], "accuracy %": percent(row["accuracy"])}
+        table.append(line | {"low": percent(low), "high": percent(high), "n": str(row["n"])})
+    formats: dict[str, Callable[[float], str]] = {
+        "macro_f1": "{:.4f}".format,
+        "weighted_f1": "{:.4f}".format,
+        "closed_set_nll": "{:.4f}".format,
+        "sum_of_learning_rates": "{:.4g}".format,
+        "tokens": "{:.0f}".format,
+        "supervised_tokens": "{:.0f}".format,
+        "label_share_of_loss": percent,
+    }
+    for arm in arms:
+        rows = [row for row in classifiers if row["arm"] == arm]
+        line = {"arm": arm, **_arm(arm, classifiers)}
+        table.append(line | {name.replace("_", " "): f(_mean(rows, name)) for name, f in formats.items()})
+    return table
+
+
+def _arm(arm: str, classifiers: Sequence[Row]) -> dict[str, str]:
+    """Accuracy, its interval and its sources, for one arm."""
+    rows = [row for row in classifiers if row["arm"] == arm]
+    n = rows[0]["n"]
+    low, high = statistics.wilson(round(_mean(rows, "right")), n)
+    return {
+        "accuracy %": percent(_mean(rows, "accuracy")),
+        "low": percent(low),
+        "high": percent(high),
+        "by seed": " ".join(percent(row["accuracy"]) for row in rows),
+        "n": str(n),
+        "steps": " ".join(str(steps) for steps in dict.fromkeys(row["steps"] for row in rows)),
+        **{outcome.replace("_", " "): f"{_mean(rows, outcome):g}" for outcome in OUTCOMES},
+        "closed set %": percent(_mean(rows, "closed_set_accuracy")),
+    }
+
+
+def _contrast(rows: Sequence[Row]) -> dict[str, str]:
+    """A difference in points; each test is of one pair of seeds."""
+    return {
+        "accuracy %": f"{100 * _mean(rows, 'difference'):+.2f}",
+        "low": f"{100 * _mean(rows, 'low'):+.2f}",
+        "high": f"{100 * _mean(rows, 'high'):+.2f}",
+        "by seed": " ".join(f"{100 * row['difference']:+.2f}" for row in rows),
+        "z": " ".join(f"{row['z']:.2f}" for row in rows),
+        "p of z": " ".join(f"{row['z_p']:.2g}" for row in rows),
+        "McNemar p": " ".join(f"{row['mcnemar_p']:.2g}" for row in rows),
+    }
+
+
+def _mean(rows: Sequence[Row], name: str) -> float:
+    return float(np.mean([row[name] for row in rows]))

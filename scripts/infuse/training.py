@@ -1,0 +1,287 @@
+"""The training engine: one loop for CPU and GPU, for full weights and adapters, that resumes.
+
+The loss of a step is the mean cross-entropy over all target tokens of the step's rows, however the
+rows are laid out: padded on the right, or packed into one sequence with restarting positions, where
+attention is cut at each restart. Both are exact; which is faster depends on the chip.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+from torch.nn import functional
+from transformers.modeling_utils import PreTrainedModel
+
+from infuse.batching import Rows, micro_batches
+from infuse.documents import Documents
+from infuse.errors import UserError
+from infuse.files import read_json, settle, write_json
+from infuse.models import backbone
+from infuse.stage import Progress
+
+log = logging.getLogger("infuse")
+
+
+@dataclass
+class History:
+    """What happened: one entry for each step, one for each evaluation."""
+
+    steps: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Engine:
+    """A model with the arithmetic it runs under.
+
+    Attributes:
+        compute: device, dtype (of the matrix products; weights stay float32), layout and
+            micro_tokens, the most tokens of one forward pass.
+    """
+
+    model: PreTrainedModel
+    compute: Mapping[str, Any]
+
+    def loss_sum(self, documents: Documents, rows: Rows) -> torch.Tensor:
+        """Sum of the cross-entropy in nats over the target tokens of `rows`, in one pass."""
+        lengths, starts = documents.lengths[rows], documents.starts[rows]
+        if self.compute["layout"] == "padded":
+            width = int(lengths.max())
+            inputs = np.zeros((len(rows), width), np.int64)
+            for line, row in enumerate(rows):
+                inputs[line, : lengths[line]] = documents[row]
+            # Causal attention never looks right, so padding there needs no mask.
+            positions = None
+            begins = np.arange(len(rows)) * width
+        else:
+            inputs = np.concatenate([documents[row] for row in rows])[None].astype(np.int64)
+            # Positions that restart tell transformers where a document ends, but only while
+            # neither mask nor cache is given.
+            positions = self._tensor(np.concatenate([np.arange(length) for length in lengths])[None])
+            begins = np.cumsum(lengths) - lengths
+        # The state at a token predicts the next, so targets are read one place earlier.
+        wanted = np.concatenate(
+            [
+                np.arange(begin + start, begin + length)
+                for begin, start, length in zip(begins, starts, lengths, strict=True)
+            ]
+        )
+        decoder, head = backbone(self.model)
+        tokens = self._tensor(inputs)
+        with self._autocast():
+            states = decoder(
+                input_ids=tokens, position_ids=positions, use_cache=False
+            ).last_hidden_state
+            states = states.flatten(0, 1)[self._tensor(wanted - 1)]
+            logits = head(states)
+        return functional.cross_entropy(
+            logits.float(), tokens.flatten()[self._tensor(wanted)], reduction="sum"
+        )
+
+    def passes(self, documents: Documents, rows: Rows) -> list[Rows]:
+        """The forward passes that `rows` take."""
+        return micro_batches(
+            documents.lengths, rows, self.compute["micro_tokens"], self.compute["layout"] == "padded"
+        )
+
+    @torch.no_grad()
+    def evaluate(self, documents: Documents) -> float:
+        """Mean cross-entropy in nats over all target tokens."""
+        self.model.eval()
+        every = np.arange(len(documents))
+        total = sum(
+            self.loss_sum(documents, part).item() for part in self.passes(documents, every)
+        )
+        self.model.train()
+        return total / int(documents.supervised.sum())
+
+    def _tensor(self, values: np.ndarray[Any, Any]) -> torch.Tensor:
+        return torch.from_numpy(values).to(self.model.device)
+
+    def _autocast(self) -> torch.autocast:
+        dtype = getattr(torch, self.compute["dtype"])
+        return torch.autocast(self.model.device.type, dtype, enabled=dtype != torch.float32)
+
+
+def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
+    """The rate of step 0, 1, ..., total - 1: linear warm-up from 0, then the schedule down to 0.
+
+    Equal to the schedules of transformers' `get_scheduler`: the first warm-up step has rate 0.
+    """
+    peak, warmup = recipe["learning_rate"], recipe["warmup_steps"]
+    if step < warmup:
+        return float(peak * step / warmup)
+    passed = (step - warmup) / max(1, total - warmup)
+    match recipe["schedule"]:
+        case "constant":
+            share = 1.0
+        case "linear":
+            share = 1.0 - passed
+        case _:
+            share = 0.5 * (1.0 + float(np.cos(np.pi * passed)))
+    return float(peak * share)
+
+
+def train(
+    engine: Engine,
+    documents: Documents,
+    validation: Documents | None,
+    steps: Sequence[Rows],
+    recipe: Mapping[str, Any],
+    seed: int,
+    work: Path,
+    checkpoint_steps: int,
+) -> History:
+    """Take `steps`, from the last checkpoint in `work` where there is one.
+
+    A run that was killed and taken up again ends with the same bytes as an undisturbed one: a
+    step depends on the weights, the optimizer's state, its rows and (seed, step) alone.
+
+    Raises:
+        UserError: a loss or gradient is not finite, or a step has no target token; the rows of the
+            source are named.
+    """
+    model = engine.model
+    model.train()
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    optimizer = torch.optim.AdamW(
+        trained.values(), lr=0.0, weight_decay=recipe["weight_decay"], fused=True
+    )
+    state = _Checkpoints(work, trained, optimizer)
+    first, history = state.restore()
+    due = _evaluation_steps(len(steps), recipe)
+    progress = Progress(len(steps), "steps", first)
+    for step in range(first, len(steps)):
+        rows = steps[step]
+        rate = learning_rate(step, len(steps), recipe)
+        for group in optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(seed * 1_000_003 + step)
+        loss, norm = _step(engine, documents, rows, recipe["max_grad_norm"], trained, step)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        history.steps.append(
+            {
+                "step": step + 1,
+                "loss": loss,
+                "learning_rate": rate,
+                "grad_norm": norm,
+                "rows": len(rows),
+                "tokens": int(documents.lengths[rows].sum()),
+                "supervised_tokens": int(documents.supervised[rows].sum()),
+            }
+        )
+        if validation is not None and step + 1 in due:
+            held_out = engine.evaluate(validation)
+            history.evaluations.append({"step": step + 1, "loss": held_out})
+            log.info("step %d: validation loss %.4f", step + 1, held_out)
+        if (step + 1) % checkpoint_steps == 0 and step + 1 < len(steps):
+            state.save(step + 1, history)
+        progress.advance(1, f"loss {loss:.3f}")
+    model.eval()
+    return history
+
+
+def _step(
+    engine: Engine,
+    documents: Documents,
+    rows: Rows,
+    max_norm: float,
+    trained: Mapping[str, torch.nn.Parameter],
+    step: int,
+) -> tuple[float, float]:
+    """Leave the step's clipped gradients on the weights; give mean loss and gradient norm."""
+    supervised = int(documents.supervised[rows].sum())
+    where = f"step {step + 1} (rows {_some(documents.rows[rows])})"
+    if supervised == 0:
+        raise UserError(f"{where}: no token bears loss")
+    total = 0.0
+    for part in engine.passes(documents, rows):
+        loss = engine.loss_sum(documents, part) / supervised
+        loss.backward()  # type: ignore[no-untyped-call]
+        total += loss.item()
+    norm = torch.nn.utils.clip_grad_norm_(trained.values(), max_norm).item()
+    if not (np.isfinite(total) and np.isfinite(norm)):
+        raise UserError(f"{where}: loss {total}, gradient norm {norm}; lower the learning rate")
+    return total, norm
+
+
+def _evaluation_steps(total: int, recipe: Mapping[str, Any]) -> set[int]:
+    count = recipe["epochs"] * recipe["evaluations_per_epoch"]
+    return {total * (index + 1) // count for index in range(count)}
+
+
+def _some(rows: Rows) -> str:
+    shown = ", ".join(map(str, sorted(rows.tolist())[:8]))
+    return shown + (f", ... {len(rows)} in all" if len(rows) > 8 else "")
+
+
+@dataclass(frozen=True)
+class _Checkpoints:
+    """The last saved state of a run: trained weights, optimizer state, history."""
+
+    work: Path
+    trained: Mapping[str, torch.nn.Parameter]
+    optimizer: torch.optim.Optimizer
+
+    def save(self, step: int, history: History) -> None:
+        """Write the state under a temporary name, then let it replace the one before."""
+        unfinished = self.work / "checkpoint.part"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        tensors = {f"weight.{name}": weight.detach() for name, weight in self.trained.items()}
+        for name, weight in self.trained.items():
+            for part, value in self.optimizer.state[weight].items():
+                tensors[f"{part}.{name}"] = value
+        save_file({name: value.contiguous() for name, value in tensors.items()},
+                  unfinished / "state.safetensors")  # fmt: skip
+        write_json(unfinished / "history.json", asdict(history))
+        settle(unfinished, self.work / f"checkpoint-{step}")
+        for other in self.work.glob("checkpoint-*"):
+            if other.name != f"checkpoint-{step}":
+                shutil.rmtree(other)
+
+    def restore(self) -> tuple[int, History]:
+        """Put the newest state back; give the number of steps it holds, and its history."""
+        saved = sorted(int(path.name.split("-")[1]) for path in self.work.glob("checkpoint-*"))
+        if not saved:
+            return 0, History()
+        step = saved[-1]
+        folder = self.work / f"checkpoint-{step}"
+        tensors = load_file(folder / "state.safetensors")
+        for name, weight in self.trained.items():
+            with torch.no_grad():
+                weight.copy_(tensors[f"weight.{name}"])
+            self.optimizer.state[weight] = {
+                # AdamW counts its steps on the CPU unless it is fused on a GPU.
+                part: tensors[f"{part}.{name}"].to(weight.device)
+                for part in ("step", "exp_avg", "exp_avg_sq")
+            }
+        log.info("resumed after step %d", step)
+        return step, History(**read_json(folder / "history.json"))
+
+
+def account(
+    documents: Documents, steps: Sequence[Rows], recipe: Mapping[str, Any]
+) -> dict[str, float]:
+    """What a training took: the budget that a fair comparison must hold equal."""
+    visited = np.concatenate(steps)
+    supervised = int(documents.supervised[visited].sum())
+    return {
+        "documents": len(documents),
+        "steps": len(steps),
+        "sum_of_learning_rates": sum(
+            learning_rate(step, len(steps), recipe) for step in range(len(steps))
+        ),
+        "tokens": int(documents.lengths[visited].sum()),
+        "supervised_tokens": supervised,
+        "label_share_of_loss": int(documents.label_tokens[visited].sum()) / supervised,
+    }

@@ -1,0 +1,87 @@
+"""All numbers of an experiment, from its predictions.
+
+IN   task; classifiers (for their budgets); predictions
+OUT  classifiers.csv, classes.csv, confusion.csv, contrasts.csv, baselines.csv: schemas in
+     infuse/evaluation.py; costs.csv, the one file that differs from run to run
+"""
+
+from pathlib import Path
+from typing import Any
+
+from infuse import evaluation as ev
+from infuse.files import PREDICTIONS, TASK, read_json, read_rows, write_csv
+from infuse.stage import Job, run
+
+VERSION = 1
+
+
+def metrics(job: Job) -> dict[str, Any]:
+    """Write the six files."""
+    labels, arms, seeds = (job.params[name] for name in ("labels", "arms", "seeds"))
+    written = {
+        (arm, seed): read_rows(
+            job.inputs[f"predictions {arm}-seed{seed}"] / "predictions.parquet", PREDICTIONS
+        )
+        for arm in arms
+        for seed in seeds
+    }
+    facts = {
+        (arm, seed): read_json(job.inputs[f"classifier {arm}-seed{seed}"] / "provenance.json")["facts"]
+        for arm, seed in written
+    }
+    parts = ev.roles(arms)
+    ours = parts["Q->RA"]
+    against = [other for part, other in parts.items() if other and part != "Q->RA"] if ours else []
+    files = {
+        "classifiers": (
+            [ev.classifier_row(*one, rows, facts[one], labels) for one, rows in written.items()],
+            ev.CLASSIFIERS,
+        ),
+        "classes": (
+            [line for one, rows in written.items() for line in ev.class_rows(*one, rows, labels)],
+            ev.CLASSES,
+        ),
+        "confusion": (
+            [line for one, rows in written.items() for line in ev.confusion_rows(*one, rows, labels)],
+            ev.CONFUSION,
+        ),
+        "contrasts": (
+            [
+                ev.contrast_row(ours, other, seed, written[ours, seed], written[other, seed])
+                for other in against
+                for seed in seeds
+            ],
+            ev.CONTRASTS,
+        ),
+        "baselines": (
+            ev.baseline_rows(
+                read_rows(job.inputs["task"] / "train.parquet", TASK),
+                read_rows(job.inputs["task"] / "test.parquet", TASK),
+            ),
+            ev.BASELINES,
+        ),
+        "costs": (_costs(list(job.inputs.values())), ev.COSTS),
+    }
+    for name, (rows, schema) in files.items():
+        write_csv(job.out / f"{name}.csv", rows, schema)
+    return {}
+
+
+def _costs(folders: list[Path]) -> list[dict[str, Any]]:
+    """What each artifact cost that these were made from, themselves included."""
+    rows: dict[Path, dict[str, Any]] = {}
+
+    def visit(folder: Path) -> None:
+        made = read_json(folder / "provenance.json")
+        for source in made["inputs"].values():
+            visit(Path(source))
+        name = made["name"].removeprefix(f"{made['stage']} ")
+        rows.setdefault(folder, {"stage": made["stage"], "name": name} | made["cost"])
+
+    for folder in folders:
+        visit(folder)
+    return list(rows.values())
+
+
+if __name__ == "__main__":
+    run(metrics)

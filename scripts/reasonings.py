@@ -1,0 +1,100 @@
+"""One reasoning for each training and validation text, from the text and its gold label.
+
+IN   reasoner; task (or, in place of a reasoner, a published set of reasonings)
+OUT  reasonings.parquet: split, id, reasoning, finish, tokens
+
+Cost: one generation for each text. Chunks are kept, so a killed run goes on where it stopped.
+"""
+
+import logging
+from collections.abc import Iterator
+from typing import Any
+
+from infuse import generation, models
+from infuse.documents import Encoder, reasoner_prompt
+from infuse.errors import UserError
+from infuse.files import REASONINGS, TASK, read_rows, write_rows
+from infuse.sources import read_file, read_hub
+from infuse.stage import Job, run
+
+VERSION = 1
+log = logging.getLogger("infuse")
+
+
+def reasonings(job: Job) -> dict[str, Any]:
+    """Write or import the reasonings, and tell how they came out."""
+    texts = [
+        {"split": split, **row}
+        for split in ("train", "validation")
+        for row in read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
+    ]
+    rows = _write(job, texts) if job.params["kind"] == "reasoner" else _imported(job, texts)
+    write_rows(job.out / "reasonings.parquet", rows, REASONINGS)
+    facts = {
+        "rows": len(rows),
+        "cut_at_limit": sum(row["finish"] == "length" for row in rows),
+        "empty": sum(not row["reasoning"].strip() for row in rows),
+        "mean_tokens": round(sum(row["tokens"] for row in rows) / len(rows), 1),
+    }
+    log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
+    log.info("for example, on %r (%s): %r", texts[0]["text"], texts[0]["label"], rows[0]["reasoning"])
+    return facts
+
+
+def _write(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    device = models.set_threads(job.params["compute"])
+    encoder = Encoder(models.load_tokenizer(job.inputs["reasoner"]))
+    model = models.load_model(job.inputs["reasoner"]).to(device).eval()
+    prompts = [
+        [encoder.begin, *ids]
+        for ids in encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
+    ]
+
+    def write(chunk: list[int]) -> list[dict[str, Any]]:
+        written = generation.continue_prompts(
+            model, [prompts[row] for row in chunk], chunk, encoder.end_of_text, job.params
+        )
+        return [
+            {
+                "split": texts[row]["split"],
+                "id": texts[row]["id"],
+                "reasoning": encoder.text(one.tokens).strip(),
+                "finish": one.finish,
+                "tokens": len(one.tokens),
+            }
+            for row, one in zip(chunk, written, strict=True)
+        ]
+
+    return generation.in_chunks(job.work, prompts, job.params["batch_rows"], REASONINGS, write)
+
+
+def _imported(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The published reasoning of each text that has one, matched on text and label."""
+    columns = job.params["columns"]
+    names = [columns[part] for part in ("text", "label", "reasoning")]
+    found = {
+        (str(row[names[0]]).strip(), str(row[names[1]]).strip()): str(row[names[2]])
+        for row in _published(job, names)
+    }
+    rows = [
+        {
+            "split": row["split"], "id": row["id"], "reasoning": found[key],
+            "finish": "imported", "tokens": len(found[key].split()),
+        }
+        for row in texts
+        if (key := (row["text"].strip(), row["label"])) in found
+    ]  # fmt: skip
+    if not rows:
+        raise UserError("reasonings: no imported row matches a text and label of the task")
+    log.info("%d of %d texts have an imported reasoning", len(rows), len(texts))
+    return rows
+
+
+def _published(job: Job, names: list[str]) -> Iterator[dict[str, Any]]:
+    if job.params["kind"] == "hub":
+        return read_hub(job.params, "train", names)
+    return read_file(job.settings["path"], names)
+
+
+if __name__ == "__main__":
+    run(reasonings)

@@ -1,0 +1,77 @@
+"""Tables 1-5, all arms, and the comparison with what the paper published.
+
+IN   metrics; task; training set with reasonings, predictions of the reasoning arm (for table 2)
+OUT  table1 ... table5, arms, fidelity: each as .csv and as .md; copied to results/
+"""
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from infuse import evaluation as ev
+from infuse import fidelity, tables as made
+from infuse.files import (
+    PREDICTIONS,
+    TASK,
+    TEXT_REASONING_LABEL,
+    markdown,
+    read_csv,
+    read_rows,
+    write_text,
+)
+from infuse.stage import Job, run
+
+VERSION = 1
+
+
+def tables(job: Job) -> dict[str, Any]:
+    """Write each table twice."""
+    labels, arms, seeds = (job.params[name] for name in ("labels", "arms", "seeds"))
+    numbers = {
+        name: read_csv(job.inputs["metrics"] / f"{name}.csv", schema)
+        for name, schema in (
+            ("classifiers", ev.CLASSIFIERS),
+            ("classes", ev.CLASSES),
+            ("contrasts", ev.CONTRASTS),
+            ("baselines", ev.BASELINES),
+        )
+    }
+    splits = {
+        split: read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
+        for split in ("train", "validation", "test")
+    }
+    parts = {
+        "table1": made.table1(splits, labels),
+        "table2": made.table2(*_reasoned(job, ev.roles(arms)["Q->RA"], seeds[0])),
+        "table3": made.table3(arms, numbers["classifiers"], numbers["contrasts"]),
+        "table4": made.table4(arms, numbers["classes"], labels),
+        "table5": made.table5(arms, numbers["classifiers"]),
+        "arms": made.all_arms(arms, numbers["classifiers"], numbers["baselines"]),
+    }
+    for name, table in parts.items():
+        _write(job.out / name, table)
+    return {}
+
+
+def _reasoned(job: Job, arm: str | None, seed: int) -> tuple[list[ev.Row], list[ev.Row] | None]:
+    """Training reasonings, and what the reasoning arm's first seed wrote."""
+    if arm is None:
+        return [], None
+    return (
+        read_rows(job.inputs["training_set"] / "train.parquet", TEXT_REASONING_LABEL),
+        read_rows(job.inputs[f"predictions {arm}-seed{seed}"] / "predictions.parquet", PREDICTIONS),
+    )
+
+
+def _write(path: Path, table: made.Table) -> None:
+    columns = list(dict.fromkeys(name for line in table for name in line))
+    cells = [[line.get(name, "") for name in columns] for line in table]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *cells])
+    write_text(path.with_suffix(".csv"), text.getvalue())
+    write_text(path.with_suffix(".md"), markdown(columns, cells))
+
+
+if __name__ == "__main__":
+    run(tables)

@@ -1,0 +1,134 @@
+"""(question, answer, reasoning) triples, split by question, from which the reasoner learns.
+
+IN   a hub data set, local files (columns of triples or of chat messages), or the own generator
+OUT  train.parquet, validation.parquet: question, answer, reasoning, domain
+
+Rows stream from disk to disk. A row's split and whether a subset holds it depend on its texts
+alone, so a question never stands on both sides.
+"""
+
+import contextlib
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from infuse import diary
+from infuse.errors import UserError
+from infuse.files import TRIPLES
+from infuse.sources import from_chat, read_file, read_hub, share
+from infuse.stage import Job, run
+
+VERSION = 1
+GROUP = 256  # rows written at a time
+log = logging.getLogger("infuse")
+
+
+def triples(job: Job) -> dict[str, Any]:
+    """Write both splits; count what was dropped, by reason and domain."""
+    kept, dropped = Counter[str](), Counter[str]()
+    most = _threshold(job) if job.params["rows"] else 1.0
+    with contextlib.ExitStack() as stack:
+        writers = {
+            split: stack.enter_context(_Writer(job.out / f"{split}.parquet"))
+            for split in ("train", "validation")
+        }
+        for row in _usable(job, dropped):
+            if _place(row) >= most:
+                dropped["not in the subset", row["domain"]] += 1
+                continue
+            side = share(row["question"], "split") < job.params["train_share"]
+            writers["train" if side else "validation"].add(row)
+            kept[row["domain"]] += 1
+    rows = {split: writer.rows for split, writer in writers.items()}
+    if not all(rows.values()):
+        raise UserError(f"triples: a split is empty ({rows}), dropped: {_listed(dropped)}")
+    log.info("kept %s, dropped %s", rows, _listed(dropped) or "nothing")
+    return {"rows": rows, "domains": dict(kept), "dropped": _listed(dropped)}
+
+
+def _threshold(job: Job) -> float:
+    """The largest place in the subset of `rows` rows."""
+    places = np.fromiter((_place(row) for row in _usable(job, Counter())), float)
+    wanted = job.params["rows"]
+    return 1.0 if wanted >= len(places) else float(np.partition(places, wanted)[wanted])
+
+
+def _place(row: dict[str, str]) -> float:
+    return share(row["question"] + "\0" + row["reasoning"], "subset")
+
+
+def _usable(job: Job, dropped: Counter[Any]) -> Iterator[dict[str, str]]:
+    """Triples that can be learned from; the others are counted in `dropped`."""
+    limit = job.params["max_reasoning_characters"] or float("inf")
+    for row in _raw(job):
+        texts = [row[part] for part in ("question", "answer", "reasoning")]
+        if any(not isinstance(text, str) for text in texts):
+            reason = "no closed think tag or no text"
+        elif not all(text.strip() for text in texts):
+            reason = "an empty field"
+        elif len(row["reasoning"]) > limit:
+            reason = f"reasoning of more than {limit} characters"
+        else:
+            yield row
+            continue
+        dropped[reason, row["domain"]] += 1
+
+
+def _raw(job: Job) -> Iterator[dict[str, Any]]:
+    source = job.params["source"]
+    if source["kind"] == "generated":
+        yield from map(asdict, diary.triples(source["rows"], source["seed"]))
+        return
+    columns = {part: name for part, name in job.params["columns"].items() if name}
+    chat = columns.pop("kind") == "chat"
+    names = list(columns.values())
+    if source["kind"] == "hub":
+        rows = read_hub(source, "train", names)
+    else:
+        rows = (row for path in job.settings["files"] for row in read_file(path, names))
+    for raw in rows:
+        row = {part: raw[name] for part, name in columns.items()}
+        if chat:
+            parts = from_chat(row.pop("messages")) or (None, None, None)
+            row |= zip(("question", "answer", "reasoning"), parts, strict=True)
+        yield row | {"domain": row.get("domain") or "all"}
+
+
+def _listed(dropped: Counter[Any]) -> list[dict[str, Any]]:
+    return [
+        {"reason": reason, "domain": domain, "rows": rows}
+        for (reason, domain), rows in sorted(dropped.items())
+    ]
+
+
+class _Writer(contextlib.AbstractContextManager["_Writer"]):
+    """A parquet file that takes rows one by one and holds few of them in memory."""
+
+    def __init__(self, path: Any) -> None:
+        self.rows = 0
+        self._file = pq.ParquetWriter(path, TRIPLES, compression="zstd")
+        self._waiting: list[dict[str, str]] = []
+
+    def add(self, row: dict[str, str]) -> None:
+        self.rows += 1
+        self._waiting.append(row)
+        if len(self._waiting) == GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._waiting, schema=TRIPLES))
+        self._waiting.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+        self._file.close()
+
+
+if __name__ == "__main__":
+    run(triples)
