@@ -17,11 +17,13 @@ from infuse.plan import build
 
 TABLES = [
     f"{name}.{form}"
-    for name in ("table1", "table2", "table3", "table4", "table5", "arms", "fidelity")
+    for name in ("table1", "table2", "table3", "table4", "table5", "arms")
     for form in ("csv", "md")
 ]
 FIGURES = [
-    f"{name}.{form}" for name in ("figure1", "figure2", "figure3", "arms") for form in ("png", "pdf")
+    f"{name}.{form}"
+    for name in ("figure1", "figure2", "figure3", "arms")
+    for form in ("png", "pdf")
 ]
 
 try:

@@ -18,10 +18,10 @@ rule metrics:
         f"results/benchmarks/metrics/{plan.metrics.id}.tsv"
     conda:
         "../envs/environment.yaml"
-    message:
-        "Numbers"
     params:
         spec=plan.metrics.spec_path,
+    message:
+        "Numbers"
     shell:
         "python scripts/metrics.py {params.spec} --log {log:q}"
 
@@ -40,10 +40,10 @@ rule tables:
         f"results/benchmarks/tables/{plan.tables.id}.tsv"
     conda:
         "../envs/environment.yaml"
-    message:
-        "Tables 1-5: results/table3.csv and its siblings"
     params:
         spec=plan.tables.spec_path,
+    message:
+        "Tables 1-5: results/table3.csv and its siblings"
     shell:
         "python scripts/tables.py {params.spec} --log {log:q}"
 
@@ -62,10 +62,10 @@ rule figures:
         f"results/benchmarks/figures/{plan.figures.id}.tsv"
     conda:
         "../envs/environment.yaml"
-    message:
-        "Figures 1-3: results/figure1.png and its siblings"
     params:
         spec=plan.figures.spec_path,
+    message:
+        "Figures 1-3: results/figure1.png and its siblings"
     shell:
         "python scripts/figures.py {params.spec} --log {log:q}"
 

@@ -40,7 +40,9 @@ def base(job: Job) -> dict[str, Any]:
 def _from_scratch(job: Job) -> dict[str, Any]:
     texts = list(_corpus(job))
     device = models.set_threads(job.params["compute"])
-    tokenizer = models.scratch_tokenizer(texts, job.params["vocabulary"])
+    tokenizer = models.scratch_tokenizer(
+        [*texts, *_words(job, len(texts))], job.params["vocabulary"]
+    )
     model = models.scratch_model(job.params, tokenizer).to(device)
     facts: dict[str, Any] = {
         "parameters": model.num_parameters(), "vocabulary": len(tokenizer), "texts": len(texts)
@@ -77,6 +79,13 @@ def _corpus(job: Job) -> Iterator[str]:
             yield f"{question} {answer} {reasoning}"
     for path in job.settings["files"]:
         yield from _texts(path)
+
+
+def _words(job: Job, count: int) -> Iterator[str]:
+    """What stands alone in a chat, so that the tokenizer has it whole: its roles, and labels."""
+    yield from ("system", "user", "assistant") * count
+    if "task" in job.inputs:
+        yield from read_table(job.inputs["task"] / "train.parquet", TASK)["label"].to_pylist()
 
 
 def _texts(path: str) -> Iterator[str]:

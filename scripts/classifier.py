@@ -25,7 +25,9 @@ def classifier(job: Job) -> dict[str, Any]:
     recipe, seed = job.params["recipe"], job.params["seed"]
     tokenizer = models.load_tokenizer(job.inputs["base"])
     encoder = Encoder(tokenizer, **job.params["chat"])
-    documents, dropped = _documents(job.inputs["training_set"], "train", encoder, job.params, recipe)
+    documents, dropped = _documents(
+        job.inputs["training_set"], "train", encoder, job.params, recipe
+    )
     steps = batching.steps(documents.lengths, recipe["batching"], recipe["epochs"], seed)
     if job.params["match"]:
         other, _ = _documents(job.inputs["match"], "train", encoder, job.params["match"], recipe)

@@ -30,7 +30,9 @@ def figures(job: Job) -> dict[str, Any]:
     parts = ev.roles(arms)
     for name, part in (("figure2", "Q->A"), ("figure3", "Q->RA")):
         rows = [
-            row for row in numbers["confusion"] if (row["arm"], row["seed"]) == (parts[part], seeds[0])
+            row
+            for row in numbers["confusion"]
+            if (row["arm"], row["seed"]) == (parts[part], seeds[0])
         ]
         drawing.save(drawing.confusion(rows, labels, f"{part}, seed {seeds[0]}"), job.out / name)
     drawing.save(drawing.arms(numbers["classifiers"], numbers["baselines"]), job.out / "arms")

@@ -26,7 +26,9 @@ def metrics(job: Job) -> dict[str, Any]:
         for seed in seeds
     }
     facts = {
-        (arm, seed): read_json(job.inputs[f"classifier {arm}-seed{seed}"] / "provenance.json")["facts"]
+        (arm, seed): read_json(job.inputs[f"classifier {arm}-seed{seed}"] / "provenance.json")[
+            "facts"
+        ]
         for arm, seed in written
     }
     parts = ev.roles(arms)
@@ -42,7 +44,11 @@ def metrics(job: Job) -> dict[str, Any]:
             ev.CLASSES,
         ),
         "confusion": (
-            [line for one, rows in written.items() for line in ev.confusion_rows(*one, rows, labels)],
+            [
+                line
+                for one, rows in written.items()
+                for line in ev.confusion_rows(*one, rows, labels)
+            ],
             ev.CONFUSION,
         ),
         "contrasts": (

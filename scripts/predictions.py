@@ -40,7 +40,9 @@ def predictions(job: Job) -> dict[str, Any]:
         asked = [prompts[row] for row in chunk]
         written = generation.continue_prompts(model, asked, chunk, encoder.end_of_turn, job.params)
         answers = [
-            read_answer(encoder.text(one.tokens), one.finish, texts[row]["label"], labels, target, separator)
+            read_answer(
+                encoder.text(one.tokens), one.finish, texts[row]["label"], labels, target, separator
+            )
             for row, one in zip(chunk, written, strict=True)
         ]
         prefixes = asked
@@ -62,7 +64,9 @@ def predictions(job: Job) -> dict[str, Any]:
     rows = generation.in_chunks(job.work, prompts, job.params["batch_rows"], PREDICTIONS, classify)
     write_rows(job.out / "predictions.parquet", rows, PREDICTIONS)
     outcomes = Counter(row["outcome"] for row in rows)
-    log.info("%d texts: %s", len(rows), ", ".join(f"{n} {kind}" for kind, n in outcomes.most_common()))
+    log.info(
+        "%d texts: %s", len(rows), ", ".join(f"{n} {kind}" for kind, n in outcomes.most_common())
+    )
     return {"rows": len(rows), "outcomes": dict(outcomes), "tokens": sum(r["tokens"] for r in rows)}
 
 

@@ -37,7 +37,9 @@ def reasonings(job: Job) -> dict[str, Any]:
         "mean_tokens": round(sum(row["tokens"] for row in rows) / len(rows), 1),
     }
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
-    log.info("for example, on %r (%s): %r", texts[0]["text"], texts[0]["label"], rows[0]["reasoning"])
+    log.info(
+        "for example, on %r (%s): %r", texts[0]["text"], texts[0]["label"], rows[0]["reasoning"]
+    )
     return facts
 
 

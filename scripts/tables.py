@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infuse import evaluation as ev
-from infuse import fidelity, tables as made
+from infuse import tables as made
 from infuse.files import (
     PREDICTIONS,
     TASK,

@@ -38,7 +38,9 @@ def task(job: Job) -> dict[str, Any]:
             "labels": {label: counts[label] for label in job.params["labels"]},
             "dropped_empty": {"rows": len(empty), "first": empty[:5]},
         }
-        log.info("%s: %d rows, %d dropped as empty %s", split, len(rows), len(empty), empty[:5] or "")
+        log.info(
+            "%s: %d rows, %d dropped as empty %s", split, len(rows), len(empty), empty[:5] or ""
+        )
     return facts
 
 
@@ -46,8 +48,10 @@ def _raw(job: Job, split: str) -> Iterator[dict[str, Any]]:
     """Rows of a split with the keys id (None: none given), text and label."""
     source = job.params["source"]
     if source["kind"] == "generated":
-        seed = 10 * source["seed"] + SPLITS.index(split)
-        for line in diary.texts(source[split], seed):
+        # One draw for all splits, since texts differ only within a draw.
+        lines = diary.texts(sum(source[part] for part in SPLITS), source["seed"])
+        start = sum(source[part] for part in SPLITS[: SPLITS.index(split)])
+        for line in lines[start : start + source[split]]:
             yield {"id": None, "text": line.text, "label": line.label}
         return
     columns = {part: name for part, name in job.params["columns"].items() if name}

@@ -38,8 +38,17 @@ def training_set(job: Job) -> dict[str, Any]:
             raise UserError("training set: no training text has a reasoning")
         schema = TEXT_LABEL if reasons is None else TEXT_REASONING_LABEL
         write_rows(job.out / f"{split}.parquet", rows, schema)
-        facts[split] = {"rows": len(rows), "no_reasoning": {"rows": len(missing), "first": missing[:5]}}
-        log.info("%s: %d rows, %d without a reasoning %s", split, len(rows), len(missing), missing[:5] or "")
+        facts[split] = {
+            "rows": len(rows),
+            "no_reasoning": {"rows": len(missing), "first": missing[:5]},
+        }
+        log.info(
+            "%s: %d rows, %d without a reasoning %s",
+            split,
+            len(rows),
+            len(missing),
+            missing[:5] or "",
+        )
     return facts
 
 

@@ -7,6 +7,7 @@ the loss, since attention never crosses documents and the loss is a mean over th
 from __future__ import annotations
 
 import bisect
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -29,7 +30,9 @@ def steps(lengths: Rows, batching: Mapping[str, Any], epochs: int, seed: int) ->
     for epoch in range(epochs):
         order = _order(len(lengths), seed, epoch)
         if batching["kind"] == "rows":
-            groups = [order[at : at + batching["rows"]] for at in range(0, len(order), batching["rows"])]
+            groups = [
+                order[at : at + batching["rows"]] for at in range(0, len(order), batching["rows"])
+            ]
         else:
             bins = pack(lengths[order], batching["bin_tokens"], batching["bin_rows"])
             bins = [bins[at] for at in _order(len(bins), seed, epoch)]
@@ -51,7 +54,7 @@ def matched_steps(rows: int, epochs: int, count: int, seed: int) -> list[Rows]:
         raise UserError(f"can't cut {rows * epochs} visits of rows into {count} steps")
     order = np.concatenate([_order(rows, seed, epoch) for epoch in range(epochs)])
     edges = np.arange(count + 1) * len(order) // count
-    return [order[start:end] for start, end in zip(edges[:-1], edges[1:], strict=True)]
+    return [order[start:end] for start, end in itertools.pairwise(edges)]
 
 
 def pack(lengths: Rows, capacity: int, most_rows: int) -> list[Rows]:

@@ -179,7 +179,9 @@ def reasoner_pieces(
     encoder: Encoder, questions: Sequence[str], answers: Sequence[str], reasonings: Sequence[str]
 ) -> list[Piece]:
     """Documents of stage 1: begin, prompt | reasoning, end of text."""
-    prompts = encoder.plain([reasoner_prompt(q, a) for q, a in zip(questions, answers, strict=True)])
+    prompts = encoder.plain(
+        [reasoner_prompt(q, a) for q, a in zip(questions, answers, strict=True)]
+    )
     return [
         Piece(row, [encoder.begin, *prompt], [*reasoning, encoder.end_of_text] if reasoning else [])
         for row, (prompt, reasoning) in enumerate(

@@ -40,7 +40,7 @@ def save(figure: Figure, path: Path) -> None:
 def stages() -> Figure:
     """The two stages as a diagram (figure 1)."""
     figure, axes = plt.subplots(figsize=(7.2, 3.3), layout="constrained")
-    axes.set(xlim=(0, 100), ylim=(0, 46))
+    axes.set(xlim=(-1, 101), ylim=(-4, 47))
     axes.axis("off")
 
     def box(x: float, y: float, width: float, text: str, filled: bool = False) -> None:
@@ -59,7 +59,7 @@ def stages() -> Figure:
     box(0, 35, 24, "triples\nquestion, answer → reasoning")
     box(38, 35, 20, "reasoner", filled=True)
     arrow((25, 35), (37, 35))
-    axes.text(0, 25, "Stage 2: learn to classify, with reasons and without", fontweight="bold")
+    axes.text(0, 25, "Stage 2: learn to classify", fontweight="bold")
     box(0, 16, 24, "training texts\nwith gold labels")
     box(38, 16, 20, "text, reasoning, label")
     box(38, 2, 20, "text, label")
@@ -70,20 +70,21 @@ def stages() -> Figure:
     arrow((25, 13), (37, 3.5))
     arrow((59, 16), (71, 16))
     arrow((59, 2), (71, 2))
-    axes.set_ylim(-4, 47)
     return figure
 
 
 def confusion(rows: Sequence[Row], labels: Sequence[str], title: str) -> Figure:
     """Counts of true against predicted label, shaded by share of the true label's texts.
 
+    The last column, "none", counts answers without a valid label.
+
     Args:
-        rows: of one classifier, in the schema `CONFUSION`; none draws an empty frame.
+        rows: of one classifier, in the schema `CONFUSION`; no rows draw an empty frame.
     """
-    names = [*labels, "no answer"]
+    names = [*labels, "none"]
     counts = np.zeros((len(labels), len(names)), int)
     for row in rows:
-        column = names.index(row["predicted"] or "no answer")
+        column = names.index(row["predicted"] or "none")
         counts[labels.index(row["label"]), column] = row["rows"]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
     size = 1.6 + 0.5 * len(names)
@@ -109,7 +110,9 @@ def arms(classifiers: Sequence[Row], baselines: Sequence[Row]) -> Figure:
         rows = [row for row in classifiers if row["arm"] == name]
         offsets = np.linspace(-0.18, 0.18, len(rows)) if len(rows) > 1 else [0.0]
         for row, offset in zip(rows, offsets, strict=True):
-            axes.plot([100 * row["low"], 100 * row["high"]], [place + offset] * 2, color=ACCENT, lw=1.5)
+            axes.plot(
+                [100 * row["low"], 100 * row["high"]], [place + offset] * 2, color=ACCENT, lw=1.5
+            )
             axes.plot(100 * row["accuracy"], place + offset, "o", color=ACCENT, markersize=5)
         steps = ", ".join(dict.fromkeys(str(row["steps"]) for row in rows))
         axes.annotate(

@@ -70,7 +70,12 @@ CONTRASTS = pa.schema(
     ]
 )
 BASELINES = pa.schema(
-    [("baseline", pa.string()), ("n", pa.int64()), ("right", pa.int64()), ("accuracy", pa.float64())]
+    [
+        ("baseline", pa.string()),
+        ("n", pa.int64()),
+        ("right", pa.int64()),
+        ("accuracy", pa.float64()),
+    ]
 )
 COSTS = pa.schema(
     [
@@ -145,7 +150,9 @@ def confusion_rows(arm: str, seed: int, rows: Sequence[Row], labels: Sequence[st
     ]
 
 
-def contrast_row(arm: str, against: str, seed: int, ours: Sequence[Row], theirs: Sequence[Row]) -> Row:
+def contrast_row(
+    arm: str, against: str, seed: int, ours: Sequence[Row], theirs: Sequence[Row]
+) -> Row:
     """One pair of classifiers on the same texts: the paper's z-test, and McNemar's beside it."""
     a = np.array([row["outcome"] == "right" for row in ours])
     b = np.array([row["outcome"] == "right" for row in theirs])

@@ -23,7 +23,9 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 TASK = _schema(id=pa.int64(), text=pa.string(), label=pa.string())
-TRIPLES = _schema(question=pa.string(), answer=pa.string(), reasoning=pa.string(), domain=pa.string())
+TRIPLES = _schema(
+    question=pa.string(), answer=pa.string(), reasoning=pa.string(), domain=pa.string()
+)
 REASONINGS = _schema(
     split=pa.string(),
     id=pa.int64(),
@@ -66,7 +68,9 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
             raise UserError(f"{path}: column {field.name!r} is missing, found {table.column_names}")
         column = table[field.name]
         if column.type != field.type:
-            raise UserError(f"{path}: column {field.name!r} is {column.type}, expected {field.type}")
+            raise UserError(
+                f"{path}: column {field.name!r} is {column.type}, expected {field.type}"
+            )
         if column.null_count:
             raise UserError(f"{path}: column {field.name!r} has {column.null_count} empty value(s)")
     return table.select(schema.names).cast(schema)
@@ -74,7 +78,8 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
 
 def read_rows(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     """Like `read_table`, as one dictionary for each row."""
-    return read_table(path, schema).to_pylist()
+    rows: list[dict[str, Any]] = read_table(path, schema).to_pylist()
+    return rows
 
 
 def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:
@@ -101,7 +106,8 @@ def read_csv(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     """
     try:
         table = pa_csv.read_csv(
-            path, convert_options=pa_csv.ConvertOptions(column_types=schema, strings_can_be_null=False)
+            path,
+            convert_options=pa_csv.ConvertOptions(column_types=schema, strings_can_be_null=False),
         )
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -109,7 +115,8 @@ def read_csv(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
         raise UserError(f"{path}: not a readable table ({_first_line(damage)})") from None
     if table.column_names != schema.names:
         raise UserError(f"{path}: expected the columns {schema.names}, found {table.column_names}")
-    return table.to_pylist()
+    rows: list[dict[str, Any]] = table.to_pylist()
+    return rows
 
 
 def read_json(path: Path) -> Any:
@@ -148,7 +155,7 @@ def settle(unfinished: Path, path: Path) -> None:
         os.close(descriptor)
     if path.is_dir():
         shutil.rmtree(path)
-    os.replace(unfinished, path)
+    unfinished.replace(path)
 
 
 def fingerprint(value: Any) -> str:
@@ -171,16 +178,20 @@ def content_hash(path: str, where: str) -> str:
             return hashlib.file_digest(stream, "md5").hexdigest()
     if target.is_dir():
         files = sorted(file for file in target.rglob("*") if file.is_file())
-        return fingerprint([[str(f.relative_to(target)), content_hash(str(f), where)] for f in files])
+        return fingerprint(
+            [[str(f.relative_to(target)), content_hash(str(f), where)] for f in files]
+        )
     if pointer.is_file():
         return str(yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0]["md5"])
     raise UserError(f"{where}: no such file or folder: {path}")
 
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
-    """A table in Markdown."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+    """A table in Markdown whose columns are aligned, so that it reads well as plain text too."""
+    lines = [[cell.replace("|", "\\|") for cell in line] for line in (columns, *rows)]
+    widths = [max(3, *(len(cell) for cell in column)) for column in zip(*lines, strict=True)]
+    lines.insert(1, ["-" * width for width in widths])
+    return "".join("| " + " | ".join(map(str.ljust, line, widths)) + " |\n" for line in lines)
 
 
 def _first_line(error: Exception) -> str:

@@ -174,4 +174,5 @@ def _sample(
     reach = (chances * kept).double().cumsum(-1)
     point = torch.from_numpy(drawn).to(logits.device)[:, None] * reach[:, -1:]
     place = torch.searchsorted(reach, point, right=True).clamp(max=kept.sum(-1, keepdim=True) - 1)
-    return order.gather(1, place)[:, 0]
+    chosen: torch.Tensor = order.gather(1, place)[:, 0]
+    return chosen

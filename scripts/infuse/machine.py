@@ -17,7 +17,7 @@ class Meter:
         self._joules = _joules()
 
     def read(self) -> dict[str, float | None]:
-        """Seconds of wall time, peak resident memory in MB, energy of the processor in J or None."""
+        """Wall time in s, peak resident memory in MB, the processor's energy in J or None."""
         joules = _joules()
         return {
             "seconds": round(time.monotonic() - self._start, 1),

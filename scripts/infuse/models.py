@@ -12,8 +12,11 @@ from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
 
 from infuse.errors import UserError
+
+transformers_logging.disable_progress_bar()
 
 SPECIAL = (
     "<|begin_of_text|>",
@@ -37,7 +40,7 @@ def set_threads(compute: Mapping[str, Any]) -> torch.device:
     torch.set_num_threads(compute["threads"])
     torch.use_deterministic_algorithms(True)
     # Otherwise each new tensor is filled first, a tenth of the time of small models.
-    torch.utils.deterministic.fill_uninitialized_memory = False
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return torch.device(compute["device"])
 
 

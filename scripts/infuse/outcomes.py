@@ -24,7 +24,12 @@ class Answer(NamedTuple):
 
 
 def read_answer(
-    generated: str, finish: str, label: str, labels: Sequence[str], target: str, separator: str | None
+    generated: str,
+    finish: str,
+    label: str,
+    labels: Sequence[str],
+    target: str,
+    separator: str | None,
 ) -> Answer:
     """Take an answer apart by its arm's form and hold it against the gold label.
 

@@ -203,7 +203,7 @@ def _task(config: Experiment) -> Node:
             split: content_hash(path, f"task.source.{split}")
             for split, path in settings["files"].items()
         }
-    return Node("task", config.experiment, params, settings=settings)
+    return Node("task", _told(source), params, settings=settings)
 
 
 def _triples(config: Experiment) -> Node:
@@ -221,13 +221,13 @@ def _triples(config: Experiment) -> Node:
                 for index, path in enumerate(section.source.paths)
             ],
         }
-    return Node("triples", config.experiment, params, settings=settings)
+    return Node("triples", _told(section.source), params, settings=settings)
 
 
 def _base(config: Experiment, task: Node, triples: Node) -> Node:
     base = config.base
     if isinstance(base, HubModel):
-        return Node("base", base.id.rsplit("/", 1)[-1], base.model_dump())
+        return Node("base", _told(base), base.model_dump())
     if isinstance(base, Folder):
         params = {"kind": "folder", "content": content_hash(base.path, "base.path")}
         return Node("base", Path(base.path).name, params, settings={"path": base.path})
@@ -259,7 +259,7 @@ def _reasonings(config: Experiment, task: Node, triples: Node, base: Node) -> No
             {"checkpoint_steps": config.checkpoint_steps},
         )
         params |= _arithmetic(config)
-        return Node("reasonings", config.experiment, params, {"reasoner": reasoner, "task": task})
+        return Node("reasonings", base.name, params, {"reasoner": reasoner, "task": task})
     settings = {}
     if isinstance(section, ImportedFile):
         params["content"] = content_hash(params.pop("path"), "reasonings.path")
@@ -290,9 +290,7 @@ def _classifier(
         target = config.arms[arm.match.steps].target
         params["match"] = {"target": target, "separator": separator(target)}
         inputs["match"] = training_set(target)
-    return Node(
-        "classifier", name, params, inputs, {"checkpoint_steps": config.checkpoint_steps}
-    )
+    return Node("classifier", name, params, inputs, {"checkpoint_steps": config.checkpoint_steps})
 
 
 def _arithmetic(config: Experiment) -> dict[str, Any]:
@@ -305,14 +303,14 @@ def _training_arithmetic(config: Experiment) -> dict[str, Any]:
 
 def _setting(config: Experiment) -> dict[str, str]:
     """What produced our numbers, in the words that the fidelity table compares."""
-    def told(section: Any) -> str:
-        return getattr(section, "id", section.kind)
-
     return {
-        "base_model": told(config.base),
-        "task_data": told(config.task.source),
-        "triples_data": told(config.triples.source),
+        "base_model": getattr(config.base, "id", config.base.kind),
+        "task_data": getattr(config.task.source, "id", config.task.source.kind),
+        "triples_data": getattr(config.triples.source, "id", config.triples.source.kind),
         "recipe": config.experiment,
     }
 
 
+def _told(section: Any) -> str:
+    """A short name: the last part of a hub id, or the kind."""
+    return str(getattr(section, "id", section.kind)).rsplit("/", 1)[-1]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import csv
 import hashlib
+import itertools
 import json
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -38,7 +39,9 @@ def read_file(path: str, columns: Sequence[str]) -> Iterator[Row]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as damage:
-        raise UserError(f"{path}: not valid UTF-8 ({damage.reason} at byte {damage.start})") from None
+        raise UserError(
+            f"{path}: not valid UTF-8 ({damage.reason} at byte {damage.start})"
+        ) from None
     except (pa.ArrowInvalid, OSError) as damage:
         raise UserError(f"{path}: not a readable file ({str(damage).splitlines()[0]})") from None
 
@@ -76,7 +79,7 @@ def _parquet(path: str, columns: Sequence[str]) -> Iterator[Row]:
 
 
 def _jsonl(path: str, columns: Sequence[str]) -> Iterator[Row]:
-    with open(path, encoding="utf-8") as stream:
+    with Path(path).open(encoding="utf-8") as stream:
         for number, line in enumerate(stream, 1):
             try:
                 row = json.loads(line)
@@ -90,7 +93,7 @@ def _jsonl(path: str, columns: Sequence[str]) -> Iterator[Row]:
 
 def _csv(path: str, columns: Sequence[str]) -> Iterator[Row]:
     csv.field_size_limit(2**30)
-    with open(path, encoding="utf-8", newline="") as stream:
+    with Path(path).open(encoding="utf-8", newline="") as stream:
         reader = csv.DictReader(stream)
         _require(columns, list(reader.fieldnames or []), path)
         for row in reader:
@@ -116,7 +119,7 @@ def from_chat(messages: Any) -> tuple[str, str, str] | None:
     assistant's turn that follows it.
     """
     turns = messages if isinstance(messages, list) else []
-    for turn, reply in zip(turns, turns[1:], strict=False):
+    for turn, reply in itertools.pairwise(turns):
         if turn.get("role") == "user" and reply.get("role") == "assistant":
             found = _THOUGHT.fullmatch(reply.get("content") or "")
             if found is None:

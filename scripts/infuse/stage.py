@@ -79,7 +79,9 @@ def _publish(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]]) -> No
     inputs = {role: Path(path) for role, path in spec["inputs"].items()}
     meter = Meter()
     facts = stage(Job(spec["name"], spec["params"], spec["settings"], inputs, work, out))
-    provenance = {part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")}
+    provenance = {
+        part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")
+    }
     provenance |= {"facts": facts, "cost": meter.read(), "versions": _versions()}
     write_json(out / "provenance.json", provenance)
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -107,7 +109,9 @@ def _claim(work: Path, spec: dict[str, Any]) -> None:
     if owner.exists():
         found = read_json(owner).get("key")
         if found != spec["key"]:
-            raise UserError(f"{work}: holds state of key {found}, not {spec['key']}; remove the folder")
+            raise UserError(
+                f"{work}: holds state of key {found}, not {spec['key']}; remove the folder"
+            )
     else:
         work.mkdir(parents=True, exist_ok=True)
         write_json(owner, spec)

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -147,7 +146,9 @@ def all_arms(
     for arm in arms:
         rows = [row for row in classifiers if row["arm"] == arm]
         line = {"arm": arm, **_arm(arm, classifiers)}
-        table.append(line | {name.replace("_", " "): f(_mean(rows, name)) for name, f in formats.items()})
+        table.append(
+            line | {name.replace("_", " "): f(_mean(rows, name)) for name, f in formats.items()}
+        )
     return table
 
 

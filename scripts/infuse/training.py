@@ -65,7 +65,9 @@ class Engine:
             inputs = np.concatenate([documents[row] for row in rows])[None].astype(np.int64)
             # Positions that restart tell transformers where a document ends, but only while
             # neither mask nor cache is given.
-            positions = self._tensor(np.concatenate([np.arange(length) for length in lengths])[None])
+            positions = self._tensor(
+                np.concatenate([np.arange(length) for length in lengths])[None]
+            )
             begins = np.cumsum(lengths) - lengths
         # The state at a token predicts the next, so targets are read one place earlier.
         wanted = np.concatenate(
@@ -89,7 +91,10 @@ class Engine:
     def passes(self, documents: Documents, rows: Rows) -> list[Rows]:
         """The forward passes that `rows` take."""
         return micro_batches(
-            documents.lengths, rows, self.compute["micro_tokens"], self.compute["layout"] == "padded"
+            documents.lengths,
+            rows,
+            self.compute["micro_tokens"],
+            self.compute["layout"] == "padded",
         )
 
     @torch.no_grad()
@@ -97,9 +102,7 @@ class Engine:
         """Mean cross-entropy in nats over all target tokens."""
         self.model.eval()
         every = np.arange(len(documents))
-        total = sum(
-            self.loss_sum(documents, part).item() for part in self.passes(documents, every)
-        )
+        total = sum(self.loss_sum(documents, part).item() for part in self.passes(documents, every))
         self.model.train()
         return total / int(documents.supervised.sum())
 

@@ -1,0 +1,38 @@
+# make table3   the environment, and results/table3.csv of the default experiment
+# make test     the environment, the checks and the tests
+
+PYTHON ?= python3.11
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+.PHONY: table3 test check schema environment golden
+
+table3: .venv/ready
+	snakemake --cores all results/table3.csv
+
+test: check
+	pytest -n 2 --dist worksteal
+
+check: .venv/ready
+	ruff check scripts tests
+	ruff format --check scripts tests
+	snakefmt --check Snakefile rules
+	snakemake --lint
+	mypy scripts/infuse
+
+# Files that are made from others, and that a test keeps in step.
+schema: .venv/ready
+	PYTHONPATH=scripts python -c "from infuse import config; print(config.schema(), end='')" > docs/config.schema.json
+
+environment: .venv/ready
+	PYTHONPATH=tests python -c "import environment; print(environment.conda(), end='')" > envs/environment.yaml
+
+# What the stages compute on the tiny experiment; read the difference before you commit it.
+golden: .venv/ready
+	snakemake --cores all --configfile tests/tiny.yaml
+	PYTHONPATH=scripts python tests/golden.py
+
+.venv/ready: envs/requirements.txt
+	$(PYTHON) -m venv .venv
+	.venv/bin/pip install --quiet --requirement envs/requirements.txt
+	touch $@

@@ -1,0 +1,105 @@
+"""Does preparing triples stay small and linear? Time and memory at growing sizes, as ratios.
+
+Run as: python benchmarks/triples.py [--rows 35000 70000] [--characters 20000] [--folder DIR]
+
+Makes a chat-shaped parquet file of so many rows, runs `scripts/triples.py` on it as its own process,
+and prints for each size seconds, peak resident memory, and both relative to the first size and per
+row. The last line is one JSON object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).parents[1]
+GROUP = 500
+
+
+def make(path: Path, rows: int, characters: int) -> None:
+    """A file in the form of open-r1/Mixture-of-Thoughts, of random words."""
+    random = np.random.default_rng(rows)
+    words = np.array(["".join(random.choice(list("abcdefghij"), 7)) for _ in range(5000)])
+    with pq.ParquetWriter(path, _schema(), compression="zstd") as file:
+        for start in range(0, rows, GROUP):
+            chats = []
+            for row in range(start, min(start + GROUP, rows)):
+                thought = " ".join(words[random.integers(0, 5000, characters // 8)])
+                chats.append(
+                    [
+                        {"role": "user", "content": f"question {row}"},
+                        {"role": "assistant", "content": f"<think>{thought}</think>answer {row}"},
+                    ]
+                )
+            file.write_table(pa.table({"messages": chats}, _schema()))
+
+
+def measure(folder: Path, rows: int, characters: int) -> dict[str, float]:
+    """Seconds of wall time and peak resident MB of one run of the stage."""
+    source = folder / "chats.parquet"
+    make(source, rows, characters)
+    spec = {
+        "stage": "triples", "name": "triples benchmark", "key": "0", "version": 0,
+        "params": {
+            "source": {"kind": "files"}, "columns": {"kind": "chat", "messages": "messages"},
+            "train_share": 0.8, "rows": None, "max_reasoning_characters": None,
+        },
+        "settings": {"files": [str(source)]}, "inputs": {},
+        "output": str(folder / "out"), "work": str(folder / "work"),
+    }  # fmt: skip
+    (folder / "spec.json").write_text(json.dumps(spec))
+    start = time.monotonic()
+    process = subprocess.Popen(
+        [sys.executable, ROOT / "scripts/triples.py", folder / "spec.json", "--log", folder / "log"],
+        stderr=subprocess.DEVNULL,
+    )
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit((folder / "log").read_text())
+    return {
+        "rows": rows,
+        "input_mb": rows * characters / 1e6,
+        "seconds": round(time.monotonic() - start, 1),
+        "peak_mb": round(usage.ru_maxrss / 1024),
+    }
+
+
+def _schema() -> pa.Schema:
+    turn = pa.struct([("role", pa.string()), ("content", pa.string())])
+    return pa.schema([("messages", pa.list_(turn))])
+
+
+def main() -> None:
+    """Measure each size in a folder of its own."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rows", type=int, nargs="+", default=[35_000, 70_000])
+    parser.add_argument("--characters", type=int, default=20_000)
+    parser.add_argument("--folder", type=Path, help="where there is room")
+    arguments = parser.parse_args()
+    results = []
+    for rows in arguments.rows:
+        with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
+            results.append(measure(Path(folder), rows, arguments.characters))
+    first = results[0]
+    print("rows     MB in   seconds  peak MB  time per row x  memory x")
+    for one in results:
+        per_row = one["seconds"] / one["rows"] / (first["seconds"] / first["rows"])
+        print(
+            f"{one['rows']:<8d} {one['input_mb']:<7.0f} {one['seconds']:<8.1f} {one['peak_mb']:<8.0f}"
+            f" {per_row:<15.2f} {one['peak_mb'] / first['peak_mb']:.2f}"
+        )
+    print(json.dumps(results))
+
+
+if __name__ == "__main__":
+    main()

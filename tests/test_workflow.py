@@ -1,0 +1,173 @@
+"""The graph as a whole: it builds, does nothing twice, and reruns exactly what a change asks for."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from infuse import config, plan
+from infuse.errors import UserError
+from workflow import ROOT, Tree, built  # noqa: F401
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+ONLY_LABEL = {"arms": {"label": {"target": "label"}}}
+
+
+def test_all_tables_and_figures_are_there(built: Tree) -> None:  # noqa: F811
+    results = built.root / "results"
+    for name in ("table1", "table2", "table3", "table4", "table5", "arms", "fidelity"):
+        assert (results / f"{name}.csv").stat().st_size and (results / f"{name}.md").stat().st_size
+    for name in ("figure1", "figure2", "figure3", "arms"):
+        assert (results / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
+        assert (results / f"{name}.pdf").read_bytes()[:4] == b"%PDF"
+
+
+def test_nothing_half_written_is_left(built: Tree) -> None:  # noqa: F811
+    results = built.root / "results"
+    assert not list(results.rglob("*.part"))
+    assert not list((results / "work").iterdir())
+
+
+def test_a_second_run_does_nothing(built: Tree) -> None:  # noqa: F811
+    assert built.scheduled() == {}
+
+
+def test_a_lost_snakemake_folder_changes_nothing(built: Tree) -> None:  # noqa: F811
+    shutil.rmtree(built.root / ".snakemake")
+    assert built.scheduled() == {}
+
+
+def test_a_newer_time_stamp_changes_nothing(built: Tree) -> None:  # noqa: F811
+    for folder in (built.root / "results/artifacts").glob("*/*"):
+        folder.touch()
+    assert built.scheduled() == {}
+
+
+def test_figures_are_redrawn_alone(built: Tree) -> None:  # noqa: F811
+    for figure in (built.root / "results").glob("figure*.p*"):
+        figure.unlink()
+    said = built.run("figures")
+    assert said.returncode == 0, said.stderr
+    assert (built.root / "results/figure2.png").exists()
+    assert built.scheduled() == {}
+
+
+def test_current_results_follow_the_experiment(built: Tree) -> None:  # noqa: F811
+    """A, B, A with Snakemake's memory deleted between: results/ is always the asked one's."""
+    table = built.root / "results/table3.csv"
+    first = table.read_bytes()
+    for change, expected in ((ONLY_LABEL, None), ({}, first)):
+        shutil.rmtree(built.root / ".snakemake")
+        said = built.run("all", **change)
+        assert said.returncode == 0, said.stderr
+        assert (table.read_bytes() == first) == (expected == first)
+
+
+def test_a_hyper_parameter_reruns_its_stage_and_what_follows(built: Tree) -> None:  # noqa: F811
+    tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+    longer = tiny["prediction"] | {"max_new_tokens": 25}
+    assert built.scheduled(prediction=longer) == {
+        "predictions": 3, "metrics": 1, "tables": 1, "figures": 1,
+    }  # fmt: skip
+
+
+def test_every_config_key_reruns_what_the_documentation_says() -> None:
+    """docs/reruns.md holds, for each key, the stages whose keys a change of it changes."""
+    told = dict(_documented())
+    tree = yaml.safe_load(config.DEFAULTS.read_text())
+    found = {path: _changed(tree, path) for path in _leaves(tree)}
+    assert told == found
+
+
+def _documented() -> Iterator[tuple[str, str]]:
+    for line in (ROOT / "docs/reruns.md").read_text().splitlines():
+        if row := re.fullmatch(r"\| `([^`]+)` \| (.+) \|", line):
+            yield row[1], row[2]
+
+
+def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[str]:
+    for name, value in tree.items():
+        if isinstance(value, dict) and name not in ("columns", "tuning"):
+            yield from _leaves(value, f"{above}{name}.")
+        elif name != "kind":  # another kind is another section
+            yield f"{above}{name}"
+
+
+def _changed(tree: dict[str, Any], path: str) -> str:
+    """The first stages that a change of one key reruns; what follows from them is left out."""
+    before = plan.build(config.load({}))
+    after = plan.build(config.load(_other(tree, path)))
+    stages = {stage for stage, _ in after.nodes.keys() - before.nodes.keys()}
+    first = [
+        stage
+        for stage in dict.fromkeys(stage for stage, _ in after.nodes)
+        if stage in stages
+        and any(
+            (stage, node.id) not in before.nodes
+            and all((source.stage, source.id) in before.nodes for source in node.inputs.values())
+            for node in after.stage(stage)
+        )
+    ]
+    return ", ".join(first) or "nothing"
+
+
+def _other(tree: dict[str, Any], path: str) -> dict[str, Any]:
+    """A config that differs in one key, as little as the key's values allow."""
+    *above, name = path.split(".")
+    value: Any = tree
+    for part in (*above, name):
+        value = value[part]
+    for candidate in _candidates(name, value):
+        change: dict[str, Any] = {name: candidate}
+        for part in reversed(above):
+            change = {part: change}
+        if above[:1] == ["arms"]:
+            change = {"arms": config.merge({"": tree["arms"]}, {"": change["arms"]})[""]}
+        try:
+            config.load(change)
+        except UserError:
+            continue
+        return change
+    raise AssertionError(f"no other value is known for {path}")
+
+
+def _candidates(name: str, value: Any) -> Iterator[Any]:
+    match name:
+        case "columns":
+            yield {key: f"{column}2" if key != "kind" else column for key, column in value.items()}
+        case "tuning":
+            yield {"kind": "lora", "rank": 4, "alpha": 8.0, "dropout": 0.0, "modules": ["q_proj"]}
+        case "corpus":
+            yield ["task"]
+        case "labels":
+            yield value[::-1]
+        case "rows" | "max_reasoning_characters" if value is None:
+            yield 100
+        case "match":
+            yield None
+    if isinstance(value, bool) or value is None:
+        return
+    if isinstance(value, int):
+        yield from (value + 1, value * 2, value - 1)
+    elif isinstance(value, float):
+        yield value / 2 or 0.1
+    elif isinstance(value, list):
+        yield [*value, max(value) + 1]
+    elif isinstance(value, str):
+        yield from (f"{value}2", "linear", "label_reason", "cuda", "bfloat16", "packed", "label")
+
+
+def test_the_documented_layout_is_the_real_one() -> None:
+    """A rule, its script and its test bear one name."""
+    rules = set(re.findall(r"^rule (\w+):", "".join(
+        Path(file).read_text() for file in (ROOT / "rules").glob("*.smk")
+    ), re.MULTILINE)) - {"stale"}  # fmt: skip
+    assert {path.stem for path in (ROOT / "scripts").glob("*.py")} == rules
+    tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
+    assert rules <= tests

@@ -1,0 +1,69 @@
+"""The true workflow in a copy of the tree, under a path with a space."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[1]
+PARTS = ("Snakefile", "config.yaml", "envs", "experiments", "profiles", "rules", "scripts")
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A copy of the workflow with a `results/` of its own."""
+
+    root: Path
+
+    def run(self, *arguments: str, **change: object) -> subprocess.CompletedProcess[str]:
+        """Run snakemake on the tiny experiment with `change` laid over its top-level keys."""
+        tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+        config = self.root / "tiny.yaml"
+        config.write_text(yaml.safe_dump(tiny | change))
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(config)]
+        return subprocess.run(
+            [*command, "--", *arguments] if not any(a.startswith("-") for a in arguments)
+            else [*command, *arguments],
+            cwd=self.root, env=environment(), text=True, capture_output=True, check=False,
+        )  # fmt: skip
+
+    def scheduled(self, **change: object) -> dict[str, int]:
+        """How many jobs of each rule a dry run would start."""
+        said = self.run("--dry-run", "--quiet", "host", **change)
+        assert said.returncode == 0, said.stderr
+        jobs: dict[str, int] = {}
+        for line in (said.stdout + said.stderr).splitlines():
+            match line.split():
+                case [rule, count] if count.isdigit() and rule not in ("total", "all"):
+                    jobs[rule] = int(count)
+        return jobs
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, with the interpreter of the tests first on the path."""
+    here = str(Path(sys.executable).parent)
+    return os.environ | {"PATH": here + os.pathsep + os.environ["PATH"]}
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """The tiny experiment, built once from nothing."""
+    root = tmp_path_factory.mktemp("work flow") / "a tree"
+    root.mkdir()
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, root / part)
+    tree = Tree(root)
+    said = tree.run("all")
+    assert said.returncode == 0, said.stdout + said.stderr
+    return tree
