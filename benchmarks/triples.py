@@ -2,9 +2,9 @@
 
 Run as: python benchmarks/triples.py [--rows 35000 70000] [--characters 20000] [--folder DIR]
 
-Makes a chat-shaped parquet file of so many rows, runs `scripts/triples.py` on it as its own process,
-and prints for each size seconds, peak resident memory, and both relative to the first size and per
-row. The last line is one JSON object.
+Makes a chat-shaped parquet file of so many rows, runs `scripts/triples.py` on it as its own
+process, and prints for each size seconds, peak resident memory, and both relative to the first
+size and per row. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -60,7 +60,13 @@ def measure(folder: Path, rows: int, characters: int) -> dict[str, float]:
     (folder / "spec.json").write_text(json.dumps(spec))
     start = time.monotonic()
     process = subprocess.Popen(
-        [sys.executable, ROOT / "scripts/triples.py", folder / "spec.json", "--log", folder / "log"],
+        [
+            sys.executable,
+            ROOT / "scripts/triples.py",
+            folder / "spec.json",
+            "--log",
+            folder / "log",
+        ],
         stderr=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
@@ -95,7 +101,8 @@ def main() -> None:
     for one in results:
         per_row = one["seconds"] / one["rows"] / (first["seconds"] / first["rows"])
         print(
-            f"{one['rows']:<8d} {one['input_mb']:<7.0f} {one['seconds']:<8.1f} {one['peak_mb']:<8.0f}"
+            f"{one['rows']:<8d} {one['input_mb']:<7.0f} {one['seconds']:<8.1f}"
+            f" {one['peak_mb']:<8.0f}"
             f" {per_row:<15.2f} {one['peak_mb'] / first['peak_mb']:.2f}"
         )
     print(json.dumps(results))

@@ -17,7 +17,7 @@ from infuse.plan import build
 
 TABLES = [
     f"{name}.{form}"
-    for name in ("table1", "table2", "table3", "table4", "table5", "arms")
+    for name in ("table1", "table2", "table3", "table4", "table5", "arms", "fidelity")
     for form in ("csv", "md")
 ]
 FIGURES = [

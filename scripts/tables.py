@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from infuse import evaluation as ev
+from infuse import fidelity
 from infuse import tables as made
 from infuse.files import (
     PREDICTIONS,
@@ -49,6 +50,11 @@ def tables(job: Job) -> dict[str, Any]:
         "table5": made.table5(arms, numbers["classifiers"]),
         "arms": made.all_arms(arms, numbers["classifiers"], numbers["baselines"]),
     }
+    setting = job.params["setting"] | {"recipe": fidelity.recipe_name(job.params["recipes"])}
+    if fidelity.is_published_split(splits["test"]):
+        setting["task_data"] = fidelity.PUBLISHED["setting"]["task_data"]
+    ours = made.quantities(arms, splits["test"], numbers["classifiers"], numbers["classes"])
+    parts["fidelity"] = made.comparison(fidelity.fidelity(ours, setting))
     for name, table in parts.items():
         _write(job.out / name, table)
     return {}

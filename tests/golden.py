@@ -10,6 +10,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 import yaml
+
 from infuse import config, plan
 
 FILE = Path(__file__).with_name("golden.json")

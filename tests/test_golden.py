@@ -6,6 +6,7 @@ import json
 
 import pytest
 import yaml
+
 from golden import FILE, entries
 from workflow import ROOT, Tree, built  # noqa: F401
 

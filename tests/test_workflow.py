@@ -1,4 +1,4 @@
-"""The graph as a whole: it builds, does nothing twice, and reruns exactly what a change asks for."""
+"""The graph as a whole: it builds, does nothing twice, reruns exactly what a change asks for."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 import yaml
+
 from infuse import config, plan
 from infuse.errors import UserError
 from workflow import ROOT, Tree, built  # noqa: F401

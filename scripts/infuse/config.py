@@ -10,7 +10,7 @@ import difflib
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self, get_args
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -20,24 +20,33 @@ from pydantic import (
     PositiveFloat,
     PositiveInt,
     ValidationError,
-    model_validator,
+    ValidationInfo,
+    field_validator,
 )
 
 from infuse.errors import UserError
 
 DEFAULTS = Path(__file__).parents[2] / "config.yaml"
+LONGEST = 80  # characters of a wrong value that an error shows
 
-Name = Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]*$")]
-Commit = Annotated[str, Field(pattern=r"^[0-9a-f]{40}$", description="a full commit hash")]
+PATTERNS = {
+    r"^[A-Za-z][A-Za-z0-9_]*$": "a letter, then letters, digits and underscores",
+    r"^[0-9a-f]{40}$": "a full commit hash of 40 hexadecimal digits",
+}
+_NAME, _COMMIT = PATTERNS
+Name = Annotated[str, Field(pattern=_NAME)]
+Commit = Annotated[str, Field(pattern=_COMMIT, description=PATTERNS[_COMMIT])]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
-Split = Literal["train", "validation", "test"]
 
 
 class Section(BaseModel):
-    """A part of the config: unknown keys are refused, strings are not turned into numbers."""
+    """A part of the config: unknown keys are refused, strings are not turned into numbers.
 
-    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+    What a validator says is the end of a line that begins with the key path of its field.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 
 
 class Hub(Section):
@@ -84,14 +93,16 @@ class Task(Section):
     labels: Annotated[list[str], Field(min_length=2)]
     system: str
 
-    @model_validator(mode="after")
-    def _labels_differ(self) -> Self:
-        folded = [label.strip().casefold() for label in self.labels]
+    @field_validator("labels")
+    @classmethod
+    def _labels_differ(cls, labels: list[str]) -> list[str]:
+        folded = [label.strip().casefold() for label in labels]
         if len(set(folded)) < len(folded):
-            raise ValueError("labels must differ, also when case is ignored")
-        if not all(folded) or any("\n" in label for label in self.labels):
-            raise ValueError("a label is one line of text, not empty")
-        return self
+            raise ValueError(f": expected names that differ in more than case, found {labels}")
+        for index, label in enumerate(labels):
+            if label.splitlines() != [label] or not label.strip():
+                raise ValueError(f"[{index}]: expected one line of text, found {label!r}")
+        return labels
 
 
 class GeneratedTriples(Section):
@@ -183,11 +194,16 @@ class Recipe(Section):
     evaluations_per_epoch: Count
     tuning: Annotated[Full | Lora, Field(discriminator="kind")]
 
-    @model_validator(mode="after")
-    def _document_fits_bin(self) -> Self:
-        if isinstance(self.batching, Tokens) and self.batching.bin_tokens < self.max_length:
-            raise ValueError("batching.bin_tokens must be at least max_length")
-        return self
+    @field_validator("batching")
+    @classmethod
+    def _document_fits_bin(cls, batching: Rows | Tokens, info: ValidationInfo) -> Rows | Tokens:
+        longest = info.data.get("max_length", 0)
+        if isinstance(batching, Tokens) and batching.bin_tokens < longest:
+            raise ValueError(
+                f".bin_tokens: expected at least max_length ({longest}),"
+                f" found {batching.bin_tokens}"
+            )
+        return batching
 
 
 class Scratch(Section):
@@ -205,13 +221,30 @@ class Scratch(Section):
     corpus: list[str]
     pretraining: Recipe | None
 
-    @model_validator(mode="after")
-    def _heads_divide(self) -> Self:
-        if self.hidden_size % (2 * self.heads):
-            raise ValueError("hidden_size must be a multiple of twice the number of heads")
-        if self.heads % self.key_value_heads:
-            raise ValueError("heads must be a multiple of key_value_heads")
-        return self
+    @field_validator("heads")
+    @classmethod
+    def _heads_divide(cls, heads: int, info: ValidationInfo) -> int:
+        size = info.data.get("hidden_size", 0)
+        if size % (2 * heads):
+            raise ValueError(
+                f": expected a number whose double divides hidden_size ({size}), found {heads}"
+            )
+        return heads
+
+    @field_validator("key_value_heads")
+    @classmethod
+    def _groups_divide(cls, groups: int, info: ValidationInfo) -> int:
+        heads = info.data.get("heads", 0)
+        if heads % groups:
+            raise ValueError(f": expected a number that divides heads ({heads}), found {groups}")
+        return groups
+
+    @field_validator("pretraining")
+    @classmethod
+    def _length_fits(cls, recipe: Recipe | None, info: ValidationInfo) -> Recipe | None:
+        if recipe is not None and "positions" in info.data:
+            _fit(recipe, info.data["positions"], "")
+        return recipe
 
 
 class HubModel(Section):
@@ -334,36 +367,48 @@ class Experiment(Section):
     compute: Compute
     checkpoint_steps: PositiveInt
 
-    @model_validator(mode="after")
-    def _parts_agree(self) -> Self:
-        conflicts = [*self._matches(), *self._lengths()]
-        if len(set(self.seeds)) < len(self.seeds):
-            conflicts.append(f"seeds: expected different numbers, found {self.seeds}")
-        if conflicts:
-            raise ValueError("\n".join(conflicts))
-        return self
+    @field_validator("reasoner", "classifier")
+    @classmethod
+    def _length_fits(
+        cls, section: Reasoner | Classifier, info: ValidationInfo
+    ) -> Reasoner | Classifier:
+        base = info.data.get("base")
+        if isinstance(base, Scratch):
+            _fit(section.recipe, base.positions, ".recipe")
+        return section
 
-    def _matches(self) -> Iterator[str]:
-        for name, arm in self.arms.items():
+    @field_validator("arms")
+    @classmethod
+    def _matches_exist(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+        mistakes = []
+        for name, arm in arms.items():
             if arm.match is None:
                 continue
-            where, wanted = f"arms.{name}.match.steps", arm.match.steps
-            other = self.arms.get(wanted)
+            where, wanted = f".{name}.match.steps", arm.match.steps
+            other = arms.get(wanted)
             if other is None:
-                yield f"{where}: no arm is called {wanted!r}{_nearest(wanted, list(self.arms))}"
+                near = _nearest(wanted, list(arms))
+                mistakes.append(f"{where}: expected the name of an arm, found {wanted!r}{near}")
             elif other.match is not None:
-                yield f"{where}: the arm {wanted!r} is itself matched, expected one that is not"
+                mistakes.append(f"{where}: expected an arm without a match, found {wanted!r}")
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+        return arms
 
-    def _lengths(self) -> Iterator[str]:
-        if not isinstance(self.base, Scratch):
-            return
-        recipes = {"reasoner": self.reasoner.recipe, "classifier": self.classifier.recipe}
-        for name, recipe in recipes.items():
-            if recipe.max_length > self.base.positions:
-                yield (
-                    f"{name}.recipe.max_length: expected at most base.positions"
-                    f" ({self.base.positions}), found {recipe.max_length}"
-                )
+    @field_validator("seeds")
+    @classmethod
+    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
+        if len(set(seeds)) < len(seeds):
+            raise ValueError(f": expected different numbers, found {seeds}")
+        return seeds
+
+
+def _fit(recipe: Recipe, positions: int, below: str) -> None:
+    if recipe.max_length > positions:
+        raise ValueError(
+            f"{below}.max_length: expected at most base.positions ({positions}),"
+            f" found {recipe.max_length}"
+        )
 
 
 def merge(default: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, Any]:
@@ -389,41 +434,76 @@ def load(change: Mapping[str, Any]) -> Experiment:
     Raises:
         UserError: every error found, one line each.
     """
-    merged = merge(yaml.safe_load(DEFAULTS.read_text(encoding="utf-8")), change)
+    default = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
+    return validate(merge(default, change) if isinstance(change, Mapping) else change)
+
+
+def validate(tree: Any) -> Experiment:
+    """The experiment that a whole config describes.
+
+    Raises:
+        UserError: every error found, one line each.
+    """
     try:
-        return Experiment.model_validate(merged)
+        return Experiment.model_validate(tree)
     except ValidationError as invalid:
-        lines = [line for error in invalid.errors() for line in _explain(error).splitlines()]
+        lines = [line for error in invalid.errors() for line in _explain(error)]
         raise UserError(f"{len(lines)} error(s) in the config:\n  " + "\n  ".join(lines)) from None
 
 
 def schema() -> str:
-    """The JSON schema of an experiment file, for editors: no key is required there."""
+    """The JSON schema of an experiment file, for editors.
+
+    No key is required there, except in `arms`, which replace the default's. So a section without
+    its `kind` may fit several.
+    """
     tree = Experiment.model_json_schema()
-    tree.pop("required")
-    return json.dumps(tree, indent=1, sort_keys=True) + "\n"
+    for section in (tree, *tree["$defs"].values()):
+        if section["title"] not in ("Arm", "Match"):
+            section.pop("required", None)
+    return json.dumps(tree, indent=1, sort_keys=True).replace('"oneOf":', '"anyOf":') + "\n"
 
 
-def _explain(error: Mapping[str, Any]) -> str:
-    """One line for one error: where, what was found, what was expected."""
+def _explain(error: Mapping[str, Any]) -> Iterator[str]:
+    """One line for one error, or for each that a validator found: where, expected, found."""
     where, valid = _locate(error["loc"])
-    found = error["input"]
+    context, found = error.get("ctx", {}), error["input"]
     match error["type"]:
-        case "extra_forbidden":
-            return f"{where}: unknown key{_nearest(where.rsplit('.', 1)[-1], valid)}"
-        case "missing":
-            return f"{where}: missing"
-        case "union_tag_invalid" | "union_tag_not_found":
-            kinds = error["ctx"].get("expected_tags", "")
-            kind = found.get("kind") if isinstance(found, Mapping) else None
-            if not kinds:
-                return f"{where}: expected a mapping that names its kind, found {found!r}"
-            return f"{where}.kind: {kind!r} is not one of {kinds}{_nearest(str(kind), valid)}"
         case "value_error":
-            return f"{where}: {error['ctx']['error']}" if where else str(error["ctx"]["error"])
+            yield from (f"{where}{said}" for said in str(context["error"]).split("\n"))
+            return
+        case "missing":
+            yield f"{where}: missing"
+            return
+        case "extra_forbidden":
+            near = _nearest(str(error["loc"][-1]), valid)
+            yield f"{where}: unknown key{near or ', expected one of ' + ', '.join(valid)}"
+            return
+        case "union_tag_invalid" | "union_tag_not_found":
+            kind, kinds = found.get("kind"), " or ".join(map(repr, valid))
+            near = _nearest(str(kind), valid)
+            yield f"{where}.kind: expected {kinds}, found {_shown(kind)}{near}"
+            return
+        case "model_type" | "model_attributes_type" | "dict_type":
+            expected = "a mapping"
+        case "invalid_key":
+            expected = "a text as key"
+        case "string_pattern_mismatch":
+            expected = PATTERNS[context["pattern"]]
+        case "too_short":
+            expected = f"{context['min_length']} or more entries"
+        case "string_too_short":
+            expected = f"{context['min_length']} or more characters"
+        case "float_type" if isinstance(found, str) and "e" in found.lower():
+            expected = "a number (YAML takes 1e-3 for text: write 1.0e-3)"
         case _:
-            said = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-            return f"{where}: expected {said}, found {found!r}"
+            expected = error["msg"].removeprefix("Input should be ")
+    yield f"{where}: expected {expected}, found {_shown(found)}"
+
+
+def _shown(found: Any) -> str:
+    text = repr(found)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
 def _locate(location: tuple[str | int, ...]) -> tuple[str, list[str]]:
@@ -439,11 +519,15 @@ def _locate(location: tuple[str | int, ...]) -> tuple[str, list[str]]:
             continue
         if part == "[key]":
             continue
-        path += f"[{part}]" if isinstance(part, int) else f".{part}" if path else part
+        if get_origin(model) is list:
+            path += f"[{part}]"
+        else:
+            name = part if str(part).isidentifier() else repr(part)
+            path += f".{name}" if path else str(name)
         valid = [name for option in options for name in option.model_fields]
         model = _step(model, options, part)
     tags = [tag for option in _sections(model) if (tag := _tag(option))]
-    return path, tags or valid
+    return path or "config", tags or valid
 
 
 def _step(model: Any, options: list[type[Section]], part: str | int) -> Any:

@@ -174,7 +174,14 @@ def build(config: Experiment) -> Plan:
     tables = Node(
         "tables",
         config.experiment,
-        {**metrics.params, "setting": _setting(config)},
+        {
+            **metrics.params,
+            "setting": _setting(config),
+            "recipes": {
+                "reasoner": config.reasoner.recipe.model_dump(),
+                "classifier": config.classifier.recipe.model_dump(),
+            },
+        },
         {"task": task, "metrics": metrics, "training_set": sets["reason"]}
         | {f"predictions {name}": node for name, node in predictions.items()},
         {"current": "results/.tables"},
@@ -229,11 +236,11 @@ def _base(config: Experiment, task: Node, triples: Node) -> Node:
     if isinstance(base, HubModel):
         return Node("base", _told(base), base.model_dump())
     if isinstance(base, Folder):
-        params = {"kind": "folder", "content": content_hash(base.path, "base.path")}
-        return Node("base", Path(base.path).name, params, settings={"path": base.path})
+        content = {"kind": "folder", "content": content_hash(base.path, "base.path")}
+        return Node("base", Path(base.path).name, content, settings={"path": base.path})
     parts = {"task": task, "triples": triples}
     files = [entry for entry in base.corpus if entry not in parts]
-    params = base.model_dump() | _training_arithmetic(config)
+    params: dict[str, Any] = base.model_dump() | _training_arithmetic(config)
     params["corpus"] = [
         entry if entry in parts else content_hash(entry, f"base.corpus[{index}]")
         for index, entry in enumerate(base.corpus)
@@ -307,7 +314,6 @@ def _setting(config: Experiment) -> dict[str, str]:
         "base_model": getattr(config.base, "id", config.base.kind),
         "task_data": getattr(config.task.source, "id", config.task.source.kind),
         "triples_data": getattr(config.triples.source, "id", config.triples.source.kind),
-        "recipe": config.experiment,
     }
 
 

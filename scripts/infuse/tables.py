@@ -13,6 +13,7 @@ import numpy as np
 
 from infuse import statistics
 from infuse.evaluation import Row, linear_model, roles
+from infuse.fidelity import Line
 from infuse.outcomes import OUTCOMES
 
 Table = list[dict[str, str]]
@@ -150,6 +151,44 @@ def all_arms(
             line | {name.replace("_", " "): f(_mean(rows, name)) for name, f in formats.items()}
         )
     return table
+
+
+def quantities(
+    arms: Mapping[str, Row], test: Sequence[Row], classifiers: Sequence[Row], classes: Sequence[Row]
+) -> dict[str, float]:
+    """Our numbers under the names and in the units of `fidelity.published`."""
+    counts = Counter(row["label"] for row in test)
+    ours: dict[str, float] = {f"table 1, {label}, rows": n for label, n in counts.items()}
+    accuracy = {}
+    for part, arm in roles(arms).items():
+        if arm is None:
+            continue
+        rows = [row for row in classifiers if row["arm"] == arm]
+        accuracy[part] = 100 * _mean(rows, "accuracy")
+        ours[f"table 3, {part}, accuracy %"] = accuracy[part]
+        for label in counts:
+            recalls = [row for row in classes if row["arm"] == arm and row["label"] == label]
+            ours[f"table 4, {part}, {label}, recall %"] = 100 * _mean(recalls, "recall")
+        for kind in ("macro", "weighted"):
+            ours[f"table 5, {part}, {kind} F1"] = _mean(rows, f"{kind}_f1")
+    if {"Q->A", "Q->RA"} <= accuracy.keys():
+        ours["table 3, improvement, points"] = accuracy["Q->RA"] - accuracy["Q->A"]
+    return ours
+
+
+def comparison(lines: Sequence[Line]) -> Table:
+    """The fidelity table."""
+    return [
+        {
+            "quantity": line.quantity,
+            "published": f"{line.published:g}",
+            "ours": "" if line.ours is None else f"{line.ours:.4g}",
+            "tolerance": f"{line.tolerance:g}",
+            "verdict": line.verdict,
+            "note": line.note,
+        }
+        for line in lines
+    ]
 
 
 def _arm(arm: str, classifiers: Sequence[Row]) -> dict[str, str]:
