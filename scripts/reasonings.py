@@ -37,9 +37,10 @@ def reasonings(job: Job) -> dict[str, Any]:
         "mean_tokens": round(sum(row["tokens"] for row in rows) / len(rows), 1),
     }
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
-    log.info(
-        "for example, on %r (%s): %r", texts[0]["text"], texts[0]["label"], rows[0]["reasoning"]
+    first = next(
+        text for text in texts if all(text[part] == rows[0][part] for part in ("split", "id"))
     )
+    log.info("for example, on %r (%s): %r", first["text"], first["label"], rows[0]["reasoning"])
     return facts
 
 
@@ -77,6 +78,7 @@ def _imported(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
     found = {
         (str(row[names[0]]).strip(), str(row[names[1]]).strip()): str(row[names[2]])
         for row in _published(job, names)
+        if row[names[2]] is not None
     }
     rows = [
         {

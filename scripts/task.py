@@ -45,14 +45,14 @@ def task(job: Job) -> dict[str, Any]:
 
 
 def _raw(job: Job, split: str) -> Iterator[dict[str, Any]]:
-    """Rows of a split with the keys id (None: none given), text and label."""
+    """Rows of a split with the keys text and label, and id where the source gives one."""
     source = job.params["source"]
     if source["kind"] == "generated":
         # One draw for all splits, since texts differ only within a draw.
         lines = diary.texts(sum(source[part] for part in SPLITS), source["seed"])
         start = sum(source[part] for part in SPLITS[: SPLITS.index(split)])
         for line in lines[start : start + source[split]]:
-            yield {"id": None, "text": line.text, "label": line.label}
+            yield {"text": line.text, "label": line.label}
         return
     columns = {part: name for part, name in job.params["columns"].items() if name}
     names = list(columns.values())
@@ -61,7 +61,7 @@ def _raw(job: Job, split: str) -> Iterator[dict[str, Any]]:
         else read_file(job.settings["files"][split], names)
     )  # fmt: skip
     for row in rows:
-        yield {"id": None} | {part: row[name] for part, name in columns.items()}
+        yield {part: row[name] for part, name in columns.items()}
 
 
 def _clean(
@@ -76,8 +76,8 @@ def _clean(
         if not row["text"].strip():
             empty.append(number)
             continue
-        identity = number if row["id"] is None else row["id"]
-        if not str(identity).isdigit():
+        identity = row.get("id", number)
+        if not (str(identity).isdecimal() and int(identity) < 2**63):
             raise UserError(f"{where}: expected a whole number as id, found {identity!r}")
         if int(identity) in seen:
             raise UserError(f"{where}: the id {identity} occurs twice")
@@ -88,12 +88,12 @@ def _clean(
 
 
 def _name(label: Any, labels: list[str], where: str) -> str:
-    """The label's name; a whole number is its place in the list."""
-    if isinstance(label, str):
-        if label in labels:
-            return label
-    elif isinstance(label, int) and 0 <= label < len(labels):
-        return labels[label]
+    """The label's name; a whole number, which csv gives as text, is its place in the list."""
+    if label in labels:
+        return str(label)
+    place = str(label)
+    if not isinstance(label, bool) and place.isdecimal() and int(place) < len(labels):
+        return labels[int(place)]
     raise UserError(f"{where}: unknown label {label!r}, expected one of {', '.join(labels)}")
 
 

@@ -97,7 +97,8 @@ def _raw(job: Job) -> Iterator[dict[str, Any]]:
         if chat:
             parts = from_chat(row.pop("messages")) or (None, None, None)
             row |= zip(("question", "answer", "reasoning"), parts, strict=True)
-        yield row | {"domain": row.get("domain") or "all"}
+        domain = row.get("domain")
+        yield row | {"domain": "all" if domain in (None, "") else str(domain)}
 
 
 def _listed(dropped: Counter[Any]) -> list[dict[str, Any]]:

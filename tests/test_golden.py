@@ -8,12 +8,12 @@ import pytest
 import yaml
 
 from golden import FILE, entries
-from workflow import ROOT, Tree, built  # noqa: F401
+from workflow import ROOT, Tree
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
 
-def test_what_stages_compute_changes_only_with_their_version(built: Tree) -> None:  # noqa: F811
+def test_what_stages_compute_changes_only_with_their_version(built: Tree) -> None:
     tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
     now = dict(entries(built.root, tiny))
     kept = json.loads(FILE.read_text())

@@ -13,14 +13,14 @@ import yaml
 
 from infuse import config, plan
 from infuse.errors import UserError
-from workflow import ROOT, Tree, built  # noqa: F401
+from workflow import ROOT, Tree
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
 ONLY_LABEL = {"arms": {"label": {"target": "label"}}}
 
 
-def test_all_tables_and_figures_are_there(built: Tree) -> None:  # noqa: F811
+def test_all_tables_and_figures_are_there(built: Tree) -> None:
     results = built.root / "results"
     for name in ("table1", "table2", "table3", "table4", "table5", "arms", "fidelity"):
         assert (results / f"{name}.csv").stat().st_size and (results / f"{name}.md").stat().st_size
@@ -29,28 +29,28 @@ def test_all_tables_and_figures_are_there(built: Tree) -> None:  # noqa: F811
         assert (results / f"{name}.pdf").read_bytes()[:4] == b"%PDF"
 
 
-def test_nothing_half_written_is_left(built: Tree) -> None:  # noqa: F811
+def test_nothing_half_written_is_left(built: Tree) -> None:
     results = built.root / "results"
     assert not list(results.rglob("*.part"))
     assert not list((results / "work").iterdir())
 
 
-def test_a_second_run_does_nothing(built: Tree) -> None:  # noqa: F811
+def test_a_second_run_does_nothing(built: Tree) -> None:
     assert built.scheduled() == {}
 
 
-def test_a_lost_snakemake_folder_changes_nothing(built: Tree) -> None:  # noqa: F811
+def test_a_lost_snakemake_folder_changes_nothing(built: Tree) -> None:
     shutil.rmtree(built.root / ".snakemake")
     assert built.scheduled() == {}
 
 
-def test_a_newer_time_stamp_changes_nothing(built: Tree) -> None:  # noqa: F811
+def test_a_newer_time_stamp_changes_nothing(built: Tree) -> None:
     for folder in (built.root / "results/artifacts").glob("*/*"):
         folder.touch()
     assert built.scheduled() == {}
 
 
-def test_figures_are_redrawn_alone(built: Tree) -> None:  # noqa: F811
+def test_figures_are_redrawn_alone(built: Tree) -> None:
     for figure in (built.root / "results").glob("figure*.p*"):
         figure.unlink()
     said = built.run("figures")
@@ -59,7 +59,7 @@ def test_figures_are_redrawn_alone(built: Tree) -> None:  # noqa: F811
     assert built.scheduled() == {}
 
 
-def test_current_results_follow_the_experiment(built: Tree) -> None:  # noqa: F811
+def test_current_results_follow_the_experiment(built: Tree) -> None:
     """A, B, A with Snakemake's memory deleted between: results/ is always the asked one's."""
     table = built.root / "results/table3.csv"
     first = table.read_bytes()
@@ -70,7 +70,7 @@ def test_current_results_follow_the_experiment(built: Tree) -> None:  # noqa: F8
         assert (table.read_bytes() == first) == (expected == first)
 
 
-def test_a_hyper_parameter_reruns_its_stage_and_what_follows(built: Tree) -> None:  # noqa: F811
+def test_a_hyper_parameter_reruns_its_stage_and_what_follows(built: Tree) -> None:
     tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
     longer = tiny["prediction"] | {"max_new_tokens": 25}
     assert built.scheduled(prediction=longer) == {

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 import yaml
+
+from infuse import config, plan
 
 ROOT = Path(__file__).parents[1]
 PARTS = ("Snakefile", "config.yaml", "envs", "experiments", "profiles", "rules", "scripts")
@@ -67,3 +73,31 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     said = tree.run("all")
     assert said.returncode == 0, said.stdout + said.stderr
     return tree
+
+
+def nodes(tree: Tree, stage: str) -> dict[str, Path]:
+    """The artifacts of one stage of the tiny experiment, by name."""
+    tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+    found = plan.build(config.load(tiny)).stage(stage)
+    return {node.name: tree.root / node.path for node in found}
+
+
+def again(tree: Tree, artifact: Path, name: str, **params: Any) -> list[str]:
+    """The command that makes an artifact once more, as results/NAME, with other parameters."""
+    spec = json.loads(
+        (tree.root / "results/specs" / artifact.parent.name / f"{artifact.name}.json").read_text()
+    )
+    spec |= {"params": spec["params"] | params, "key": name}
+    spec |= {"output": f"results/{name}", "work": f"results/work/{name}"}
+    path = tree.root / f"{name}.json"
+    path.write_text(json.dumps(spec))
+    return [sys.executable, f"scripts/{spec['stage']}.py", str(path), "--log", f"{name}.log"]
+
+
+def killed_when(tree: Tree, command: list[str], ready: Callable[[], bool]) -> None:
+    """Run a command and kill it, the hard way, as soon as `ready` says so."""
+    with subprocess.Popen(command, cwd=tree.root, stderr=subprocess.DEVNULL) as process:
+        while not ready():
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.001)
+        process.kill()

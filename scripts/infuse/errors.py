@@ -1,4 +1,4 @@
-"""The one exception that is meant for the user's eyes."""
+"""The one exception that is meant for the user's eyes, and other errors told in one line."""
 
 
 class UserError(Exception):
@@ -6,3 +6,8 @@ class UserError(Exception):
 
     Scripts and the Snakefile print it without a traceback and exit with a code other than 0.
     """
+
+
+def first_line(error: Exception) -> str:
+    """What an error of a library says first, or its type where it says nothing."""
+    return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -117,7 +117,7 @@ def arithmetic() -> list[Line]:
 
 
 def _exact_recalls(rows: Mapping[str, int]) -> Line:
-    """The hits that Q->RA's recalls imply, if each is a whole number of hits over the class count."""
+    """The hits that Q->RA's recalls imply, if each is a whole number over the class count."""
     recalls = PUBLISHED["table4"]["Q->RA"]
     hits = {label: round(recalls[label] * count / 100) for label, count in rows.items()}
     whole = all(

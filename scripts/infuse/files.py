@@ -15,7 +15,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 import yaml
 
-from infuse.errors import UserError
+from infuse.errors import UserError, first_line
 
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
@@ -62,7 +62,7 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError) as damage:
-        raise UserError(f"{path}: not a readable parquet file ({_first_line(damage)})") from None
+        raise UserError(f"{path}: not a readable parquet file ({first_line(damage)})") from None
     for field in schema:
         if field.name not in table.column_names:
             raise UserError(f"{path}: column {field.name!r} is missing, found {table.column_names}")
@@ -112,7 +112,7 @@ def read_csv(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except pa.ArrowInvalid as damage:
-        raise UserError(f"{path}: not a readable table ({_first_line(damage)})") from None
+        raise UserError(f"{path}: not a readable table ({first_line(damage)})") from None
     if table.column_names != schema.names:
         raise UserError(f"{path}: expected the columns {schema.names}, found {table.column_names}")
     rows: list[dict[str, Any]] = table.to_pylist()
@@ -170,7 +170,8 @@ def content_hash(path: str, where: str) -> str:
     MD5 because DVC records it: a pointer can stand in for a file that was not pulled.
 
     Raises:
-        UserError: there is neither the file nor a pointer; `where` names the config key.
+        UserError: there is neither the file nor a pointer, or the pointer gives no MD5; `where`
+            names the config key.
     """
     target, pointer = Path(path), Path(path + ".dvc")
     if target.is_file():
@@ -182,7 +183,10 @@ def content_hash(path: str, where: str) -> str:
             [[str(f.relative_to(target)), content_hash(str(f), where)] for f in files]
         )
     if pointer.is_file():
-        return str(yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0]["md5"])
+        try:
+            return str(yaml.safe_load(pointer.read_text(encoding="utf-8"))["outs"][0]["md5"])
+        except (yaml.YAMLError, UnicodeDecodeError, LookupError, TypeError):
+            raise UserError(f"{where}: expected outs[0].md5 in the DVC pointer {pointer}") from None
     raise UserError(f"{where}: no such file or folder: {path}")
 
 
@@ -192,7 +196,3 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     widths = [max(3, *(len(cell) for cell in column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
     return "".join("| " + " | ".join(map(str.ljust, line, widths)) + " |\n" for line in lines)
-
-
-def _first_line(error: Exception) -> str:
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -14,7 +14,7 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from infuse.errors import UserError
+from infuse.errors import UserError, first_line
 
 transformers_logging.disable_progress_bar()
 
@@ -90,14 +90,28 @@ def load_tokenizer(folder: Path | str, **hub: Any) -> PreTrainedTokenizerFast:
     """The tokenizer of a model folder or hub id.
 
     Raises:
-        UserError: there is none, or it has no chat template, no beginning or no end token.
+        UserError: there is none, or it has no beginning or end token, or no chat template that
+            opens an answer.
     """
     if Path(folder).is_dir() and not (Path(folder) / "tokenizer.json").is_file():
         raise UserError(f"{folder}: a model folder without tokenizer (tokenizer.json is missing)")
-    tokenizer = AutoTokenizer.from_pretrained(folder, **hub)
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **hub)
+    except Exception as damage:  # tokenizers and the hub client have errors of their own kinds
+        raise UserError(f"{folder}: no usable tokenizer ({_told(damage)})") from damage
     for part in ("chat_template", "bos_token_id", "eos_token_id"):
         if getattr(tokenizer, part) is None:
             raise UserError(f"{folder}: the tokenizer has no {part}")
+    question = [{"role": "user", "content": "?"}]
+    try:
+        closed, opened = (
+            tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=wanted)
+            for wanted in (False, True)
+        )
+    except Exception as damage:  # a template may raise what it likes
+        raise UserError(f"{folder}: no usable chat template ({_told(damage)})") from damage
+    if opened == closed:
+        raise UserError(f"{folder}: the chat template has no generation prompt to open an answer")
     return tokenizer
 
 
@@ -105,15 +119,23 @@ def load_model(folder: Path | str, **hub: Any) -> PreTrainedModel:
     """The causal language model of a folder or hub id, in float32, from safetensors only.
 
     Raises:
-        UserError: the folder holds no usable weights.
+        UserError: the folder holds no usable weights, or lacks some of them.
     """
     try:
-        return AutoModelForCausalLM.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa", **hub
-        )
+        model, loaded = AutoModelForCausalLM.from_pretrained(
+            folder, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa",
+            output_loading_info=True, **hub,
+        )  # fmt: skip
     except Exception as damage:  # safetensors and the hub client have errors of their own kinds
-        line = str(damage).strip().splitlines()[0] if str(damage).strip() else ""
-        raise UserError(f"{folder}: no usable model ({type(damage).__name__}: {line})") from damage
+        raise UserError(f"{folder}: no usable model ({_told(damage)})") from damage
+    if loaded["missing_keys"]:
+        names = ", ".join(sorted(loaded["missing_keys"]))
+        raise UserError(f"{folder}: weights are missing: {names}")
+    return model
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {first_line(error)}"
 
 
 def tune(model: PreTrainedModel, tuning: Mapping[str, Any], seed: int) -> PreTrainedModel:

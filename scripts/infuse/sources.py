@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infuse.errors import UserError
+from infuse.errors import UserError, first_line
 
 Row = dict[str, Any]
 _BATCH = 512
@@ -39,11 +39,10 @@ def read_file(path: str, columns: Sequence[str]) -> Iterator[Row]:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as damage:
-        raise UserError(
-            f"{path}: not valid UTF-8 ({damage.reason} at byte {damage.start})"
-        ) from None
-    except (pa.ArrowInvalid, OSError) as damage:
-        raise UserError(f"{path}: not a readable file ({str(damage).splitlines()[0]})") from None
+        near = damage.object[max(damage.start - 20, 0) : damage.end + 10]
+        raise UserError(f"{path}: not valid UTF-8 ({damage.reason}: {near!r})") from None
+    except (pa.ArrowException, csv.Error, OSError) as damage:
+        raise UserError(f"{path}: not a readable file ({first_line(damage)})") from None
 
 
 def read_hub(source: Mapping[str, Any], split: str, columns: Sequence[str]) -> Iterator[Row]:
@@ -60,8 +59,8 @@ def read_hub(source: Mapping[str, Any], split: str, columns: Sequence[str]) -> I
             source["id"], source["config"], split=split, revision=source["revision"]
         )
     except Exception as failure:  # the client raises errors of many kinds
-        line = str(failure).strip().splitlines()[0]
-        raise UserError(f"{where}: can't be loaded ({type(failure).__name__}: {line})") from failure
+        reason = f"{type(failure).__name__}: {first_line(failure)}"
+        raise UserError(f"{where}: can't be loaded ({reason})") from failure
     _require(columns, rows.column_names, where)
     for batch in rows.select_columns(list(columns)).with_format("arrow").iter(_BATCH):
         yield from batch.to_pylist()
@@ -83,6 +82,8 @@ def _jsonl(path: str, columns: Sequence[str]) -> Iterator[Row]:
         for number, line in enumerate(stream, 1):
             try:
                 row = json.loads(line)
+                if "\\ud" in line.lower():  # half a surrogate pair may stand in JSON, not in text
+                    json.dumps(row, ensure_ascii=False).encode()
             except ValueError as damage:
                 raise UserError(f"{path}, line {number}: not JSON ({damage})") from None
             if not isinstance(row, dict):
@@ -97,6 +98,8 @@ def _csv(path: str, columns: Sequence[str]) -> Iterator[Row]:
         reader = csv.DictReader(stream)
         _require(columns, list(reader.fieldnames or []), path)
         for row in reader:
+            if None in row:
+                raise UserError(f"{path}, line {reader.line_num}: more cells than columns")
             yield {name: row[name] for name in columns}
 
 
@@ -119,10 +122,12 @@ def from_chat(messages: Any) -> tuple[str, str, str] | None:
     assistant's turn that follows it.
     """
     turns = messages if isinstance(messages, list) else []
+    turns = [turn if isinstance(turn, dict) else {} for turn in turns]
     for turn, reply in itertools.pairwise(turns):
         if turn.get("role") == "user" and reply.get("role") == "assistant":
-            found = _THOUGHT.fullmatch(reply.get("content") or "")
-            if found is None:
+            question, said = turn.get("content"), reply.get("content")
+            found = _THOUGHT.fullmatch(said) if isinstance(said, str) else None
+            if found is None or not isinstance(question, str):
                 return None
-            return turn["content"], found["answer"].strip(), found["reasoning"].strip()
+            return question, found["answer"].strip(), found["reasoning"].strip()
     return None

@@ -1,0 +1,30 @@
+"""Fixtures that tests of several stages share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from stages import RunStage, runner
+
+pytest_plugins = ("workflow",)
+
+
+@pytest.fixture
+def run_stage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> RunStage:
+    """`run_stage(stage, params, inputs, settings)` runs a stage and gives its `Outcome`."""
+    return runner(tmp_path, monkeypatch, capsys)
+
+
+@pytest.fixture
+def local_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder whose sub-folders `datasets` takes for hub data sets; its cache is there too."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    (tmp_path / "hub").mkdir()
+    return tmp_path / "hub"

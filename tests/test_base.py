@@ -1,0 +1,39 @@
+"""The scratch base: a model folder that transformers loads, pre-trained on training texts alone."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from workflow import Tree, nodes
+
+pytestmark = pytest.mark.xdist_group("workflow")
+
+
+def test_the_folder_loads_and_chats(built: Tree) -> None:
+    folder = nodes(built, "base")["scratch"]
+    model = AutoModelForCausalLM.from_pretrained(folder)
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    assert model.get_input_embeddings().num_embeddings == len(tokenizer)
+    chat = tokenizer.apply_chat_template(
+        [{"role": "user", "content": "a text"}], tokenize=False, add_generation_prompt=True
+    )
+    assert chat.startswith("<|begin_of_text|><|start_header_id|>user<|end_header_id|>")
+    assert chat.endswith("<|start_header_id|>assistant<|end_header_id|>\n\n")
+
+
+def test_labels_and_roles_are_whole_tokens(built: Tree) -> None:
+    """Else a label is spelt, and a small model learns to spell before it learns to choose."""
+    tokenizer = AutoTokenizer.from_pretrained(nodes(built, "base")["scratch"])
+    for word in ("user", "assistant", "joy", "sadness"):
+        assert len(tokenizer.encode(word, add_special_tokens=False)) == 1
+
+
+def test_pretraining_lowers_the_loss(built: Tree) -> None:
+    folder = nodes(built, "base")["scratch"]
+    losses = [step["loss"] for step in json.loads((folder / "history.json").read_text())["steps"]]
+    facts = json.loads((folder / "provenance.json").read_text())["facts"]
+    assert facts["steps"] == len(losses)
+    assert losses[-1] < losses[0]

@@ -1,0 +1,348 @@
+"""The task stage: three sources, one form; what can't be learned from is refused in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infuse import diary
+from infuse.files import TASK, fingerprint, write_json
+from infuse.stage import Job
+from stages import RunStage
+from task import SPLITS, task
+from workflow import ROOT, environment
+
+LABELS = ["anger", "joy", "love"]
+PIN = "0" * 40
+ROWS = [
+    {"text": "I shout", "label": "anger"},
+    {"text": "we laugh", "label": "joy"},
+    {"text": "Zoë, mein Schatz \N{SPARKLING HEART}", "label": "love"},
+]
+Rows = Sequence[Mapping[str, Any]]
+
+
+def write(path: Path, rows: Rows) -> str:
+    """A data file of the kind that its name says."""
+    path.parent.mkdir(exist_ok=True)
+    match path.suffix:
+        case ".parquet":
+            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), path)
+        case ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        case ".csv":
+            with path.open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+    return str(path)
+
+
+def told(
+    folder: Path, train: Rows | str = ROWS, suffix: str = ".jsonl", **columns: str
+) -> dict[str, Any]:
+    """Params and settings of a task whose train split is given, as rows or as a path."""
+    rest = write(folder / f"rest{suffix}", ROWS if isinstance(train, str) else train)
+    path = train if isinstance(train, str) else write(folder / f"train{suffix}", train)
+    return {
+        "params": {
+            "source": {"kind": "files", **dict.fromkeys(SPLITS, "a hash")},
+            "labels": LABELS,
+            "columns": {"text": "text", "label": "label", "id": None} | columns,
+        },
+        "settings": {"files": {"train": path, "validation": rest, "test": rest}},
+    }
+
+
+# Properties ------------------------------------------------------------------------------------
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
+LABELLED = st.lists(st.tuples(TEXTS, st.integers(0, 2)), max_size=20)
+
+
+@settings(deadline=None, max_examples=30)
+@given(drawn=LABELLED, suffix=st.sampled_from([".parquet", ".jsonl", ".csv"]), named=st.booleans())
+def test_every_row_with_a_text_is_kept_as_it_is(
+    drawn: list[tuple[str, int]],
+    suffix: str,
+    named: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("task")
+    rows = [{"text": text, "label": LABELS[at] if named else at} for text, at in drawn]
+    rows += [row if named else row | {"label": LABELS.index(row["label"])} for row in ROWS]
+    job = Job("task", inputs={}, work=folder, out=folder, **told(folder, rows, suffix))
+    facts = task(job)
+    kept = pq.read_table(folder / "train.parquet")
+    assert kept.schema == TASK
+    assert kept.to_pylist() == [
+        {"id": number, "text": text, "label": LABELS[at]}
+        for number, (text, at) in enumerate([*drawn, *((ROWS[at]["text"], at) for at in range(3))])
+        if text.strip()
+    ]
+    empty = [number for number, (text, _) in enumerate(drawn) if not text.strip()]
+    assert facts["train"]["dropped_empty"] == {"rows": len(empty), "first": empty[:5]}
+    assert facts["train"]["rows"] == sum(facts["train"]["labels"].values()) == kept.num_rows
+
+
+# The three sources -----------------------------------------------------------------------------
+
+
+def test_the_generator_gives_each_split_texts_of_its_own(run_stage: RunStage) -> None:
+    sizes = {"train": 60, "validation": 20, "test": 30}
+    done = run_stage(
+        "task", {"source": {"kind": "generated", "seed": 3, **sizes}, "labels": [*diary.LABELS]}
+    )
+    texts = {split: [row["text"] for row in done.rows(f"{split}.parquet")] for split in SPLITS}
+    assert {split: len(lines) for split, lines in texts.items()} == sizes
+    assert len(set().union(*texts.values())) == sum(sizes.values())
+    assert not done.work.exists()
+
+
+def test_files_are_read_by_the_columns_that_the_config_names(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    rows = [
+        {"number": str(9 - place), "said": row["text"], "felt": row["label"], "more": "x"}
+        for place, row in enumerate(ROWS)
+    ]
+    for suffix in (".parquet", ".jsonl", ".csv"):
+        asked = told(tmp_path, rows, suffix, text="said", label="felt", id="number")
+        done = run_stage("task", **asked, name=suffix[1:])
+        assert done.rows("train.parquet") == [
+            {"id": 9 - place, **row} for place, row in enumerate(ROWS)
+        ]
+        assert done.rows("test.parquet") == done.rows("train.parquet")
+
+
+def test_a_hub_data_set_gives_its_splits_and_its_class_labels(
+    run_stage: RunStage, local_hub: Path
+) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=LABELS)}
+    )
+    (local_hub / "data").mkdir()
+    for split in SPLITS:
+        rows = [{"text": f"{row['text']} {split}", "label": row["label"]} for row in ROWS]
+        datasets.Dataset.from_list(rows, features).to_parquet(
+            local_hub / f"data/{split}-00000-of-00001.parquet"
+        )
+    source = {"kind": "hub", "id": str(local_hub), "revision": PIN, "config": None}
+    params = {"source": source, "labels": LABELS}
+    done = run_stage("task", params | {"columns": {"text": "text", "label": "label", "id": None}})
+    for split in SPLITS:
+        assert done.rows(f"{split}.parquet") == [
+            {"id": number, "text": f"{row['text']} {split}", "label": row["label"]}
+            for number, row in enumerate(ROWS)
+        ]
+    wrong = run_stage("task", params | {"columns": {"text": "said", "label": "label"}}, name="col")
+    assert wrong.reason == f"{local_hub} (train): column 'said' is missing, found ['text', 'label']"
+    source |= {"id": str(local_hub / "none")}
+    gone = run_stage("task", params | {"columns": {"text": "text", "label": "label"}}, name="gone")
+    assert gone.reason.startswith(f"{local_hub}/none (train): can't be loaded (FileNotFoundError: ")
+
+
+def test_rows_without_text_are_dropped_counted_and_named(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    empty = [{"text": text, "label": "joy"} for text in ("", " \n\t", "\u2003")]
+    done = run_stage("task", **told(tmp_path, [ROWS[0], *empty, *ROWS[1:]]))
+    assert done.facts["train"] == {
+        "rows": 3,
+        "labels": {"anger": 1, "joy": 1, "love": 1},
+        "dropped_empty": {"rows": 3, "first": [1, 2, 3]},
+    }
+    assert "task test: train: 3 rows, 3 dropped as empty [1, 2, 3]\n" in done.stderr
+    assert [row["id"] for row in done.rows("train.parquet")] == [0, 4, 5]
+
+
+def test_the_script_itself_publishes_and_refuses(tmp_path: Path) -> None:
+    """In a process of its own, as a rule calls it."""
+    asked = told(tmp_path)
+    spec = {
+        "stage": "task", "name": "task t", "key": fingerprint(1), "version": 1, "inputs": {},
+        "output": str(tmp_path / "out"), "work": str(tmp_path / "work"), **asked,
+    }  # fmt: skip
+    for wanted, code in (("train", 0), ("gone", 1)):
+        spec["output"] = str(tmp_path / wanted)
+        asked["settings"]["files"]["train"] = str(tmp_path / f"{wanted}.jsonl")
+        write_json(tmp_path / "spec.json", spec)
+        said = subprocess.run(
+            [sys.executable, "scripts/task.py", tmp_path / "spec.json", "--log", tmp_path / "log"],
+            cwd=ROOT, env=environment(), text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        assert said.returncode == code
+        assert (tmp_path / wanted).exists() == (code == 0)
+    assert said.stderr == f"task t: error: {tmp_path}/gone.jsonl: no such file\n"
+
+
+# Broken input ----------------------------------------------------------------------------------
+
+ONE_OF = "expected one of anger, joy, love"
+# name, columns of the config, the train split's rows, the reason
+WRONG_ROWS: list[tuple[str, dict[str, str], list[dict[str, Any]], str]] = [
+    ("a wrong column", {"text": "txt"}, ROWS,
+     "{path}, line 1: column 'txt' is missing, found ['text', 'label']"),
+    ("a column that a later row lacks", {}, [*ROWS, {"text": "so"}],
+     "{path}, line 4: column 'label' is missing, found ['text']"),
+    ("an unknown name", {}, [*ROWS, {"text": "so", "label": "Joy"}],
+     "task, train split, row 3: unknown label 'Joy', " + ONE_OF),
+    ("an unknown number", {}, [{"text": "so", "label": 3}],
+     "task, train split, row 0: unknown label 3, " + ONE_OF),
+    ("a negative number", {}, [{"text": "so", "label": -1}],
+     "task, train split, row 0: unknown label -1, " + ONE_OF),
+    ("a switch as label", {}, [{"text": "so", "label": True}],
+     "task, train split, row 0: unknown label True, " + ONE_OF),
+    ("no number as label", {}, [{"text": "so", "label": float("nan")}],
+     "task, train split, row 0: unknown label nan, " + ONE_OF),
+    ("a fraction as label", {}, [{"text": "so", "label": 1.0}],
+     "task, train split, row 0: unknown label 1.0, " + ONE_OF),
+    ("no label", {}, [{"text": "so", "label": None}],
+     "task, train split, row 0: unknown label None, " + ONE_OF),
+    ("a list as label", {}, [{"text": "so", "label": ["joy"]}],
+     "task, train split, row 0: unknown label ['joy'], " + ONE_OF),
+    ("no text", {}, [*ROWS, {"text": None, "label": "joy"}],
+     "task, train split, row 3: expected a text, found None"),
+    ("a number as text", {}, [{"text": 7, "label": "joy"}],
+     "task, train split, row 0: expected a text, found 7"),
+    ("a label that never occurs", {}, ROWS[1:],
+     "task, train split: no row has the label(s) anger"),
+    ("an id twice", {"id": "id"}, [{"id": 5, **ROWS[0]}, {"id": "5", **ROWS[1]}],
+     "task, train split, row 1: the id 5 occurs twice"),
+    ("a word as id", {"id": "id"}, [{"id": "a1", **ROWS[0]}],
+     "task, train split, row 0: expected a whole number as id, found 'a1'"),
+    ("a fraction as id", {"id": "id"}, [{"id": 1.5, **ROWS[0]}],
+     "task, train split, row 0: expected a whole number as id, found 1.5"),
+    ("a switch as id", {"id": "id"}, [{"id": True, **ROWS[0]}],
+     "task, train split, row 0: expected a whole number as id, found True"),
+    ("a raised digit as id", {"id": "id"}, [{"id": "\u00b2", **ROWS[0]}],
+     "task, train split, row 0: expected a whole number as id, found '\u00b2'"),
+    ("no id", {"id": "id"}, [{"id": None, **ROWS[0]}],
+     "task, train split, row 0: expected a whole number as id, found None"),
+    ("an id beyond 64 bits", {"id": "id"}, [{"id": 2**63, **ROWS[0]}],
+     "task, train split, row 0: expected a whole number as id, found 9223372036854775808"),
+    ("no rows", {}, [], "task, train split: no rows"),
+    ("no row with a text", {}, [{"text": " ", "label": "joy"}], "task, train split: no rows"),
+    ("half a character as text", {}, [*ROWS, {"text": "\ud800", "label": "joy"}],
+     "{path}, line 4: not JSON ('utf-8' codec can't encode character '\\ud800' in position 10:"
+     " surrogates not allowed)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "reason"),
+    [case[1:] for case in WRONG_ROWS],
+    ids=[case[0] for case in WRONG_ROWS],
+)
+def test_wrong_rows_are_refused(
+    columns: dict[str, str], rows: Rows, reason: str, run_stage: RunStage, tmp_path: Path
+) -> None:
+    done = run_stage("task", **told(tmp_path, rows, **columns))
+    assert done.reason == reason.format(path=tmp_path / "train.jsonl")
+
+
+HEAD = b"text,label\n"
+# name, the file's name, its bytes (None: there is no file), how the reason begins
+WRONG_FILES: list[tuple[str, str, bytes | None, str]] = [
+    ("no file", "no.csv", None, "{path}: no such file"),
+    ("another suffix", "a.xlsx", b"",
+     "{path}: expected a file that ends in .parquet, .jsonl, .csv"),
+    ("no suffix", "a", b"", "{path}: expected a file that ends in .parquet, .jsonl, .csv"),
+    ("an empty csv", "a.csv", b"", "{path}: column 'text' is missing, found []"),
+    ("an empty jsonl", "a.jsonl", b"", "task, train split: no rows"),
+    ("an empty parquet", "a.parquet", b"", "{path}: not a readable file ("),
+    ("a csv of a header", "a.csv", HEAD, "task, train split: no rows"),
+    ("a csv with another column", "a.csv", b"text,lable\nso,joy\n",
+     "{path}: column 'label' is missing, found ['text', 'lable']"),
+    ("a csv row with too few cells", "a.csv", HEAD + b"so,joy\nso\n",
+     "task, train split, row 1: unknown label None, " + ONE_OF),
+    ("a csv row with too many cells", "a.csv", b"label,text\njoy,so\njoy,so, and so\n",
+     "{path}, line 3: more cells than columns"),
+    ("a csv that is not UTF-8", "a.csv", HEAD + b"so,joy\n" * 9999 + b"caf\xe9 au lait,joy\n",
+     "{path}: not valid UTF-8 (invalid continuation byte:"
+     " b'oy\\nso,joy\\nso,joy\\ncaf\\xe9 au lait,j')"),
+    ("a jsonl that is not UTF-8", "a.jsonl", b'{"text": "caf\xe9", "label": "joy"}\n',
+     "{path}: not valid UTF-8 (invalid continuation byte: b'{{\"text\": \"caf\\xe9"),
+    ("a bad line of jsonl", "a.jsonl", b'{"text": "so", "label": "joy"}\n{"text": so}\n',
+     "{path}, line 2: not JSON (Expecting value: line 1 column 10 (char 9))"),
+    ("a jsonl that was cut", "a.jsonl", b'{"text": "so", "label": "joy"}\n{"text": "s',
+     "{path}, line 2: not JSON (Unterminated string"),
+    ("an empty line of jsonl", "a.jsonl", b'\n{"text": "so", "label": "joy"}\n',
+     "{path}, line 1: not JSON (Expecting value"),
+    ("a jsonl of lists", "a.jsonl", b'["so", "joy"]\n',
+     "{path}, line 1: expected an object, found [\"so\", \"joy\"]"),
+    ("text under the name of a parquet", "a.parquet", HEAD, "{path}: not a readable file ("),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [case[1:] for case in WRONG_FILES],
+    ids=[case[0] for case in WRONG_FILES],
+)
+def test_wrong_files_are_refused(
+    file: str, content: bytes | None, reason: str, run_stage: RunStage, tmp_path: Path
+) -> None:
+    path = tmp_path / file
+    if content is not None:
+        path.write_bytes(content)
+    done = run_stage("task", **told(tmp_path, str(path)))
+    assert done.reason.startswith(reason.format(path=path))
+
+
+def test_a_folder_in_place_of_a_file_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
+    for suffix in (".csv", ".jsonl", ".parquet"):
+        folder = tmp_path / f"folder{suffix}"
+        folder.mkdir()
+        done = run_stage("task", **told(tmp_path, str(folder)), name=suffix[1:])
+        assert done.reason.startswith(f"{folder}: not a readable file (")
+
+
+@pytest.mark.parametrize("cut", [4, 200, -9])
+def test_a_parquet_file_that_was_cut_is_refused(
+    cut: int, run_stage: RunStage, tmp_path: Path
+) -> None:
+    path = Path(write(tmp_path / "cut.parquet", ROWS * 40))
+    path.write_bytes(path.read_bytes()[:cut])
+    done = run_stage("task", **told(tmp_path, str(path)))
+    assert done.reason.startswith(f"{path}: not a readable file (")
+
+
+def test_a_parquet_file_with_damage_inside_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "damaged.parquet", ROWS * 400))
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 60 + content[64:])
+    done = run_stage("task", **told(tmp_path, str(path)))
+    assert done.reason.startswith(f"{path}: not a readable file (")
+
+
+def test_bytes_in_a_text_column_are_refused(run_stage: RunStage, tmp_path: Path) -> None:
+    rows = [{"text": b"so", "label": "joy"}]
+    done = run_stage("task", **told(tmp_path, rows, ".parquet"))
+    assert done.reason == f"{tmp_path}/train.parquet: expected text, found bytes"
+
+
+def test_state_of_another_key_is_refused_and_kept(run_stage: RunStage, tmp_path: Path) -> None:
+    gone = run_stage("task", **told(tmp_path, str(tmp_path / "train.jsonl")))
+    assert gone.reason.endswith("no such file")
+    owner = gone.work / "spec.json"
+    key = json.loads(owner.read_text())["key"]
+    write_json(owner, {"key": "another"})
+    (gone.work / "state").touch()
+    done = run_stage("task", **told(tmp_path))
+    folder = f"{gone.work}: holds state of key another, not {key}; remove the folder"
+    assert done.reason == folder
+    assert (gone.work / "state").exists()
