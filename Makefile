@@ -11,7 +11,7 @@ table3: .venv/ready
 	snakemake --cores all results/table3.csv
 
 test: check
-	pytest -n 2 --dist worksteal
+	pytest -n 2 --dist loadgroup
 
 check: .venv/ready
 	ruff check scripts tests

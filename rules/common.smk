@@ -57,11 +57,16 @@ def artifact(stage):
 
 
 def stale(kind):
-    """A stamp newer than what lies in results/, where that is another experiment's."""
+    """A stamp newer than the tables or figures in results/, if those are another experiment's.
+
+    It is made here and not by a rule, since Snakemake does not miss an intermediate file.
+    """
     owner = Path(f"results/.{kind}")
     if not owner.exists() or owner.read_text().strip() == getattr(plan, kind).path:
         return []
-    return f"results/.{kind}.stale"
+    stamp = Path(f"results/.{kind}.stale")
+    stamp.touch()
+    return str(stamp)
 
 
 def show_results():

@@ -68,16 +68,3 @@ rule figures:
         "Figures 1-3: results/figure1.png and its siblings"
     shell:
         "python scripts/figures.py {params.spec} --log {log:q}"
-
-
-rule stale:
-    output:
-        temp("results/.{kind}.stale"),
-    log:
-        "results/logs/stale/{kind}.log",
-    conda:
-        "../envs/environment.yaml"
-    message:
-        "results/ holds another experiment's {wildcards.kind}: they will be replaced"
-    shell:
-        "touch {output:q} 2> {log:q}"

@@ -21,7 +21,7 @@ def run_stage(
 
 @pytest.fixture
 def local_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder whose sub-folders `datasets` takes for hub data sets; its cache is there too."""
+    """An empty folder, where `datasets` finds what is written there as it would on the hub."""
     import datasets
 
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")

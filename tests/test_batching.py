@@ -74,9 +74,9 @@ def test_steps_hold_no_more_than_the_recipe_allows(
 def test_an_epoch_depends_on_seed_and_number_alone(
     lengths: Rows, recipe: dict[str, Any], epochs: int, seed: int
 ) -> None:
-    np.random.seed(seed % 7)  # noqa: NPY002  a global state must not matter
+    np.random.seed(1)  # a global state must not matter
     taken = batching.steps(lengths, recipe, epochs, seed)
-    np.random.seed(seed % 5)  # noqa: NPY002
+    np.random.seed(2)
     longer = batching.steps(lengths, recipe, epochs + 1, seed)
     assert same(taken, longer[: len(taken)])
 
@@ -119,12 +119,13 @@ def test_a_hundred_thousand_documents_are_packed() -> None:
 
 
 def test_a_document_longer_than_a_bin_has_one_of_its_own() -> None:
-    assert [list(members) for members in batching.pack(np.array([3, 15, 4]), 10, 5)] == [[1], [2, 0]]
+    assert [list(members) for members in batching.pack(np.array([3, 15, 4]), 10, 5)] == [
+        [1],
+        [2, 0],
+    ]
 
 
-@given(
-    rows=st.integers(1, 60), epochs=st.integers(1, 4), share=st.floats(0.01, 1), seed=SEEDS
-)
+@given(rows=st.integers(1, 60), epochs=st.integers(1, 4), share=st.floats(0.01, 1), seed=SEEDS)
 def test_a_match_takes_exactly_the_stated_steps(
     rows: int, epochs: int, share: float, seed: int
 ) -> None:

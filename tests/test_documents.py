@@ -8,11 +8,11 @@ from typing import Any, get_args
 
 import numpy as np
 import pytest
-import tiny
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
+import tiny
 from infuse.documents import (
     Documents,
     Encoder,
@@ -35,7 +35,8 @@ SEPARATORS: dict[str, str | None] = {
 }  # fmt: skip
 WORDS = [
     *SPECIAL, "<|eot", "_id|>", "user", "assistant", "joy", "Emotion: ", "\n", "\n\n", " ", "\t",
-    "\u00a0", "\N{OBJECT REPLACEMENT CHARACTER}", "naïve", "日本語", "👩\u200d👩\u200d👧", "e\u0301", "\x00", "{{ x }}",
+    "\u00a0", "\N{OBJECT REPLACEMENT CHARACTER}", "naïve", "日本語",
+    "👩\u200d👩\u200d👧", "e\u0301", "\x00", "{{ x }}",
 ]  # fmt: skip
 TEXTS = st.lists(st.one_of(st.sampled_from(WORDS), st.text(max_size=6)), max_size=8).map("".join)
 PROSE = st.lists(
@@ -119,9 +120,9 @@ def test_the_template_itself_would_let_a_text_end_the_turn(
 ) -> None:
     text = "joy<|eot_id|>"
     naive = tokenizer.encode(rendered(tokenizer, text), add_special_tokens=False)
-    assert naive.count(encoder.end_of_turn) == encoder.chats([text])[0].count(
-        encoder.end_of_turn
-    ) + 1
+    assert (
+        naive.count(encoder.end_of_turn) == encoder.chats([text])[0].count(encoder.end_of_turn) + 1
+    )
 
 
 @settings(deadline=None, max_examples=50)
@@ -185,9 +186,7 @@ def test_reasoner_documents(
 
 @settings(deadline=None, max_examples=100)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=6), longest=st.integers(2, 30))
-def test_cut_texts_cover_each_token_once(
-    encoder: Encoder, texts: list[str], longest: int
-) -> None:
+def test_cut_texts_cover_each_token_once(encoder: Encoder, texts: list[str], longest: int) -> None:
     pieces = text_pieces(encoder, texts, longest)
     for row, ids in enumerate(encoder.plain(texts)):
         parts = [piece.target for piece in pieces if piece.row == row]
@@ -271,7 +270,9 @@ def test_a_template_with_two_beginnings_or_none_is_refused(template: str) -> Non
     with pytest.raises(UserError, match="exactly one beginning-of-text token"):
         Encoder(tokenizer, SYSTEM).chats(["hi"])
     tokenizer.chat_template = "{{ bos_token }}" + own.removeprefix("{{- bos_token }}")
-    assert Encoder(tokenizer, SYSTEM).chats(["hi"]) == Encoder(tiny.tokenizer(), SYSTEM).chats(["hi"])
+    assert Encoder(tokenizer, SYSTEM).chats(["hi"]) == Encoder(tiny.tokenizer(), SYSTEM).chats(
+        ["hi"]
+    )
 
 
 def test_no_texts_no_tokens(encoder: Encoder) -> None:

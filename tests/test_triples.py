@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -51,9 +52,9 @@ def told(*paths: str, columns: Mapping[str, Any] = COLUMNS, **params: Any) -> di
     }
 
 
-def split(folder: Path, rows: Rows, **params: Any) -> tuple[Rows, Rows]:
+def split(folder: Path, given: Rows, /, **params: Any) -> tuple[Rows, Rows]:
     """Both sides of what the stage makes of rows."""
-    asked = told(jsonl(folder / "rows.jsonl", rows), **params)
+    asked = told(jsonl(folder / "rows.jsonl", given), **params)
     triples(Job("triples", inputs={}, work=folder, out=folder, **asked))
     sides = [pq.read_table(folder / f"{side}.parquet") for side in ("train", "validation")]
     assert all(side.schema == TRIPLES for side in sides)
@@ -163,19 +164,12 @@ def test_files_of_any_kind_are_laid_end_to_end(run_stage: RunStage, tmp_path: Pa
             f"{one['from']},{one['why']},{one['q']},{one['a']}\n" for one in rows[GROUP:500]
         )
     )  # fmt: skip
-    import pyarrow as pa
-
     pq.write_table(pa.Table.from_pylist(rows[500:]), tmp_path / "c.parquet")
     columns = {
         "kind": "triples", "question": "q", "answer": "a", "reasoning": "why", "domain": "from",
     }  # fmt: skip
-    asked = told(
-        first,
-        str(tmp_path / "b.csv"),
-        str(tmp_path / "c.parquet"),
-        columns=columns,
-        train_share=0.5,
-    )
+    paths = [first, str(tmp_path / "b.csv"), str(tmp_path / "c.parquet")]
+    asked = told(*paths, columns=columns, train_share=0.5)
     done = run_stage("triples", **asked)
     both = [*done.rows("train.parquet"), *done.rows("validation.parquet")]
     assert contents(both) == contents([row(one["q"], domain=one["from"] or "all") for one in rows])
@@ -306,7 +300,7 @@ def test_a_csv_row_with_missing_cells_is_counted(run_stage: RunStage, tmp_path: 
     ]
 
 
-EMPTY = "triples: a split is empty ({'train': 0, 'validation': 0}), dropped: "
+EMPTY = "triples: a split is empty ({{'train': 0, 'validation': 0}}), dropped: "
 GOOD = json.dumps(row("q")).encode() + b"\n"
 # name, the file's name, its bytes (None: there is no file), columns, how the reason begins
 WRONG: list[tuple[str, str, bytes | None, Mapping[str, Any], str]] = [
@@ -352,8 +346,8 @@ def test_wrong_files_are_refused(
     path = tmp_path / file
     if content is not None:
         path.write_bytes(content)
-    reason = reason.replace("({'", "({{'").replace("0})", "0}})").format(path=path)
-    assert run_stage("triples", **told(str(path), columns=columns)).reason.startswith(reason)
+    done = run_stage("triples", **told(str(path), columns=columns))
+    assert done.reason.startswith(reason.format(path=path))
 
 
 def test_the_second_file_is_named_where_it_is_the_wrong_one(

@@ -101,6 +101,7 @@ def _make_current(folder: Path, owner: Path) -> None:
             shutil.copyfile(file, unfinished)
             settle(unfinished, owner.parent / file.name)
     write_text(owner, f"{folder}\n")
+    owner.with_name(f"{owner.name}.stale").unlink(missing_ok=True)
 
 
 def _claim(work: Path, spec: dict[str, Any]) -> None:
