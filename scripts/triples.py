@@ -31,7 +31,7 @@ log = logging.getLogger("infuse")
 
 def triples(job: Job) -> dict[str, Any]:
     """Write both splits; count what was dropped, by reason and domain."""
-    kept, dropped = Counter[str](), Counter[str]()
+    kept, dropped = Counter[str](), Counter[tuple[str, str]]()
     most = _threshold(job) if job.params["rows"] else 1.0
     with contextlib.ExitStack() as stack:
         writers = {

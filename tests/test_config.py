@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import jsonschema
+import jsonschema  # type: ignore[import-untyped]
 import pytest
 import yaml
 from hypothesis import assume, given, settings
@@ -167,7 +167,8 @@ def test_the_change_wins_and_the_rest_stays(
     merged = merge(default, change)
     assert merged.keys() == default.keys() | change.keys()
     for key, value in merged.items():
-        old, new = default.get(key), change.get(key)
+        old: Any = default.get(key)
+        new: Any = change.get(key)
         both = isinstance(old, dict) and isinstance(new, dict)
         if key not in change:
             assert value == old

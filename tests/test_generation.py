@@ -77,6 +77,21 @@ def test_greedy_equals_transformers(model: PreTrainedModel, seed: int) -> None:
             assert (one.finish == "stop") == (expected[-1] == end)
 
 
+def test_rows_that_end_one_after_another(model: PreTrainedModel) -> None:
+    """A row that has ended leaves the batch; its neighbours must keep their own caches."""
+    starts, greedy = prompts(60, 4), {"max_new_tokens": 16}
+    chains = [
+        one.tokens[: max(map(one.tokens.index, one.tokens)) + 1]  # the last token is a new one
+        for one in continue_prompts(model, starts, range(60), NEVER, greedy)
+    ]
+    start, chain = max(zip(starts, chains, strict=True), key=lambda pair: len(pair[1]))
+    places = np.random.default_rng(0).permutation(len(chain)).tolist()
+    assert len(places) > 8
+    asked = [start + chain[:place] for place in places]
+    written = continue_prompts(model, asked, places, chain[-1], greedy)
+    assert written == [(chain[place:-1], "stop") for place in places]
+
+
 def test_temperature_zero_is_greedy(model: PreTrainedModel) -> None:
     asked = prompts(4, 3)
     greedy = continue_prompts(model, asked, range(4), NEVER, {"max_new_tokens": 8})
@@ -218,6 +233,8 @@ def test_a_flat_distribution_is_drawn_from_all_over() -> None:
     assert int((found > 0).sum()) == 900
     assert found[found > 0].min() >= 9
     assert found.max() <= 11
+    edges = shares(torch.zeros(4), np.array([0, 0.25, 0.5, 0.75]), 1.0, 1.0)
+    assert edges.tolist() == [0.25] * 4
     every = shares(logits, even, 1.0, 1.0)
     assert int((every > 0).sum()) == 1000
     assert int((shares(logits, even, 1.0, 0.03) > 0).sum()) == 30

@@ -47,9 +47,18 @@ def test_a_whole_folder_comes_out_as_it_went_in(run_stage: RunStage, whole: Path
     assert tokenizers[0].chat_template == tokenizers[1].chat_template
 
 
-def drop(*names: str) -> Callable[[Path], None]:
-    """Damage: files that are gone."""
-    return lambda folder: [(folder / name).unlink() for name in names] and None
+def test_a_head_of_its_own_is_no_missing_weight(whole: Path, tmp_path: Path) -> None:
+    model = load_model(whole)
+    head = model.get_output_embeddings().weight.detach() + 1
+    model.config.tie_word_embeddings = False
+    model.get_output_embeddings().weight = torch.nn.Parameter(head)
+    save(model, load_tokenizer(whole), tmp_path)
+    assert torch.equal(load_model(tmp_path).get_output_embeddings().weight, head)
+
+
+def drop(name: str) -> Callable[[Path], None]:
+    """Damage: a file that is gone."""
+    return lambda folder: (folder / name).unlink()
 
 
 def cut(name: str, length: int) -> Callable[[Path], None]:
@@ -115,7 +124,8 @@ NORM = "model.layers.1.input_layernorm.weight"
         (cut(WEIGHTS, 100), "no usable model (SafetensorError: "),
         (cut(WEIGHTS, -1), "no usable model (SafetensorError: "),
         (rewrite(lambda weights: weights.pop(NORM)), f"weights are missing: {NORM}"),
-        (rewrite(lambda weights: weights.update({NORM: torch.ones(9)})), "no usable model ("),
+        (rewrite(lambda weights: weights.update({NORM: torch.ones(9)})),
+         f"weights are of another shape: {NORM}"),
         (cut("config.json", 30), "no usable "),
         (drop("config.json"), "no usable "),
     ],

@@ -80,15 +80,15 @@ def test_every_row_with_a_text_is_kept_as_it_is(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("task")
-    rows = [{"text": text, "label": LABELS[at] if named else at} for text, at in drawn]
-    rows += [row if named else row | {"label": LABELS.index(row["label"])} for row in ROWS]
+    given = [*drawn, *((row["text"], at) for at, row in enumerate(ROWS))]
+    rows = [{"text": text, "label": LABELS[at] if named else at} for text, at in given]
     job = Job("task", inputs={}, work=folder, out=folder, **told(folder, rows, suffix))
     facts = task(job)
     kept = pq.read_table(folder / "train.parquet")
     assert kept.schema == TASK
     assert kept.to_pylist() == [
         {"id": number, "text": text, "label": LABELS[at]}
-        for number, (text, at) in enumerate([*drawn, *((ROWS[at]["text"], at) for at in range(3))])
+        for number, (text, at) in enumerate(given)
         if text.strip()
     ]
     empty = [number for number, (text, _) in enumerate(drawn) if not text.strip()]

@@ -47,7 +47,9 @@ class Tree:
         jobs: dict[str, int] = {}
         for line in (said.stdout + said.stderr).splitlines():
             match line.split():
-                case [rule, count] if count.isdigit() and rule not in ("total", "all"):
+                case [rule, count] if (
+                    rule.isidentifier() and count.isdigit() and rule not in ("total", "all")
+                ):
                     jobs[rule] = int(count)
         return jobs
 

@@ -138,6 +138,8 @@ class Encoder:
         rendered = self._tokenizer.apply_chat_template(
             messages, tokenize=False, add_generation_prompt=True, date_string=self._date
         )
+        if rendered.count(_SLOT) != 1:
+            raise UserError("the chat template does not write the user's text exactly once")
         before, after = rendered.split(_SLOT)
         encode = self._tokenizer.encode
         frame = encode(before, add_special_tokens=False), encode(after, add_special_tokens=False)

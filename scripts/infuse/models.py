@@ -124,13 +124,15 @@ def load_model(folder: Path | str, **hub: Any) -> PreTrainedModel:
     try:
         model, loaded = AutoModelForCausalLM.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa",
-            output_loading_info=True, **hub,
+            output_loading_info=True, ignore_mismatched_sizes=True, **hub,
         )  # fmt: skip
     except Exception as damage:  # safetensors and the hub client have errors of their own kinds
         raise UserError(f"{folder}: no usable model ({_told(damage)})") from damage
-    if loaded["missing_keys"]:
-        names = ", ".join(sorted(loaded["missing_keys"]))
-        raise UserError(f"{folder}: weights are missing: {names}")
+    # transformers would draw these at random.
+    misshapen = {name for name, *_ in loaded["mismatched_keys"]}
+    for what, names in (("missing", loaded["missing_keys"]), ("of another shape", misshapen)):
+        if names:
+            raise UserError(f"{folder}: weights are {what}: {', '.join(sorted(names))}")
     return model
 
 
