@@ -51,7 +51,7 @@ def tables(job: Job) -> dict[str, Any]:
         "arms": made.all_arms(arms, numbers["classifiers"], numbers["baselines"]),
     }
     setting = job.params["setting"] | {"recipe": fidelity.recipe_name(job.params["recipes"])}
-    if fidelity.is_published_split(splits["test"]):
+    if fidelity.is_published_task(splits.values()):
         setting["task_data"] = fidelity.PUBLISHED["setting"]["task_data"]
     ours = made.quantities(arms, splits["test"], numbers["classifiers"], numbers["classes"])
     parts["fidelity"] = made.comparison(fidelity.fidelity(ours, setting))

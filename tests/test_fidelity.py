@@ -51,6 +51,7 @@ RECIPE: dict[str, Any] = {  # tables A.1 and A.2 in the form of an experiment's 
     "weight_decay": 0.0,
     "batching": {"kind": "tokens", "bin_tokens": 16384, "bin_rows": 200, "bins": 8},
     "tuning": {"kind": "full"},
+    "optimizer": "paged_adamw_8bit",
 }
 RECIPES = {
     "reasoner": {**RECIPE, "max_length": 16384, "warmup_steps": 100},
@@ -206,6 +207,7 @@ def test_the_papers_recipes_are_known() -> None:
         {"batching": {**RECIPE["batching"], "bin_tokens": 8192}},
         {"batching": {**RECIPE["batching"], "bins": 4}},
         {"tuning": {"kind": "lora"}},
+        {"optimizer": "adamw"},
     ],
     ids=str,
 )
@@ -219,9 +221,9 @@ def test_the_published_split_is_known_by_its_texts_labels_and_order(
 ) -> None:
     rows = [{"text": "i feel low", "label": "sadness"}, {"text": "i feel fine", "label": "joy"}]
     digest = hashlib.sha256(b"i feel low\tsadness\ni feel fine\tjoy\n").hexdigest()
-    monkeypatch.setitem(fidelity.PUBLISHED, "test_split", digest)
-    assert fidelity.is_published_split(rows)
-    assert not fidelity.is_published_split(rows[::-1])
-    assert not fidelity.is_published_split(rows[:1])
-    assert not fidelity.is_published_split([rows[0], rows[1] | {"label": "love"}])
-    assert not fidelity.is_published_split([rows[0], rows[1] | {"text": "i feel well"}])
+    monkeypatch.setitem(fidelity.PUBLISHED, "task_lines", digest)
+    assert fidelity.is_published_task([rows[:1], rows[1:]])
+    assert not fidelity.is_published_task([rows[::-1]])
+    assert not fidelity.is_published_task([rows[:1]])
+    assert not fidelity.is_published_task([[rows[0], rows[1] | {"label": "love"}]])
+    assert not fidelity.is_published_task([[rows[0], rows[1] | {"text": "i feel well"}]])

@@ -7,7 +7,7 @@ A published number is judged only where what it depends on is the paper's; other
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -180,7 +180,11 @@ def recipe_name(recipes: Mapping[str, Mapping[str, Any]]) -> str:
     return str(PUBLISHED["setting"]["recipe"]) if same else "our own"
 
 
-def is_published_split(test: Sequence[Mapping[str, str]]) -> bool:
-    """Whether these are the texts and labels of dair-ai/emotion's test split, in its order."""
-    lines = "".join(f"{row['text']}\t{row['label']}\n" for row in test)
-    return hashlib.sha256(lines.encode()).hexdigest() == PUBLISHED["test_split"]
+def is_published_task(splits: Iterable[Sequence[Mapping[str, str]]]) -> bool:
+    """Whether these are the texts and labels of dair-ai/emotion, in its order.
+
+    Args:
+        splits: train, validation and test split.
+    """
+    lines = "".join(f"{row['text']}\t{row['label']}\n" for split in splits for row in split)
+    return hashlib.sha256(lines.encode()).hexdigest() == PUBLISHED["task_lines"]

@@ -310,10 +310,13 @@ def _training_arithmetic(config: Experiment) -> dict[str, Any]:
 
 def _setting(config: Experiment) -> dict[str, str]:
     """What produced our numbers, in the words that the fidelity table compares."""
+    # Imported reasonings stand in for what a reasoner would have made of the triples.
+    generated = isinstance(config.reasonings, Sampling)
+    reasons = config.triples.source if generated else config.reasonings
     return {
         "base_model": getattr(config.base, "id", config.base.kind),
         "task_data": getattr(config.task.source, "id", config.task.source.kind),
-        "triples_data": getattr(config.triples.source, "id", config.triples.source.kind),
+        "triples_data": getattr(reasons, "id", reasons.kind),
     }
 
 
