@@ -158,9 +158,9 @@ def test_a_matched_arm_differs_from_the_plain_one_in_its_steps_alone() -> None:
     assert batching.total_tokens(short, plain) == batching.total_tokens(short, matched)
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=300)
 @given(
-    lengths=LENGTHS, seed=SEEDS, share=st.floats(0, 1), budget=st.integers(1, 300),
+    lengths=LENGTHS, seed=SEEDS, share=st.floats(0, 1), budget=st.integers(1, 150),
     padded=st.booleans(),
 )  # fmt: skip
 def test_passes_cover_a_step_once_within_the_budget(

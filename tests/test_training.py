@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 from dataclasses import asdict, replace
@@ -314,6 +315,7 @@ DEATHS: dict[str, tuple[int, tuple[str, str, int] | None, list[int]]] = {
 def test_a_killed_run_ends_with_the_same_bytes(
     undisturbed: dict[str, tuple[History, bytes]],
     tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
     tuning: dict[str, Any],
     death: str,
 ) -> None:
@@ -322,7 +324,11 @@ def test_a_killed_run_ends_with_the_same_bytes(
     assert sorted(path.name for path in tmp_path.glob("checkpoint-*")) == [
         f"checkpoint-{step}" for step in left
     ]
-    history, weights = run(tmp_path, tuning)
+    with caplog.at_level(logging.INFO, "infuse"):
+        history, weights = run(tmp_path, tuning)
+    assert [said for said in caplog.messages if "resumed" in said] == [
+        f"resumed after step {step}" for step in left[-1:]
+    ]
     expected, same = undisturbed[str(tuning["kind"])]
     assert asdict(history) == asdict(expected)
     assert weights == same
