@@ -28,7 +28,9 @@ def test_a_matched_arm_takes_the_other_arms_steps(built: Tree) -> None:
     assert plain["steps"] < same["steps"] == reason["steps"]
     assert same["sum_of_learning_rates"] == pytest.approx(reason["sum_of_learning_rates"])
     assert plain["supervised_tokens"] == same["supervised_tokens"] < reason["supervised_tokens"]
-    assert plain["label_share_of_loss"] == 0.5  # a label of one token, and the end of the turn
+    ends = 2 * plain["documents"]  # one for each document in each of the two epochs
+    assert plain["label_share_of_loss"] == pytest.approx(1 - ends / plain["supervised_tokens"])
+    assert reason["label_share_of_loss"] < plain["label_share_of_loss"]
 
 
 def test_killed_in_the_second_epoch_it_ends_in_the_same_bytes(built: Tree) -> None:

@@ -275,6 +275,18 @@ def test_a_template_with_two_beginnings_or_none_is_refused(template: str) -> Non
     )
 
 
+@pytest.mark.parametrize("content", ["", "message['content'] + message['content']"])
+def test_a_template_that_does_not_write_the_text_once_is_refused(content: str) -> None:
+    tokenizer: Any = copy.deepcopy(tiny.tokenizer())
+    own = "message['content'] | trim"
+    assert own in tokenizer.chat_template
+    tokenizer.chat_template = tokenizer.chat_template.replace(own, content or "''")
+    with pytest.raises(UserError, match="the user's text exactly once"):
+        Encoder(tokenizer, SYSTEM).chats(["hi"])
+    with pytest.raises(UserError, match="the user's text exactly once"):
+        Encoder(tiny.tokenizer(), "\N{OBJECT REPLACEMENT CHARACTER}").chats(["hi"])
+
+
 def test_no_texts_no_tokens(encoder: Encoder) -> None:
     assert encoder.plain([]) == encoder.chats([]) == []
 

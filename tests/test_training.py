@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import math
-import shutil
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -515,17 +514,5 @@ def test_save_and_load_is_identity(tokens: torch.Tensor, tmp_path: Path) -> None
     models.save(loaded, tokenizer, tmp_path / "twice")
     for file in (tmp_path / "once").iterdir():
         if file.name == "tokenizer_config.json":
-            continue
+            continue  # transformers notes there that it was loaded from a folder
         assert file.read_bytes() == (tmp_path / "twice" / file.name).read_bytes(), file.name
-
-
-def test_a_folder_without_weights_or_tokenizer_is_refused(tmp_path: Path) -> None:
-    models.save(tiny.model(), tiny.tokenizer(), tmp_path / "whole")
-    shutil.copytree(tmp_path / "whole", tmp_path / "broken")
-    weights = tmp_path / "broken" / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:-1000])
-    with pytest.raises(UserError, match="no usable model"):
-        models.load_model(tmp_path / "broken")
-    (tmp_path / "broken" / "tokenizer.json").unlink()
-    with pytest.raises(UserError, match=r"tokenizer\.json is missing"):
-        models.load_tokenizer(tmp_path / "broken")
