@@ -67,7 +67,8 @@ def read_hub(source: Mapping[str, Any], split: str, columns: Sequence[str]) -> I
 
 
 def _parquet(path: str, columns: Sequence[str]) -> Iterator[Row]:
-    with pq.ParquetFile(path) as file:
+    # Reading ahead would keep the whole file in memory, compressed, until its last row.
+    with pq.ParquetFile(path, pre_buffer=False) as file:
         _require(columns, file.schema_arrow.names, path)
         for batch in file.iter_batches(_BATCH, columns=list(columns)):
             for row in batch.to_pylist():
