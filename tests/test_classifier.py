@@ -40,7 +40,7 @@ def test_killed_in_the_second_epoch_it_ends_in_the_same_bytes(built: Tree) -> No
     undisturbed = again(built, folder, "undisturbed", **longer)
     subprocess.run(undisturbed, cwd=built.root, check=True, capture_output=True)
     epoch = _facts(built.root / "results/undisturbed")["steps"] / 12
-    work = built.root / "results/work/killed"
+    work = built.root / "results/unfinished/killed"
 
     def in_the_second_epoch() -> bool:
         return any(int(p.name.split("-")[1]) > epoch for p in work.glob("checkpoint-*"))

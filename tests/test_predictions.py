@@ -28,7 +28,7 @@ def test_each_test_text_has_one_outcome_and_all_scores(built: Tree) -> None:
 
 def test_killed_between_chunks_it_ends_in_the_same_bytes(built: Tree) -> None:
     folder = nodes(built, "predictions")["reason_label-seed1"]
-    work = built.root / "results/work/cut"
+    work = built.root / "results/unfinished/cut"
     command = again(built, folder, "cut", batch_rows=2)
     killed_when(built, command, lambda: len(list(work.glob("chunk-*.parquet"))) >= 3)
     kept = {file: file.stat().st_mtime_ns for file in work.glob("chunk-*.parquet")}

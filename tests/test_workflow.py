@@ -32,7 +32,7 @@ def test_all_tables_and_figures_are_there(built: Tree) -> None:
 def test_nothing_half_written_is_left(built: Tree) -> None:
     results = built.root / "results"
     assert not list(results.rglob("*.part"))
-    assert not list((results / "work").iterdir())
+    assert not list((results / "unfinished").iterdir())
 
 
 def test_a_second_run_does_nothing(built: Tree) -> None:

@@ -90,7 +90,7 @@ def again(tree: Tree, artifact: Path, name: str, **params: Any) -> list[str]:
         (tree.root / "results/specs" / artifact.parent.name / f"{artifact.name}.json").read_text()
     )
     spec |= {"params": spec["params"] | params, "key": name}
-    spec |= {"output": f"results/{name}", "work": f"results/work/{name}"}
+    spec |= {"output": f"results/{name}", "work": f"results/unfinished/{name}"}
     path = tree.root / f"{name}.json"
     path.write_text(json.dumps(spec))
     return [sys.executable, f"scripts/{spec['stage']}.py", str(path), "--log", f"{name}.log"]

@@ -89,7 +89,7 @@ class Node:
             "settings": self.settings,
             "inputs": {role: node.path for role, node in self.inputs.items()},
             "output": self.path,
-            "work": f"results/work/{self.stage}-{self.id}",
+            "work": f"results/unfinished/{self.stage}-{self.id}",
         }
 
 
