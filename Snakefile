@@ -3,6 +3,7 @@
 #   snakemake --cores all results/table3.csv                           the default experiment
 #   snakemake --cores all --configfile experiments/NAME.yaml           another one
 #   snakemake --cores 1 figures                                        the figures alone
+#   snakemake --report results/report.html                             one page of all
 #
 # Every artifact lies under results/artifacts/<stage>/<name>-<key>, where the key is the hash of
 # what determines it; docs/reruns.md tells what follows from that.
@@ -15,10 +16,14 @@ min_version("9.0")
 include: "rules/common.smk"
 
 
+report: "report/workflow.rst"
+
+
 rule all:
     default_target: True
     input:
-        [f"results/{name}" for name in TABLES + FIGURES],
+        collect("results/{name}.{form}", name=TABLES, form=["csv", "md", "html"]),
+        collect("results/{name}.{form}", name=FIGURES, form=["png", "pdf"]),
 
 
 include: "rules/data.smk"

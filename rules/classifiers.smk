@@ -1,7 +1,7 @@
-"""Stage 2: training sets, one classifier for each arm and seed, their answers on the test split.
+"""Stage 2: training sets, one classifier for each arm and seed, answers on the test split.
 
-IN   results/artifacts/{base,task,reasonings}/
-OUT  results/artifacts/{training_set,classifier,predictions}/<name>-<key>/
+IN   results/artifacts/{base,task,reasonings}/; for zero_shot, an endpoint
+OUT  results/artifacts/{training_set,classifier,predictions,zero_shot}/<name>-<key>/
 COST the default, four minutes in all; Llama-3.2-1B on 16,000 texts, minutes of a GPU for each
 """
 
@@ -61,3 +61,20 @@ rule predictions:
         "Classifying the test texts ({wildcards.id})"
     shell:
         "python scripts/predictions.py results/specs/predictions/{wildcards.id}.json --log {log:q}"
+
+
+rule zero_shot:
+    input:
+        sources("zero_shot"),
+    output:
+        directory(artifact("zero_shot")),
+    log:
+        "results/logs/zero_shot/{id}.log",
+    benchmark:
+        "results/benchmarks/zero_shot/{id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    message:
+        "Asking the endpoint for the test texts' labels ({wildcards.id})"
+    shell:
+        "python scripts/zero_shot.py results/specs/zero_shot/{wildcards.id}.json --log {log:q}"

@@ -4,6 +4,7 @@ A rule's wildcard {id} is a node's name and key. Inputs are ancient: since the k
 path, an input that exists is the right one, whatever its time stamp says.
 """
 
+import json
 import sys
 from pathlib import Path
 
@@ -15,16 +16,21 @@ from infuse.config import load
 from infuse.errors import UserError
 from infuse.plan import build
 
-TABLES = [
-    f"{name}.{form}"
-    for name in ("table1", "table2", "table3", "table4", "table5", "arms", "fidelity")
-    for form in ("csv", "md")
-]
-FIGURES = [
-    f"{name}.{form}"
-    for name in ("figure1", "figure2", "figure3", "arms")
-    for form in ("png", "pdf")
-]
+TABLES = {
+    "table1": "labels in each split",
+    "table2": "four kinds of cases",
+    "table3": "accuracy",
+    "table4": "scores of each label",
+    "table5": "F1",
+    "arms": "every arm and its budget",
+    "fidelity": "against the paper",
+}
+FIGURES = {
+    "figure1": "the two stages",
+    "figure2": "confusion of Q->A",
+    "figure3": "confusion of Q->RA",
+    "arms": "accuracy of every arm",
+}
 
 try:
     experiment = load(config)
@@ -67,6 +73,13 @@ def stale(kind):
     stamp = Path(f"results/.{kind}.stale")
     stamp.touch()
     return str(stamp)
+
+
+def made(node):
+    """Which script made a node's files, under which key, at which commit."""
+    file = Path(node.path, "provenance.json")
+    commit = json.loads(file.read_text())["commit"] if file.exists() else None
+    return f"Made by scripts/{node.stage}.py, key {node.key}, commit {commit or 'not known'}."
 
 
 def show_results():

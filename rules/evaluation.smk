@@ -33,7 +33,16 @@ rule tables:
         stale=stale("tables"),
     output:
         directory(plan.tables.path),
-        report([f"results/{name}" for name in TABLES], category="Tables"),
+        collect("results/{name}.{form}", name=TABLES, form=["csv", "md"]),
+        [
+            report(
+                f"results/{name}.html",
+                caption=f"../report/{name}.rst",
+                category="Tables",
+                labels={"table": name, "of": title},
+            )
+            for name, title in TABLES.items()
+        ],
     log:
         f"results/logs/tables/{plan.tables.id}.log",
     benchmark:
@@ -42,6 +51,7 @@ rule tables:
         "../envs/environment.yaml"
     params:
         spec=plan.tables.spec_path,
+        made=made(plan.tables),
     message:
         "Tables 1-5: results/table3.csv and its siblings"
     shell:
@@ -55,7 +65,16 @@ rule figures:
         stale=stale("figures"),
     output:
         directory(plan.figures.path),
-        report([f"results/{name}" for name in FIGURES], category="Figures"),
+        collect("results/{name}.pdf", name=FIGURES),
+        [
+            report(
+                f"results/{name}.png",
+                caption=f"../report/{'arms_figure' if name == 'arms' else name}.rst",
+                category="Figures",
+                labels={"figure": name, "of": title},
+            )
+            for name, title in FIGURES.items()
+        ],
     log:
         f"results/logs/figures/{plan.figures.id}.log",
     benchmark:
@@ -64,6 +83,7 @@ rule figures:
         "../envs/environment.yaml"
     params:
         spec=plan.figures.spec_path,
+        made=made(plan.figures),
     message:
         "Figures 1-3: results/figure1.png and its siblings"
     shell:

@@ -13,7 +13,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from infuse import batching, models, training
+from infuse import batching, models, tracking, training
 from infuse.documents import Encoder, collect, text_pieces
 from infuse.errors import UserError
 from infuse.files import TASK, TRIPLES, read_table, write_json
@@ -57,10 +57,11 @@ def _from_scratch(job: Job) -> dict[str, Any]:
             documents.lengths, recipe["batching"], recipe["epochs"], job.params["seed"]
         )
         engine = training.Engine(model, job.params["compute"])
-        history = training.train(
-            engine, documents, None, steps, recipe, job.params["seed"], job.work,
-            job.settings["checkpoint_steps"],
-        )  # fmt: skip
+        with tracking.watched(job) as watch:
+            history = training.train(
+                engine, documents, None, steps, recipe, job.params["seed"], job.work,
+                job.settings["checkpoint_steps"], watch,
+            )  # fmt: skip
         write_json(job.out / "history.json", asdict(history))
         facts |= {"steps": len(steps), "tokens": batching.total_tokens(documents.lengths, steps)}
     models.save(model, tokenizer, job.out)

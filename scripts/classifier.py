@@ -1,7 +1,9 @@
 """Stage 2: one arm, one seed. Fine-tune the base model from a text to its target.
 
-IN   base model; training set; for a matched arm, the training set whose steps it takes
-OUT  config, tokenizer, safetensors weights; history.json (loss of each step, validation losses)
+IN   base model; task (its labels); training set; for a matched arm, the training set whose steps
+     it takes
+OUT  config, tokenizer, safetensors weights; classifier.json (how it is asked and read);
+     history.json (loss of each step, validation losses)
 """
 
 import logging
@@ -9,13 +11,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from infuse import batching, models, training
+from infuse import batching, models, tracking, training
 from infuse.documents import Documents, Encoder, classifier_pieces, collect
 from infuse.errors import UserError
-from infuse.files import TEXT_LABEL, TEXT_REASONING_LABEL, read_table, write_json
+from infuse.files import TEXT_LABEL, TEXT_REASONING_LABEL, read_labels, read_table, write_json
+from infuse.reading import Form
 from infuse.stage import Job, run
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("infuse")
 
 
@@ -36,12 +39,15 @@ def classifier(job: Job) -> dict[str, Any]:
     log.info("%s documents in %s steps, dropped: %s", len(documents), len(steps), dropped or "none")
     model = models.load_model(job.inputs["base"]).to(device)
     engine = training.Engine(models.tune(model, recipe["tuning"], seed), job.params["compute"])
-    history = training.train(
-        engine, documents, _validation(job, encoder), steps, recipe, seed, job.work,
-        job.settings["checkpoint_steps"],
-    )  # fmt: skip
+    with tracking.watched(job) as watch:
+        history = training.train(
+            engine, documents, _validation(job, encoder), steps, recipe, seed, job.work,
+            job.settings["checkpoint_steps"], watch,
+        )  # fmt: skip
     models.save(engine.model, tokenizer, job.out)
     write_json(job.out / "history.json", asdict(history))
+    labels = read_labels(job.inputs["task"])
+    Form(labels, job.params["target"], job.params["separator"], job.params["chat"]).save(job.out)
     return training.account(documents, steps, recipe) | {"dropped": dropped}
 
 

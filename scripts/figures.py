@@ -1,6 +1,6 @@
 """Figures 1-3 and one of all arms, each as PNG and PDF, from numbers alone.
 
-IN   metrics
+IN   task (its labels); metrics
 OUT  figure1 (the two stages), figure2 and figure3 (confusion of Q->A and Q->RA), arms; copied to
      results/
 """
@@ -9,15 +9,16 @@ from typing import Any
 
 from infuse import drawing
 from infuse import evaluation as ev
-from infuse.files import read_csv
+from infuse.files import read_csv, read_labels
 from infuse.stage import Job, run
 
-VERSION = 1
+VERSION = 2
 
 
 def figures(job: Job) -> dict[str, Any]:
     """Draw all four."""
-    labels, arms, seeds = (job.params[name] for name in ("labels", "arms", "seeds"))
+    labels = read_labels(job.inputs["task"])
+    arms, seeds = job.params["arms"], job.params["seeds"]
     numbers = {
         name: read_csv(job.inputs["metrics"] / f"{name}.csv", schema)
         for name, schema in (

@@ -9,27 +9,19 @@ from pathlib import Path
 from typing import Any
 
 from infuse import evaluation as ev
-from infuse.files import PREDICTIONS, TASK, read_json, read_rows, write_csv
+from infuse.files import TASK, read_json, read_labels, read_rows, write_csv
 from infuse.stage import Job, run
 
-VERSION = 1
+VERSION = 2
 
 
 def metrics(job: Job) -> dict[str, Any]:
     """Write the six files."""
-    labels, arms, seeds = (job.params[name] for name in ("labels", "arms", "seeds"))
-    written = {
-        (arm, seed): read_rows(
-            job.inputs[f"predictions {arm}-seed{seed}"] / "predictions.parquet", PREDICTIONS
-        )
-        for arm in arms
-        for seed in seeds
-    }
+    labels = read_labels(job.inputs["task"])
+    arms, seeds = job.params["arms"], job.params["seeds"]
+    written = {run: ev.read_answers(job.inputs, *run) for run in ev.runs(arms, seeds)}
     facts = {
-        (arm, seed): read_json(job.inputs[f"classifier {arm}-seed{seed}"] / "provenance.json")[
-            "facts"
-        ]
-        for arm, seed in written
+        (arm, seed): _facts(job.inputs.get(f"classifier {arm}-seed{seed}")) for arm, seed in written
     }
     parts = ev.roles(arms)
     ours = parts["Q->RA"]
@@ -53,7 +45,13 @@ def metrics(job: Job) -> dict[str, Any]:
         ),
         "contrasts": (
             [
-                ev.contrast_row(ours, other, seed, written[ours, seed], written[other, seed])
+                ev.contrast_row(
+                    ours,
+                    other,
+                    seed,
+                    written[ours, seed],
+                    written.get((other, seed)) or written[other, 0],
+                )
                 for other in against
                 for seed in seeds
             ],
@@ -71,6 +69,11 @@ def metrics(job: Job) -> dict[str, Any]:
     for name, (rows, schema) in files.items():
         write_csv(job.out / f"{name}.csv", rows, schema)
     return {}
+
+
+def _facts(classifier: Path | None) -> dict[str, Any]:
+    """What a training recorded of its budget; nothing where there was none."""
+    return read_json(classifier / "provenance.json")["facts"] if classifier else {}
 
 
 def _costs(folders: list[Path]) -> list[dict[str, Any]]:

@@ -12,53 +12,32 @@ import logging
 from collections import Counter
 from typing import Any
 
-from infuse import generation, models
-from infuse.documents import Encoder
+from infuse import generation
 from infuse.files import PREDICTIONS, TASK, read_rows, write_rows
-from infuse.outcomes import read_answer
+from infuse.reading import Reader
 from infuse.stage import Job, run
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("infuse")
 
 
 def predictions(job: Job) -> dict[str, Any]:
     """Classify the test split in chunks."""
-    device = models.set_threads(job.params["compute"])
-    encoder = Encoder(models.load_tokenizer(job.inputs["classifier"]), **job.params["chat"])
-    model = models.load_model(job.inputs["classifier"]).to(device).eval()
+    reader = Reader(job.inputs["classifier"], job.params["engine"], job.params["compute"])
     texts = read_rows(job.inputs["task"] / "test.parquet", TASK)
-    prompts = encoder.chats([row["text"] for row in texts])
-    labels, target = job.params["labels"], job.params["target"]
-    separator = job.params["separator"]
-    between = encoder.plain([separator])[0] if separator else []
-    # A label that is followed by a reasoning does not end the turn but opens the separator.
-    after = between if target == "label_reason" else [encoder.end_of_turn]
-    endings = [ids + after for ids in encoder.plain(labels)]
+    prompts = reader.prompts([row["text"] for row in texts])
 
     def classify(chunk: list[int]) -> list[dict[str, Any]]:
-        asked = [prompts[row] for row in chunk]
-        written = generation.continue_prompts(model, asked, chunk, encoder.end_of_turn, job.params)
-        answers = [
-            read_answer(
-                encoder.text(one.tokens), one.finish, texts[row]["label"], labels, target, separator
-            )
-            for row, one in zip(chunk, written, strict=True)
-        ]
-        prefixes = asked
-        if target == "reason_label":
-            reasons = encoder.plain([answer.reasoning for answer in answers])
-            prefixes = [a + reason + between for a, reason in zip(asked, reasons, strict=True)]
-        scores = generation.score_endings(model, prefixes, endings)
+        made = reader.read([prompts[row] for row in chunk], chunk, job.params["max_new_tokens"])
         return [
             texts[row]
-            | answer._asdict()
+            | one.answer.against(texts[row]["label"])
             | {
-                "tokens": len(one.tokens) + (one.finish == "stop"),
-                "closed_set": labels[int(score.argmax())],
-                "log_probabilities": score.tolist(),
+                "tokens": one.tokens,
+                "closed_set": reader.form.labels[int(one.log_probabilities.argmax())],
+                "log_probabilities": one.log_probabilities.tolist(),
             }
-            for row, one, answer, score in zip(chunk, written, answers, scores, strict=True)
+            for row, one in zip(chunk, made, strict=True)
         ]
 
     rows = generation.in_chunks(job.work, prompts, job.params["batch_rows"], PREDICTIONS, classify)

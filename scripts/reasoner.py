@@ -10,7 +10,7 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
-from infuse import batching, models, training
+from infuse import batching, models, tracking, training
 from infuse.documents import Documents, Encoder, collect, reasoner_pieces
 from infuse.files import TRIPLES, read_table, write_json
 from infuse.stage import Job, run
@@ -30,10 +30,11 @@ def reasoner(job: Job) -> dict[str, Any]:
     log.info("%s documents in %s steps, dropped: %s", len(documents), len(steps), dropped or "none")
     model = models.load_model(job.inputs["base"]).to(device)
     engine = training.Engine(models.tune(model, recipe["tuning"], seed), job.params["compute"])
-    history = training.train(
-        engine, documents, validation, steps, recipe, seed, job.work,
-        job.settings["checkpoint_steps"],
-    )  # fmt: skip
+    with tracking.watched(job) as watch:
+        history = training.train(
+            engine, documents, validation, steps, recipe, seed, job.work,
+            job.settings["checkpoint_steps"], watch,
+        )  # fmt: skip
     models.save(engine.model, tokenizer, job.out)
     write_json(job.out / "history.json", asdict(history))
     return training.account(documents, steps, recipe) | {"dropped": dropped}

@@ -1,34 +1,39 @@
 """One reasoning for each training and validation text, from the text and its gold label.
 
-IN   reasoner; task (or, in place of a reasoner, a published set of reasonings)
+IN   reasoner; task. In place of a reasoner: a column of the task, an endpoint, a published set
 OUT  reasonings.parquet: split, id, reasoning, finish, tokens
 
 Cost: one generation for each text. Chunks are kept, so a killed run goes on where it stopped.
 """
 
 import logging
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 from infuse import generation, models
 from infuse.documents import Encoder, reasoner_prompt
+from infuse.engines import load_writer
 from infuse.errors import UserError
-from infuse.files import REASONINGS, TASK, read_rows, write_rows
+from infuse.files import REASONINGS, TASK, TEXT_REASONING_LABEL, read_rows, write_rows
 from infuse.sources import read_file, read_hub
 from infuse.stage import Job, run
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("infuse")
 
 
 def reasonings(job: Job) -> dict[str, Any]:
-    """Write or import the reasonings, and tell how they came out."""
+    """Write, ask for, take or import the reasonings, and tell how they came out."""
+    made = {"reasoner": _write, "column": _taken, "endpoint": _asked}
+    schema = TEXT_REASONING_LABEL if job.params["kind"] == "column" else TASK
     texts = [
         {"split": split, **row}
         for split in ("train", "validation")
-        for row in read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
+        for row in read_rows(job.inputs["task"] / f"{split}.parquet", schema)
     ]
-    rows = _write(job, texts) if job.params["kind"] == "reasoner" else _imported(job, texts)
+    rows = made.get(job.params["kind"], _imported)(job, texts)
     write_rows(job.out / "reasonings.parquet", rows, REASONINGS)
     facts = {
         "rows": len(rows),
@@ -45,17 +50,17 @@ def reasonings(job: Job) -> dict[str, Any]:
 
 
 def _write(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    device = models.set_threads(job.params["compute"])
+    models.set_threads(job.params["compute"])
     encoder = Encoder(models.load_tokenizer(job.inputs["reasoner"]))
-    model = models.load_model(job.inputs["reasoner"]).to(device).eval()
+    writer = load_writer(job.params["engine"], job.inputs["reasoner"], job.params["compute"])
     prompts = [
         [encoder.begin, *ids]
         for ids in encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
     ]
 
     def write(chunk: list[int]) -> list[dict[str, Any]]:
-        written = generation.continue_prompts(
-            model, [prompts[row] for row in chunk], chunk, encoder.end_of_text, job.params
+        written = writer.write(
+            [prompts[row] for row in chunk], chunk, encoder.end_of_text, job.params
         )
         return [
             {
@@ -69,6 +74,43 @@ def _write(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         ]
 
     return generation.in_chunks(job.work, prompts, job.params["batch_rows"], REASONINGS, write)
+
+
+def _asked(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """What the model behind an endpoint says when it is told text and label."""
+    from infuse import endpoint
+
+    def question(row: dict[str, Any]) -> str:
+        # One pass, so that a text which holds "{label}" stays as it is.
+        parts = re.split(r"({text}|{label})", job.params["prompt"])
+        return "".join(row[part[1:-1]] if part in ("{text}", "{label}") else part for part in parts)
+
+    replies = endpoint.ask(
+        job.settings["endpoint"],
+        [[{"role": "user", "content": question(row)}] for row in texts],
+        job.params,
+        Path(job.settings["answers"]),
+    )
+    used = endpoint.usage(job.settings["endpoint"], replies)
+    log.info("%s", ", ".join(f"{name} {value}" for name, value in used.items()))
+    return [
+        {
+            "split": row["split"], "id": row["id"], "reasoning": reply.text.strip(),
+            "finish": reply.finish, "tokens": reply.completion_tokens or len(reply.text.split()),
+        }
+        for row, reply in zip(texts, replies, strict=True)
+    ]  # fmt: skip
+
+
+def _taken(_: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """The reasonings that stand in the task's own column."""
+    return [
+        {
+            "split": row["split"], "id": row["id"], "reasoning": row["reasoning"],
+            "finish": "imported", "tokens": len(row["reasoning"].split()),
+        }
+        for row in texts
+    ]  # fmt: skip
 
 
 def _imported(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:

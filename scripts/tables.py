@@ -1,7 +1,7 @@
 """Tables 1-5, all arms, and the comparison with what the paper published.
 
 IN   metrics; task; training set with reasonings, predictions of the reasoning arm (for table 2)
-OUT  table1 ... table5, arms, fidelity: each as .csv and as .md; copied to results/
+OUT  table1 ... table5, arms, fidelity: each as .csv, .md and .html; copied to results/
 """
 
 import csv
@@ -13,22 +13,24 @@ from infuse import evaluation as ev
 from infuse import fidelity
 from infuse import tables as made
 from infuse.files import (
-    PREDICTIONS,
     TASK,
     TEXT_REASONING_LABEL,
+    html,
     markdown,
     read_csv,
+    read_labels,
     read_rows,
     write_text,
 )
 from infuse.stage import Job, run
 
-VERSION = 1
+VERSION = 2
 
 
 def tables(job: Job) -> dict[str, Any]:
-    """Write each table twice."""
-    labels, arms, seeds = (job.params[name] for name in ("labels", "arms", "seeds"))
+    """Write each table in three forms."""
+    labels = read_labels(job.inputs["task"])
+    arms, seeds = job.params["arms"], job.params["seeds"]
     numbers = {
         name: read_csv(job.inputs["metrics"] / f"{name}.csv", schema)
         for name, schema in (
@@ -66,7 +68,7 @@ def _reasoned(job: Job, arm: str | None, seed: int) -> tuple[list[ev.Row], list[
         return [], None
     return (
         read_rows(job.inputs["training_set"] / "train.parquet", TEXT_REASONING_LABEL),
-        read_rows(job.inputs[f"predictions {arm}-seed{seed}"] / "predictions.parquet", PREDICTIONS),
+        ev.read_answers(job.inputs, arm, seed),
     )
 
 
@@ -77,6 +79,7 @@ def _write(path: Path, table: made.Table) -> None:
     csv.writer(text, lineterminator="\n").writerows([columns, *cells])
     write_text(path.with_suffix(".csv"), text.getvalue())
     write_text(path.with_suffix(".md"), markdown(columns, cells))
+    write_text(path.with_suffix(".html"), html(columns, cells))
 
 
 if __name__ == "__main__":

@@ -1,51 +1,93 @@
 """Labelled texts in three splits, with one id, text and label name for each row.
 
-IN   a hub data set, three local files, or the workflow's own generator
-OUT  train.parquet, validation.parquet, test.parquet: id, text, label
+IN   a hub data set, local files, or the workflow's own generator
+OUT  train.parquet, validation.parquet, test.parquet: id, text, label, and reasoning where the
+     source has such a column; labels.json: the names in the order of all that follows
+
+A split that the source does not have is cut from train, by text and label.
 """
 
 import logging
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from infuse import diary
 from infuse.errors import UserError
-from infuse.files import TASK, write_rows
-from infuse.sources import read_file, read_hub
+from infuse.files import TASK, TEXT_REASONING_LABEL, write_json, write_rows
+from infuse.sources import hub_label_names, label_names, read_file, read_hub
+from infuse.splits import chosen
 from infuse.stage import Job, run
 
-VERSION = 1
+VERSION = 2
 SPLITS = ("train", "validation", "test")
+MOST_LABELS = 200  # more are a sign of the wrong column
 log = logging.getLogger("infuse")
+Row = dict[str, Any]
 
 
 def task(job: Job) -> dict[str, Any]:
     """Write the splits; refuse what can't be learned from, drop and count texts without text."""
+    known = _known_labels(job, job.params["labels"])
+    empty: dict[str, list[int]] = {}
+    rows: dict[str, list[Row]] = {}
+    for split in SPLITS:
+        if _place(job, split) is not None:
+            empty[split] = []
+            rows[split] = list(_clean(_raw(job, split), known, split, empty[split]))
+    for split, number in _missing(rows, job.params["split"]).items():
+        rows[split], rows["train"] = _cut(rows["train"], number, job.params["split"]["seed"])
+    for split, most in job.params["rows"].items():
+        if most is not None:
+            rows[split], _ = _cut(rows[split], most, job.params["split"]["seed"])
+    labels = _labels(rows, job.params["labels"], known)
+    write_json(job.out / "labels.json", labels)
+    reasoned = bool(job.params["columns"].get("reasoning"))
+    train = {row["text"] for row in rows["train"]}
     facts: dict[str, Any] = {}
     for split in SPLITS:
-        empty: list[int] = []
-        rows = list(_clean(_raw(job, split), job.params["labels"], split, empty))
-        if not rows:
-            raise UserError(f"task, {split} split: no rows")
-        counts = Counter(row["label"] for row in rows)
-        absent = [label for label in job.params["labels"] if label not in counts]
-        if absent and split == "train":
-            raise UserError(f"task, train split: no row has the label(s) {', '.join(absent)}")
-        write_rows(job.out / f"{split}.parquet", rows, TASK)
-        facts[split] = {
-            "rows": len(rows),
-            "labels": {label: counts[label] for label in job.params["labels"]},
-            "dropped_empty": {"rows": len(empty), "first": empty[:5]},
-        }
-        log.info(
-            "%s: %d rows, %d dropped as empty %s", split, len(rows), len(empty), empty[:5] or ""
+        write_rows(
+            job.out / f"{split}.parquet", rows[split], TEXT_REASONING_LABEL if reasoned else TASK
         )
+        counts = Counter(row["label"] for row in rows[split])
+        lost = empty.get(split, [])
+        facts[split] = {
+            "rows": len(rows[split]),
+            "labels": {label: counts[label] for label in labels},
+            "dropped_empty": {"rows": len(lost), "first": lost[:5]},
+        }
+        log.info("%s: %d rows, %d dropped as empty %s", split, len(rows[split]), len(lost),
+                 lost[:5] or "")  # fmt: skip
+        if split != "train":
+            facts[split]["also_in_train"] = sum(row["text"] in train for row in rows[split])
+            if facts[split]["also_in_train"]:
+                log.info("%s: %d texts stand in train too", split, facts[split]["also_in_train"])
     return facts
 
 
-def _raw(job: Job, split: str) -> Iterator[dict[str, Any]]:
-    """Rows of a split with the keys text and label, and id where the source gives one."""
+def _place(job: Job, split: str) -> Any:
+    """Where a split comes from, or None where it is to be cut from train."""
+    places = job.params["source"]
+    return (job.settings["files"] if places["kind"] == "files" else places)[split]
+
+
+def _known_labels(job: Job, declared: list[str] | None) -> list[str] | None:
+    """The names that the config gives the labels, or else the source, in their order."""
+    source = job.params["source"]
+    if source["kind"] == "generated":
+        return declared or list(diary.LABELS)
+    column = job.params["columns"]["label"]
+    own = (
+        hub_label_names(source, column) if source["kind"] == "hub"
+        else label_names(job.settings["files"]["train"], column)
+    )  # fmt: skip
+    if declared and own and declared != own and sorted(declared) == sorted(own):
+        raise UserError(f"task.labels: expected the order of the data, {own}, found {declared}")
+    return declared or own
+
+
+def _raw(job: Job, split: str) -> Iterator[Row]:
+    """Rows of a split with the keys text and label, and reasoning and id where there are any."""
     source = job.params["source"]
     if source["kind"] == "generated":
         # One draw for all splits, since texts differ only within a draw.
@@ -55,18 +97,15 @@ def _raw(job: Job, split: str) -> Iterator[dict[str, Any]]:
             yield {"text": line.text, "label": line.label}
         return
     columns = {part: name for part, name in job.params["columns"].items() if name}
-    names = list(columns.values())
-    rows = (
-        read_hub(source, split, names) if source["kind"] == "hub"
-        else read_file(job.settings["files"][split], names)
-    )  # fmt: skip
+    names, place = list(columns.values()), _place(job, split)
+    rows = read_hub(source, place, names) if source["kind"] == "hub" else read_file(place, names)
     for row in rows:
         yield {part: row[name] for part, name in columns.items()}
 
 
 def _clean(
-    rows: Iterator[dict[str, Any]], labels: list[str], split: str, empty: list[int]
-) -> Iterator[dict[str, Any]]:
+    rows: Iterable[Row], known: list[str] | None, split: str, empty: list[int]
+) -> Iterator[Row]:
     """Rows with an integer id and a label's name; `empty` collects rows without text."""
     seen: set[int] = set()
     for number, row in enumerate(rows):
@@ -82,19 +121,96 @@ def _clean(
         if int(identity) in seen:
             raise UserError(f"{where}: the id {identity} occurs twice")
         seen.add(int(identity))
+        reasoning = row.get("reasoning")
+        if not isinstance(reasoning, str | None):
+            raise UserError(f"{where}: expected a text as reasoning, found {reasoning!r}")
         yield {
-            "id": int(identity), "text": row["text"], "label": _name(row["label"], labels, where)
-        }  # fmt: skip
+            "id": int(identity),
+            "text": row["text"],
+            "label": _name(row["label"], known, where),
+            "reasoning": reasoning or "",
+        }
 
 
-def _name(label: Any, labels: list[str], where: str) -> str:
-    """The label's name; a whole number, which csv gives as text, is its place in the list."""
-    if label in labels:
-        return str(label)
-    place = str(label)
-    if not isinstance(label, bool) and place.isdecimal() and int(place) < len(labels):
-        return labels[int(place)]
-    raise UserError(f"{where}: unknown label {label!r}, expected one of {', '.join(labels)}")
+def _name(label: Any, known: list[str] | None, where: str) -> str:
+    """The label's name; a whole number that is no name is a place in the list of names."""
+    if isinstance(label, float) and label.is_integer():
+        label = int(label)  # what a data frame makes of whole numbers beside an empty cell
+    name = str(label).strip()
+    if not isinstance(label, str | int | float) or not name or label != label:  # noqa: PLR0124
+        raise UserError(f"{where}: expected a label, found {label!r}")
+    if known is None:
+        if name.splitlines() != [name]:
+            raise UserError(f"{where}: expected one line as label, found {label!r}")
+        return name
+    if name in known:
+        return name
+    if not isinstance(label, bool) and name.isdecimal() and int(name) < len(known):
+        return known[int(name)]
+    raise UserError(f"{where}: unknown label {label!r}, expected one of {', '.join(known)}")
+
+
+def _missing(rows: dict[str, list[Row]], shares: dict[str, Any]) -> dict[str, int]:
+    """How many rows of train each split gets that the source does not have."""
+    numbers = {
+        split: round(shares[split] * len(rows["train"]))
+        for split in ("test", "validation")
+        if split not in rows
+    }
+    for split, number in numbers.items():
+        if number == 0:
+            raise UserError(
+                f"task.split.{split}: {shares[split]:g} of {len(rows['train'])} rows is no row"
+            )
+    return numbers
+
+
+def _cut(rows: list[Row], number: int, seed: int) -> tuple[list[Row], list[Row]]:
+    """`number` rows drawn by text and label, and the others."""
+    inside = chosen([row["text"] for row in rows], [row["label"] for row in rows], number, seed)
+    return (
+        [row for row, drawn in zip(rows, inside, strict=True) if drawn],
+        [row for row, drawn in zip(rows, inside, strict=True) if not drawn],
+    )
+
+
+def _labels(
+    rows: dict[str, list[Row]], declared: list[str] | None, known: list[str] | None
+) -> list[str]:
+    """The names in order: as declared, as the source has them, or as sorted.
+
+    Raises:
+        UserError: a split is empty, or its labels are not what training can cover.
+    """
+    for split in SPLITS:
+        if not rows[split]:
+            raise UserError(f"task, {split} split: no rows")
+    found = {row["label"] for row in rows["train"]}
+    order: Callable[[str], Any] = (
+        int if all(name.isdecimal() for name in found) else lambda name: (name.casefold(), name)
+    )
+    labels = [name for name in known if name in found] if known else sorted(found, key=order)
+    absent = [label for label in declared or () if label not in found]
+    if absent:
+        raise UserError(f"task, train split: no row has the label(s) {', '.join(absent)}")
+    if len(labels) < 2 or len(labels) > MOST_LABELS:
+        raise UserError(
+            f"task, train split: expected 2 to {MOST_LABELS} different labels, found"
+            f" {len(labels)} ({', '.join([*map(repr, labels[:3]), '...'][: len(labels)])});"
+            " is task.columns.label the right column?"
+        )
+    folded = Counter(label.casefold() for label in labels)
+    alike = [label for label in labels if folded[label.casefold()] > 1]
+    if alike:
+        raise UserError(f"task, train split: labels differ in case alone: {', '.join(alike)}")
+    for split in ("validation", "test"):
+        strange = {row["label"] for row in rows[split]} - found
+        if strange:
+            raise UserError(
+                f"task, {split} split: label(s) that no training text has:"
+                f" {', '.join(sorted(strange))}"
+            )
+    return labels
 
 
 if __name__ == "__main__":

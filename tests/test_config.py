@@ -281,11 +281,11 @@ BROKEN = [
      ["task.source.kind: expected 'generated' or 'files' or 'hub', found 'file',"
       " did you mean 'files'?"]),
     ("a kind that is empty", "reasonings: {kind: }",
-     ["reasonings.kind: expected 'reasoner' or 'file' or 'hub', found None"]),
+     ["reasonings.kind: expected 'reasoner' or 'column' or 'endpoint' or 'file' or 'hub',"
+      " found None"]),
     ("a kind that is a list", "base: {kind: [hub]}",
      ["base.kind: expected 'scratch' or 'hub' or 'folder', found ['hub'], did you mean 'hub'?"]),
-    ("a kind without its keys", "task: {source: {kind: files, train: a.csv}}",
-     ["task.source.validation: missing", "task.source.test: missing"]),
+    ("a kind without its keys", "task: {source: {kind: files}}", ["task.source.train: missing"]),
     ("an arm without a target", "arms: {a: {}}", ["arms.a.target: missing"]),
     ("a branch as revision", "task: {source: {kind: hub, id: a/b, revision: main}}",
      ["task.source.revision: expected a full commit hash of 40 hexadecimal digits, found 'main'"]),

@@ -141,8 +141,8 @@ def test_scoring_meets_the_tokens_of_training(
     pieces = classifier_pieces(encoder, texts, labels, reasons, "reason_label", separator)
     for piece, text, label in zip(pieces, texts, labels, strict=True):
         written = encoder.text(piece.target[:-1])  # as a classifier that learnt it by heart
-        read = read_answer(written, "stop", label, LABELS, "reason_label", separator)
-        assert read.outcome == "right"
+        read = read_answer(written, "stop", LABELS, "reason_label", separator)
+        assert (read.outcome, read.predicted) == ("answered", label)
         scored = [
             *encoder.chats([text])[0], *encoder.plain([read.reasoning])[0],
             *encoder.plain([separator])[0], *encoder.plain([label])[0], encoder.end_of_turn,

@@ -12,11 +12,13 @@ import pytest
 from infuse import fidelity
 
 SETTING = {
+    "zero_shot_model": "gpt-4.1",
     "base_model": "meta-llama/Llama-3.2-1B-Instruct",
     "task_data": "dair-ai/emotion",
     "triples_data": "syvai/reasoning-gen",
     "recipe": "paper",
 }
+TRAINED = {"base_model", "task_data", "triples_data", "recipe"}
 MODELS = ("zero-shot", "Q->A", "Q->RA")
 ROWS = {"joy": 695, "sadness": 581, "anger": 275, "fear": 224, "love": 159, "surprise": 66}
 ACCURACIES = (32.0, 49.7, 58.4)
@@ -104,23 +106,22 @@ def test_in_the_papers_setting_the_difference_decides(sign: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "changed", [changed for size in range(1, 5) for changed in combinations(SETTING, size)]
+    "changed", [changed for size in range(1, 6) for changed in combinations(SETTING, size)]
 )
 def test_in_another_setting_nothing_that_depends_on_it_is_judged(changed: tuple[str, ...]) -> None:
     setting = SETTING | dict.fromkeys(changed, "scratch")
-    named = "; ".join(
-        f"{part.replace('_', ' ')} is scratch, not {SETTING[part]}"
-        for part in SETTING
-        if part in changed
-    )
     for quantity, line in judged(dict(PUBLISHED), setting).items():
-        if quantity.startswith("table 1,") and "task_data" not in changed:
-            assert (line.verdict, line.note) == ("agrees", "")
-        elif quantity.startswith("table 1,"):
-            expected = f"task data is scratch, not {SETTING['task_data']}"
-            assert (line.verdict, line.note) == ("not comparable", expected)
-        else:
-            assert (line.verdict, line.note) == ("not comparable", named)
+        depends = {
+            "table 1": {"task_data"}, "zero-shot": {"zero_shot_model", "task_data"},
+        }  # fmt: skip
+        parts = next((set_ for key, set_ in depends.items() if key in quantity), TRAINED)
+        named = "; ".join(
+            f"{part.replace('_', ' ')} is scratch, not {SETTING[part]}"
+            for part in SETTING
+            if part in parts and part in changed
+        )
+        verdict = "not comparable" if named else "agrees"
+        assert (line.verdict, line.note) == (verdict, named)
 
 
 @pytest.mark.parametrize("base", ["scratch", SETTING["base_model"]])

@@ -45,5 +45,7 @@ def test_roles_are_told_by_form() -> None:
         "why": {"target": "reason_label", "match": None},
         "bare": {"target": "label", "match": None},
     }
-    assert ev.roles(arms) == {"Q->A": "bare", "Q->A, equal steps": "later", "Q->RA": "why"}
+    assert ev.roles(arms) == {
+        "zero-shot": None, "Q->A": "bare", "Q->A, equal steps": "later", "Q->RA": "why",
+    }  # fmt: skip
     assert set(ev.roles({}).values()) == {None}

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infuse.outcomes import OUTCOMES, Answer, read_answer
+from infuse.outcomes import OUTCOMES, Answer, read_answer, read_reply
 
 LABELS = ["sadness", "joy", "Very Angry", "fear"]
 FIRST, LAST = "\n\nReasoning: ", "\n\nEmotion: "
@@ -21,7 +21,8 @@ PROSE = st.lists(
 
 
 def read(generated: str, target: str, label: str = "joy", finish: str = "stop") -> Answer:
-    return read_answer(generated, finish, label, LABELS, target, SEPARATORS[target])
+    answer = read_answer(generated, finish, LABELS, target, SEPARATORS[target])
+    return Answer(**answer.against(label))
 
 
 def compose(target: str, reason: str, answered: str) -> str:
@@ -118,3 +119,30 @@ def test_table(
     assert read(generated, target, "joy", finish) == Answer(
         generated, reasoning, predicted, outcome
     )
+
+
+@pytest.mark.parametrize(
+    ("generated", "finish", "predicted", "outcome"),
+    [
+        ("joy", "stop", "joy", "answered"),
+        ("Joy.", "stop", "joy", "answered"),
+        ("**JOY**", "stop", "joy", "answered"),
+        ("The emotion is joy, pure joy!", "stop", "joy", "answered"),
+        ("very angry", "stop", "Very Angry", "answered"),
+        ("not glad", "stop", "", "no_answer"),
+        ("joyful", "stop", "", "no_answer"),
+        ("joy, not fear", "stop", "", "no_answer"),
+        ("", "stop", "", "no_answer"),
+        ("joy", "length", "", "truncated"),
+    ],
+)
+def test_replies_of_untrained_models(
+    generated: str, finish: str, predicted: str, outcome: str
+) -> None:
+    assert read_reply(generated, finish, LABELS) == Answer(generated, "", predicted, outcome)
+
+
+def test_a_label_inside_another_does_not_count() -> None:
+    assert read_reply("it is not joy", "stop", ["joy", "not joy"]).predicted == "not joy"
+    assert read_reply("4", "stop", ["4", "4.5", "14"]).predicted == "4"
+    assert read_reply("4.5", "stop", ["4", "4.5", "14"]).predicted == "4.5"

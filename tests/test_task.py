@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import random
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 
 from infuse import diary
 from infuse.files import TASK, fingerprint, write_json
+from infuse.splits import chosen
 from infuse.stage import Job
 from stages import RunStage
 from task import SPLITS, task
@@ -30,6 +32,7 @@ ROWS = [
     {"text": "we laugh", "label": "joy"},
     {"text": "Zoë, mein Schatz \N{SPARKLING HEART}", "label": "love"},
 ]
+WHOLE = {"rows": dict.fromkeys(SPLITS), "split": None}  # all rows, and no split is cut
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -60,6 +63,7 @@ def told(
             "source": {"kind": "files", **dict.fromkeys(SPLITS, "a hash")},
             "labels": LABELS,
             "columns": {"text": "text", "label": "label", "id": None} | columns,
+            **WHOLE,
         },
         "settings": {"files": {"train": path, "validation": rest, "test": rest}},
     }
@@ -102,8 +106,11 @@ def test_every_row_with_a_text_is_kept_as_it_is(
 def test_the_generator_gives_each_split_texts_of_its_own(run_stage: RunStage) -> None:
     sizes = {"train": 60, "validation": 20, "test": 30}
     done = run_stage(
-        "task", {"source": {"kind": "generated", "seed": 3, **sizes}, "labels": [*diary.LABELS]}
+        "task",
+        {"source": {"kind": "generated", "seed": 3, **sizes}, "labels": None, "columns": {}}
+        | WHOLE,
     )
+    assert json.loads((done.output / "labels.json").read_text()) == [*diary.LABELS]
     texts = {split: [row["text"] for row in done.rows(f"{split}.parquet")] for split in SPLITS}
     assert {split: len(lines) for split, lines in texts.items()} == sizes
     assert len(set().union(*texts.values())) == sum(sizes.values())
@@ -141,13 +148,20 @@ def test_a_hub_data_set_gives_its_splits_and_its_class_labels(
             local_hub / f"data/{split}-00000-of-00001.parquet"
         )
     source = {"kind": "hub", "id": str(local_hub), "revision": PIN, "config": None}
-    params = {"source": source, "labels": LABELS}
+    source |= {split: split for split in SPLITS}
+    params = {"source": source, "labels": None, **WHOLE}
     done = run_stage("task", params | {"columns": {"text": "text", "label": "label", "id": None}})
     for split in SPLITS:
         assert done.rows(f"{split}.parquet") == [
             {"id": number, "text": f"{row['text']} {split}", "label": row["label"]}
             for number, row in enumerate(ROWS)
         ]
+    assert json.loads((done.output / "labels.json").read_text()) == LABELS
+    columns = {"columns": {"text": "text", "label": "label"}}
+    other = run_stage("task", params | columns | {"labels": LABELS[::-1]}, name="order")
+    assert other.reason == (
+        f"task.labels: expected the order of the data, {LABELS}, found {LABELS[::-1]}"
+    )
     wrong = run_stage("task", params | {"columns": {"text": "said", "label": "label"}}, name="col")
     assert wrong.reason == f"{local_hub} (train): column 'said' is missing, found ['text', 'label']"
     source |= {"id": str(local_hub / "none")}
@@ -189,6 +203,101 @@ def test_the_script_itself_publishes_and_refuses(tmp_path: Path) -> None:
     assert said.stderr == f"task t: error: {tmp_path}/gone.jsonl: no such file\n"
 
 
+# Splits and labels that are found ----------------------------------------------------------------
+
+MANY = st.lists(
+    st.tuples(st.text("ab ", max_size=6), st.sampled_from("xyz")), min_size=1, max_size=60
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(drawn=MANY, rows=st.integers(0, 70), seed=st.integers(0, 9), order=st.randoms())
+def test_a_choice_is_by_text_and_label_and_not_by_order(
+    drawn: list[tuple[str, str]], rows: int, seed: int, order: random.Random
+) -> None:
+    texts, labels = [text for text, _ in drawn], [label for _, label in drawn]
+    inside = chosen(texts, labels, rows, seed)
+    assert sum(inside) <= rows
+    sides: dict[str, set[bool]] = {}
+    for text, drew in zip(texts, inside, strict=True):
+        sides.setdefault(" ".join(text.split()), set()).add(drew)
+    assert all(len(side) == 1 for side in sides.values())
+    moved = order.sample(range(len(drawn)), len(drawn))
+    again = chosen([texts[at] for at in moved], [labels[at] for at in moved], rows, seed)
+    assert again == [inside[at] for at in moved]
+
+
+@settings(deadline=None, max_examples=60)
+@given(counts=st.lists(st.integers(2, 40), min_size=2, max_size=6), share=st.floats(0.05, 0.6))
+def test_each_label_gets_its_share_of_different_texts(counts: list[int], share: float) -> None:
+    labels = [str(label) for label, count in enumerate(counts) for _ in range(count)]
+    rows = round(share * len(labels))
+    inside = chosen([f"text {number}" for number in range(len(labels))], labels, rows, 1)
+    for label, count in enumerate(counts):
+        drew = sum(d for d, name in zip(inside, labels, strict=True) if name == str(label))
+        assert abs(drew - rows * count / len(labels)) <= 1 and drew < count
+
+
+CUT = {"validation": 0.2, "test": 0.25, "seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([10, 9, 2], ["2", "9", "10"]),
+        (["10", "9", "2"], ["2", "9", "10"]),
+        (["b", "A", "c"], ["A", "b", "c"]),
+        ([True, False, True], ["False", "True"]),
+        ([1.0, 2.0, 3.0], ["1", "2", "3"]),
+    ],
+)
+def test_labels_and_splits_that_nobody_named_are_found(
+    values: list[Any], labels: list[str], run_stage: RunStage, tmp_path: Path
+) -> None:
+    rows = [{"text": f"text {n}", "label": values[n % 3], "why": f"since {n}"} for n in range(60)]
+    asked = told(tmp_path, rows, reasoning="why")
+    asked["params"] |= {"labels": None, "split": CUT}
+    asked["settings"]["files"] |= {"validation": None, "test": None}
+    done = run_stage("task", **asked)
+    assert json.loads((done.output / "labels.json").read_text()) == labels
+    parts = {split: done.rows(f"{split}.parquet") for split in SPLITS}
+    assert {split: len(part) for split, part in parts.items()} == {
+        "train": 33, "validation": 12, "test": 15,
+    }  # fmt: skip
+    kept = sorted((row for part in parts.values() for row in part), key=lambda row: row["id"])
+    assert [(row["id"], row["text"], row["reasoning"]) for row in kept] == [
+        (n, f"text {n}", f"since {n}") for n in range(60)
+    ]
+    fewer = asked | {"params": asked["params"] | {"rows": {**WHOLE["rows"], "train": 9}}}
+    assert len(run_stage("task", **fewer, name="fewer").rows("train.parquet")) == 9
+
+
+@pytest.mark.parametrize(
+    ("values", "reason"),
+    [
+        (["a"], "task, train split: expected 2 to 200 different labels, found 1 ('a');"
+                " is task.columns.label the right column?"),
+        ([*range(400)], "task, train split: expected 2 to 200 different labels, found 400"
+                        " ('0', '1', '2', ...); is task.columns.label the right column?"),
+        (["joy", "Joy", "a"], "task, train split: labels differ in case alone: Joy, joy"),
+        (["a", "b\nc"], "task, train split, row 1: expected one line as label, found 'b\\nc'"),
+    ],
+)  # fmt: skip
+def test_labels_that_make_no_task_are_refused(
+    values: list[Any], reason: str, run_stage: RunStage, tmp_path: Path
+) -> None:
+    rows = [{"text": f"text {n}", "label": values[n % len(values)]} for n in range(400)]
+    asked = told(tmp_path, rows)
+    asked["params"]["labels"] = None
+    assert run_stage("task", **asked).reason == reason
+
+
+def test_texts_that_stand_on_two_sides_are_told(run_stage: RunStage, tmp_path: Path) -> None:
+    done = run_stage("task", **told(tmp_path))
+    assert done.facts["test"]["also_in_train"] == 3
+    assert "test: 3 texts stand in train too" in done.stderr
+
+
 # Broken input ----------------------------------------------------------------------------------
 
 ONE_OF = "expected one of anger, joy, love"
@@ -207,13 +316,15 @@ WRONG_ROWS: list[tuple[str, dict[str, str], list[dict[str, Any]], str]] = [
     ("a switch as label", {}, [{"text": "so", "label": True}],
      "task, train split, row 0: unknown label True, " + ONE_OF),
     ("no number as label", {}, [{"text": "so", "label": float("nan")}],
-     "task, train split, row 0: unknown label nan, " + ONE_OF),
-    ("a fraction as label", {}, [{"text": "so", "label": 1.0}],
-     "task, train split, row 0: unknown label 1.0, " + ONE_OF),
+     "task, train split, row 0: expected a label, found nan"),
+    ("a fraction as label", {}, [{"text": "so", "label": 1.5}],
+     "task, train split, row 0: unknown label 1.5, " + ONE_OF),
     ("no label", {}, [{"text": "so", "label": None}],
-     "task, train split, row 0: unknown label None, " + ONE_OF),
+     "task, train split, row 0: expected a label, found None"),
+    ("an empty label", {}, [{"text": "so", "label": " "}],
+     "task, train split, row 0: expected a label, found ' '"),
     ("a list as label", {}, [{"text": "so", "label": ["joy"]}],
-     "task, train split, row 0: unknown label ['joy'], " + ONE_OF),
+     "task, train split, row 0: expected a label, found ['joy']"),
     ("no text", {}, [*ROWS, {"text": None, "label": "joy"}],
      "task, train split, row 3: expected a text, found None"),
     ("a number as text", {}, [{"text": 7, "label": "joy"}],
@@ -268,7 +379,7 @@ WRONG_FILES: list[tuple[str, str, bytes | None, str]] = [
     ("a csv with another column", "a.csv", b"text,lable\nso,joy\n",
      "{path}: column 'label' is missing, found ['text', 'lable']"),
     ("a csv row with too few cells", "a.csv", HEAD + b"so,joy\nso\n",
-     "task, train split, row 1: unknown label None, " + ONE_OF),
+     "task, train split, row 1: expected a label, found None"),
     ("a csv row with too many cells", "a.csv", b"label,text\njoy,so\njoy,so, and so\n",
      "{path}, line 3: more cells than columns"),
     ("a csv that is not UTF-8", "a.csv", HEAD + b"so,joy\n" * 9999 + b"caf\xe9 au lait,joy\n",

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infuse.files import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL, write_rows
+from infuse.files import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL, write_json, write_rows
 from infuse.stage import Job
 from stages import RunStage
 from training_set import training_set
@@ -34,6 +34,12 @@ def folders(root: Path, texts: Mapping[str, Rows], reasons: Rows) -> dict[str, P
     for split, rows in texts.items():
         write_rows(found["task"] / f"{split}.parquet", rows, TASK)
     write_rows(found["reasonings"] / "reasonings.parquet", reasons, REASONINGS)
+    source = {
+        "params": {"source": {"kind": "generated"}},
+        "facts": {"train": {"labels": {"joy": 9}}},
+    }
+    write_json(found["task"] / "provenance.json", source)
+    write_json(found["reasonings"] / "provenance.json", {"params": {"kind": "reasoner"}})
     return found
 
 

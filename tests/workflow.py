@@ -8,7 +8,7 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,16 @@ import yaml
 from infuse import config, plan
 
 ROOT = Path(__file__).parents[1]
-PARTS = ("Snakefile", "config.yaml", "envs", "experiments", "profiles", "rules", "scripts")
+PARTS = (
+    "Snakefile",
+    "config.yaml",
+    "envs",
+    "experiments",
+    "profiles",
+    "report",
+    "rules",
+    "scripts",
+)
 
 
 @dataclass(frozen=True)
@@ -84,12 +93,15 @@ def nodes(tree: Tree, stage: str) -> dict[str, Path]:
     return {node.name: tree.root / node.path for node in found}
 
 
-def again(tree: Tree, artifact: Path, name: str, **params: Any) -> list[str]:
+def again(
+    tree: Tree, artifact: Path, name: str, settings: Mapping[str, Any] | None = None, **params: Any
+) -> list[str]:
     """The command that makes an artifact once more, as results/NAME, with other parameters."""
     spec = json.loads(
         (tree.root / "results/specs" / artifact.parent.name / f"{artifact.name}.json").read_text()
     )
     spec |= {"params": spec["params"] | params, "key": name}
+    spec |= {"settings": spec["settings"] | dict(settings or {})}
     spec |= {"output": f"results/{name}", "work": f"results/unfinished/{name}"}
     path = tree.root / f"{name}.json"
     path.write_text(json.dumps(spec))

@@ -8,13 +8,16 @@ from __future__ import annotations
 
 import difflib
 import json
+import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
+from urllib.parse import urlsplit
 
 import yaml
 from pydantic import (
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PositiveFloat,
@@ -38,6 +41,23 @@ Name = Annotated[str, Field(pattern=_NAME)]
 Commit = Annotated[str, Field(pattern=_COMMIT, description=PATTERNS[_COMMIT])]
 Share = Annotated[float, Field(gt=0, lt=1)]
 Count = Annotated[int, Field(ge=0)]
+
+
+def _label_name(value: Any) -> Any:
+    """A label's name; a whole number stands for its digits."""
+    if isinstance(value, bool):
+        raise ValueError(f": expected a name, found {value} (YAML takes yes and no for true and"
+                         " false: put quotes around them)")  # fmt: skip
+    return str(value) if isinstance(value, int) else value
+
+
+LabelName = Annotated[str, BeforeValidator(_label_name, json_schema_input_type=str | int)]
+
+
+Tracker = Literal[
+    "tensorboard", "wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio"
+]
+ZERO_SHOT = "zero_shot"  # how its row is called where an arm's name stands
 
 
 class Section(BaseModel):
@@ -69,12 +89,20 @@ class GeneratedTask(Section):
 
 
 class TaskFiles(Section):
-    """One local parquet, jsonl or csv file for each split."""
+    """A local parquet, jsonl or csv file for each split; those not given are cut from train."""
 
     kind: Literal["files"]
     train: str
-    validation: str
-    test: str
+    validation: str | None = None
+    test: str | None = None
+
+
+class TaskHub(Hub):
+    """A data set on the hub, and the names of its splits; null: cut from train."""
+
+    train: str = "train"
+    validation: str | None = "validation"
+    test: str | None = "test"
 
 
 class TaskColumns(Section):
@@ -82,20 +110,51 @@ class TaskColumns(Section):
 
     text: str
     label: str
+    reasoning: str | None = None
     id: str | None = None
+
+
+class Split(Section):
+    """How splits are cut from train, by text and label."""
+
+    validation: Share
+    test: Share
+    seed: Count
+
+
+class Sizes(Section):
+    """At most so many rows of a split, drawn by text and label; null: all."""
+
+    train: PositiveInt | None
+    validation: PositiveInt | None
+    test: PositiveInt | None
 
 
 class Task(Section):
     """Labelled texts."""
 
-    source: Annotated[GeneratedTask | TaskFiles | Hub, Field(discriminator="kind")]
+    source: Annotated[GeneratedTask | TaskFiles | TaskHub, Field(discriminator="kind")]
+    split: Split
+    rows: Sizes
     columns: TaskColumns
-    labels: Annotated[list[str], Field(min_length=2)]
+    labels: Annotated[list[LabelName], Field(min_length=2)] | None
     system: str
+
+    @field_validator("split")
+    @classmethod
+    def _something_is_left(cls, split: Split) -> Split:
+        if split.validation + split.test >= 1:
+            raise ValueError(
+                f": expected validation and test to leave some of train,"
+                f" found {split.validation} + {split.test}"
+            )
+        return split
 
     @field_validator("labels")
     @classmethod
-    def _labels_differ(cls, labels: list[str]) -> list[str]:
+    def _labels_differ(cls, labels: list[str] | None) -> list[str] | None:
+        if labels is None:
+            return labels
         folded = [label.strip().casefold() for label in labels]
         if len(set(folded)) < len(folded):
             raise ValueError(f": expected names that differ in more than case, found {labels}")
@@ -280,6 +339,30 @@ class Sampling(Section):
     seed: Count
 
 
+class Column(Section):
+    """Reasonings from the task's own column, in place of stage 1."""
+
+    kind: Literal["column"]
+
+
+class Asked(Section):
+    """Reasonings from an endpoint, in place of stage 1."""
+
+    kind: Literal["endpoint"]
+    endpoint: str
+    prompt: str = "Text: {text}\nLabel: {label}\nIn one or two sentences: why does it fit?"
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    max_new_tokens: PositiveInt = 256
+    seed: Count = 0
+
+    @field_validator("prompt")
+    @classmethod
+    def _both_stand_in_it(cls, prompt: str) -> str:
+        if not all(place in prompt for place in ("{text}", "{label}")):
+            raise ValueError(f": expected {{text}} and {{label}} in it, found {prompt!r}")
+        return prompt
+
+
 class ReasoningColumns(Section):
     """Columns of a published set of reasonings; rows are matched on text and label."""
 
@@ -333,6 +416,53 @@ class Classifier(Section):
     separators: Separators
 
 
+class Prices(Section):
+    """Of an endpoint, for a million tokens."""
+
+    input: Annotated[float, Field(ge=0)]
+    output: Annotated[float, Field(ge=0)]
+
+
+class Endpoint(Section):
+    """A server with OpenAI's chat interface; the key stands in an environment variable."""
+
+    url: str
+    model: str
+    key_variable: str | None = Field(None, description="environment variable that holds the key")
+    concurrency: PositiveInt = 8
+    attempts: PositiveInt = 6
+    timeout: PositiveFloat = 60.0
+    prices: Prices | None = None
+
+    @field_validator("url")
+    @classmethod
+    def _no_credentials(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise ValueError(f": expected http://... or https://..., found {url!r}")
+        if parts.username or parts.password or parts.query:
+            raise ValueError(": expected no user, password or query; name a key_variable")
+        return url
+
+    @field_validator("key_variable")
+    @classmethod
+    def _a_variable(cls, name: str | None) -> str | None:
+        if name is not None and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
+            # What stands there may be the key itself.
+            raise ValueError(": expected the name of an environment variable, not the key")
+        return name
+
+
+class ZeroShot(Section):
+    """The row of table 3 of a model that was not trained for the task."""
+
+    endpoint: str
+    list_labels: bool = True
+    max_new_tokens: PositiveInt = 32
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    seed: Count = 0
+
+
 class Prediction(Section):
     """How a classifier is read: greedy, at most `max_new_tokens`."""
 
@@ -355,17 +485,23 @@ class Experiment(Section):
 
     experiment: Name
     task: Task
-    triples: Triples
+    triples: Triples | None
     base: Annotated[Scratch | HubModel | Folder, Field(discriminator="kind")]
     date_string: str
+    endpoints: dict[Name, Endpoint]
     reasoner: Reasoner
-    reasonings: Annotated[Sampling | ImportedFile | ImportedHub, Field(discriminator="kind")]
+    reasonings: Annotated[
+        Sampling | Column | Asked | ImportedFile | ImportedHub, Field(discriminator="kind")
+    ]
     classifier: Classifier
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     seeds: Annotated[list[Count], Field(min_length=1)]
     prediction: Prediction
+    zero_shot: ZeroShot | None
+    engine: Literal["transformers", "vllm"]
     compute: Compute
     checkpoint_steps: PositiveInt
+    trackers: list[Tracker]
 
     @field_validator("reasoner", "classifier")
     @classmethod
@@ -377,10 +513,31 @@ class Experiment(Section):
             _fit(section.recipe, base.positions, ".recipe")
         return section
 
+    @field_validator("reasonings")
+    @classmethod
+    def _reasonings_have_a_source(cls, section: Any, info: ValidationInfo) -> Any:
+        task = info.data.get("task")
+        if isinstance(section, Sampling) and info.data.get("triples", ...) is None:
+            raise ValueError(".kind: a reasoner learns from triples, and those are null")
+        if isinstance(section, Column) and task is not None:
+            if isinstance(task.source, GeneratedTask):
+                raise ValueError(".kind: generated texts have no column of reasonings")
+            if task.columns.reasoning is None:
+                raise ValueError(".kind: expected the column's name in task.columns.reasoning")
+        return section
+
+    @field_validator("reasonings", "zero_shot")
+    @classmethod
+    def _endpoint_exists(cls, section: Any, info: ValidationInfo) -> Any:
+        known = info.data.get("endpoints")
+        if isinstance(section, Asked | ZeroShot) and known is not None:
+            _known(section.endpoint, list(known), ".endpoint", "one of endpoints")
+        return section
+
     @field_validator("arms")
     @classmethod
     def _matches_exist(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
-        mistakes = []
+        mistakes = [f".{ZERO_SHOT}: expected another name, this one is taken"] * (ZERO_SHOT in arms)
         for name, arm in arms.items():
             if arm.match is None:
                 continue
@@ -401,6 +558,12 @@ class Experiment(Section):
         if len(set(seeds)) < len(seeds):
             raise ValueError(f": expected different numbers, found {seeds}")
         return seeds
+
+
+def _known(name: str, names: list[str], below: str, expected: str) -> None:
+    if name not in names:
+        near = _nearest(name, names) or f" (there are: {', '.join(names) or 'none'})"
+        raise ValueError(f"{below}: expected {expected}, found {name!r}{near}")
 
 
 def _fit(recipe: Recipe, positions: int, below: str) -> None:

@@ -114,10 +114,10 @@ def arms(classifiers: Sequence[Row], baselines: Sequence[Row]) -> Figure:
                 [100 * row["low"], 100 * row["high"]], [place + offset] * 2, color=ACCENT, lw=1.5
             )
             axes.plot(100 * row["accuracy"], place + offset, "o", color=ACCENT, markersize=5)
-        steps = ", ".join(dict.fromkeys(str(row["steps"]) for row in rows))
+        steps = ", ".join(dict.fromkeys(str(row["steps"]) for row in rows if row["steps"]))
         axes.annotate(
-            f"{steps} steps", (1, place), xycoords=("axes fraction", "data"), xytext=(4, 0),
-            textcoords="offset points", va="center", fontsize=8,
+            f"{steps} steps" if steps else "untrained", (1, place), xytext=(4, 0),
+            xycoords=("axes fraction", "data"), textcoords="offset points", va="center", fontsize=8,
         )  # fmt: skip
     for row, style in zip(baselines, (":", "--"), strict=False):
         axes.axvline(100 * row["accuracy"], color=INK, linestyle=style, lw=1, label=row["baseline"])

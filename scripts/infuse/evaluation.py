@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from infuse import statistics
+from infuse import files, statistics
+from infuse.config import ZERO_SHOT
+from infuse.files import PREDICTIONS, read_rows
 from infuse.outcomes import OUTCOMES
 
 Row = dict[str, Any]
@@ -25,6 +28,7 @@ CLASSIFIERS = pa.schema(
         ("high", pa.float64()),
         ("macro_f1", pa.float64()),
         ("weighted_f1", pa.float64()),
+        # From here on empty for a model that was asked through an endpoint.
         ("closed_set_accuracy", pa.float64()),
         ("closed_set_nll", pa.float64()),  # nats; given the arm's own prefix
         ("steps", pa.int64()),
@@ -96,10 +100,27 @@ def roles(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
         return next(fits, None)
 
     return {
+        "zero-shot": first(ZERO_SHOT, False),
         "Q->A": first("label", False),
         "Q->A, equal steps": first("label", True),
         "Q->RA": first("reason_label", False),
     }
+
+
+def runs(arms: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> list[tuple[str, int]]:
+    """Each arm with each of its seeds; what was not trained here has one run, of seed 0."""
+    return [
+        (name, seed)
+        for name, arm in arms.items()
+        for seed in ([0] if arm["target"] == ZERO_SHOT else seeds)
+    ]
+
+
+def read_answers(inputs: Mapping[str, Path], arm: str, seed: int) -> list[Row]:
+    """What one run of `runs` made of the test texts, in the schema PREDICTIONS or ZERO_SHOT."""
+    if arm == ZERO_SHOT:
+        return read_rows(inputs[arm] / "predictions.parquet", files.ZERO_SHOT)
+    return read_rows(inputs[f"predictions {arm}-seed{seed}"] / "predictions.parquet", PREDICTIONS)
 
 
 def classifier_row(
@@ -110,8 +131,6 @@ def classifier_row(
     low, high = statistics.wilson(outcomes["right"], len(rows))
     true, predicted = _codes(rows, labels)
     scores = statistics.class_scores(true, predicted, len(labels))
-    log_probabilities = np.array([row["log_probabilities"] for row in rows])
-    normalized = log_probabilities - np.logaddexp.reduce(log_probabilities, 1, keepdims=True)
     return {
         "arm": arm,
         "seed": seed,
@@ -122,9 +141,17 @@ def classifier_row(
         "high": high,
         "macro_f1": statistics.macro_f1(scores),
         "weighted_f1": statistics.weighted_f1(scores),
+        **(_closed_set(rows, true) if "closed_set" in rows[0] else {}),
+        **{name: facts[name] for name in CLASSIFIERS.names if name in facts},
+    }
+
+
+def _closed_set(rows: Sequence[Row], true: Any) -> Row:
+    log_probabilities = np.array([row["log_probabilities"] for row in rows])
+    normalized = log_probabilities - np.logaddexp.reduce(log_probabilities, 1, keepdims=True)
+    return {
         "closed_set_accuracy": float(np.mean([row["closed_set"] == row["label"] for row in rows])),
         "closed_set_nll": float(-normalized[np.arange(len(rows)), true].mean()),
-        **{name: facts[name] for name in CLASSIFIERS.names if name in facts},
     }
 
 

@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterable, Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +32,7 @@ REASONINGS = _schema(
     split=pa.string(),
     id=pa.int64(),
     reasoning=pa.string(),
-    finish=pa.string(),  # "stop" at the end token, "length" at the limit, "imported"
+    finish=pa.string(),  # "stop" at the end, "length" at the limit, "imported"
     tokens=pa.int32(),
 )
 TEXT_LABEL = _schema(id=pa.int64(), text=pa.string(), label=pa.string())
@@ -48,6 +50,12 @@ PREDICTIONS = _schema(
     tokens=pa.int32(),  # written, end token included
     closed_set=pa.string(),  # the label with the largest of `log_probabilities`
     log_probabilities=pa.list_(pa.float64()),  # of each whole label and its end, in nats
+)
+
+
+ZERO_SHOT = pa.schema(
+    [PREDICTIONS.field(name) for name in PREDICTIONS.names[: PREDICTIONS.names.index("tokens")]]
+    + [pa.field("prompt_tokens", pa.int32()), pa.field("tokens", pa.int32())]  # null: not told
 )
 
 
@@ -71,7 +79,7 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
             raise UserError(
                 f"{path}: column {field.name!r} is {column.type}, expected {field.type}"
             )
-        if column.null_count:
+        if column.null_count and not field.nullable:
             raise UserError(f"{path}: column {field.name!r} has {column.null_count} empty value(s)")
     return table.select(schema.names).cast(schema)
 
@@ -117,6 +125,18 @@ def read_csv(path: Path, schema: pa.Schema) -> list[dict[str, Any]]:
         raise UserError(f"{path}: expected the columns {schema.names}, found {table.column_names}")
     rows: list[dict[str, Any]] = table.to_pylist()
     return rows
+
+
+def read_labels(task: Path) -> list[str]:
+    """The names of a task's labels, in the order of all that is made of it.
+
+    Raises:
+        UserError: labels.json is missing, or no list of names.
+    """
+    labels = read_json(task / "labels.json")
+    if not isinstance(labels, list) or not all(isinstance(name, str) for name in labels):
+        raise UserError(f"{task / 'labels.json'}: expected a list of names")
+    return labels
 
 
 def read_json(path: Path) -> Any:
@@ -196,3 +216,29 @@ def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     widths = [max(3, *(len(cell) for cell in column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
     return "".join("| " + " | ".join(map(str.ljust, line, widths)) + " |\n" for line in lines)
+
+
+def html(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """A table as a page of its own; numbers stand to the right."""
+
+    def line(cells: Sequence[str], tag: str) -> str:
+        return "<tr>" + "".join(f"<{tag}>{escape(cell)}</{tag}>" for cell in cells) + "</tr>\n"
+
+    body = "".join(line(cells, "td") for cells in rows)
+    body = re.sub(r"<td>([-+]?[\d.]+(?:e-?\d+)?)</td>", r"<td class=number>\1</td>", body)
+    return (
+        f"{_PAGE}<table>\n<thead>{line(columns, 'th')}</thead>\n<tbody>\n{body}</tbody></table>\n"
+    )
+
+
+_PAGE = """<!doctype html>
+<meta charset="utf-8">
+<style>
+  body { font: 14px/1.4 system-ui, sans-serif; color: #1f2933; margin: 1.5em; background: white }
+  table { border-collapse: collapse }
+  th { text-align: left; border-bottom: 2px solid #2f6f9f; vertical-align: bottom }
+  th, td { padding: 0.3em 0.8em 0.3em 0; max-width: 28em; overflow-wrap: anywhere }
+  td { border-bottom: 1px solid #e8f0f6; vertical-align: top }
+  .number { text-align: right; font-variant-numeric: tabular-nums }
+</style>
+"""

@@ -1,8 +1,9 @@
-"""What a run cost, where the machine tells."""
+"""What a run cost and which code it was, where the machine tells."""
 
 from __future__ import annotations
 
 import resource
+import subprocess
 import time
 from pathlib import Path
 
@@ -25,6 +26,20 @@ class Meter:
             "energy_joules": None if joules is None or self._joules is None
             else round(joules - self._joules, 1),
         }  # fmt: skip
+
+
+def commit(folder: Path) -> str | None:
+    """The commit of a checkout, with "+" if its tracked files differ; None outside of git."""
+
+    def git(*arguments: str) -> str:
+        command = ["git", "-C", str(folder), *arguments]
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--untracked-files=no", "--", str(folder))
+        return git("rev-parse", "HEAD") + ("+" if changed else "")
+    except (OSError, subprocess.CalledProcessError):
+        return None
 
 
 def _joules() -> float | None:

@@ -1,7 +1,8 @@
-"""Reading a classifier's free answer: four outcomes, never silently one."""
+"""Reading a model's free answer: four outcomes, never silently one."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -13,8 +14,8 @@ class Answer(NamedTuple):
 
     Attributes:
         predicted: a label's name, or "" where none was written.
-        outcome: right; wrong; no_answer (it ended, but with no valid label in its place);
-            truncated (it reached the limit before it ended).
+        outcome: answered; no_answer (it ended, but with no valid label in its place); truncated
+            (it reached the limit before it ended).
     """
 
     generated: str
@@ -22,16 +23,16 @@ class Answer(NamedTuple):
     predicted: str
     outcome: str
 
+    def against(self, label: str) -> dict[str, str]:
+        """The answer as a row, with an outcome of `OUTCOMES`: held against the gold label."""
+        judged = "right" if self.predicted == label else "wrong"
+        return self._asdict() | ({"outcome": judged} if self.outcome == "answered" else {})
+
 
 def read_answer(
-    generated: str,
-    finish: str,
-    label: str,
-    labels: Sequence[str],
-    target: str,
-    separator: str | None,
+    generated: str, finish: str, labels: Sequence[str], target: str, separator: str | None
 ) -> Answer:
-    """Take an answer apart by its arm's form and hold it against the gold label.
+    """Take a classifier's answer apart by its arm's form.
 
     The label stands alone, after the last separator (reason_label), or before the first
     (label_reason); it counts if it equals a label when case and outer space are ignored.
@@ -44,11 +45,23 @@ def read_answer(
     elif target == "label_reason" and separator is not None:
         answered, _, reasoning = generated.partition(separator)
     names = {name.strip().casefold(): name for name in labels}
-    predicted = names.get(answered.strip().casefold(), "") if finish == "stop" else ""
+    return _answer(generated, reasoning.strip(), names.get(answered.strip().casefold(), ""), finish)
+
+
+def read_reply(generated: str, finish: str, labels: Sequence[str]) -> Answer:
+    """Take the reply of a model that was not trained for the form.
+
+    It counts for the one label that stands in it as a word, in any case; a reply that names none
+    or several is no answer. A label inside a longer one (joy in "not joy") is not counted.
+    """
+    longest_first = sorted(labels, key=len, reverse=True)
+    names = {name.casefold(): name for name in labels}
+    pattern = r"(?<!\w)(?:" + "|".join(re.escape(name.casefold()) for name in longest_first)
+    found = {names[said] for said in re.findall(pattern + r")(?!\w)", generated.casefold())}
+    return _answer(generated, "", found.pop() if len(found) == 1 else "", finish)
+
+
+def _answer(generated: str, reasoning: str, predicted: str, finish: str) -> Answer:
     if finish == "length":
-        outcome = "truncated"
-    elif not predicted:
-        outcome = "no_answer"
-    else:
-        outcome = "right" if predicted == label else "wrong"
-    return Answer(generated, reasoning.strip(), predicted, outcome)
+        return Answer(generated, reasoning, "", "truncated")
+    return Answer(generated, reasoning, predicted, "answered" if predicted else "no_answer")

@@ -15,7 +15,10 @@ from pathlib import Path
 from typing import Any
 
 from infuse.config import (
+    ZERO_SHOT,
     Arm,
+    Asked,
+    Column,
     Experiment,
     Folder,
     GeneratedTask,
@@ -135,15 +138,14 @@ def build(config: Experiment) -> Plan:
     task = _task(config)
     triples = _triples(config)
     base = _base(config, task, triples)
-    reasonings = _reasonings(config, task, triples, base)
-    sets = {
-        "label": Node("training_set", "text_label", {}, {"task": task}),
-        "reason": Node(
+    sets = {"label": Node("training_set", "text_label", {}, {"task": task})}
+    if any(arm.target != "label" for arm in config.arms.values()):
+        reasonings = _reasonings(config, task, triples, base)
+        sets["reason"] = Node(
             "training_set", "text_reasoning_label", {}, {"task": task, "reasonings": reasonings}
-        ),
-    }
+        )
     classifiers = {
-        f"{name}-seed{seed}": _classifier(config, f"{name}-seed{seed}", arm, seed, base, sets)
+        f"{name}-seed{seed}": _classifier(config, f"{name}-seed{seed}", arm, seed, base, task, sets)
         for name, arm in config.arms.items()
         for seed in config.seeds
     }
@@ -151,24 +153,24 @@ def build(config: Experiment) -> Plan:
         name: Node(
             "predictions",
             name,
-            {**config.prediction.model_dump(), "labels": config.task.labels, **_arithmetic(config)}
-            | {key: node.params[key] for key in ("chat", "target", "separator")},
+            {**config.prediction.model_dump(), **_generation(config)},
             {"classifier": node, "task": task},
         )
         for name, node in classifiers.items()
     }
+    answers = {f"predictions {name}": node for name, node in predictions.items()}
+    if config.zero_shot is not None:
+        answers[ZERO_SHOT] = _zero_shot(config, task)
     folder = f"results/{config.experiment}"
+    arms = {name: arm.model_dump() for name, arm in config.arms.items()}
+    if config.zero_shot is not None:
+        arms[ZERO_SHOT] = {"target": ZERO_SHOT, "match": None}
     metrics = Node(
         "metrics",
         config.experiment,
-        {
-            "labels": config.task.labels,
-            "arms": {name: arm.model_dump() for name, arm in config.arms.items()},
-            "seeds": config.seeds,
-        },
-        {"task": task}
-        | {f"classifier {name}": node for name, node in classifiers.items()}
-        | {f"predictions {name}": node for name, node in predictions.items()},
+        {"arms": arms, "seeds": config.seeds},
+        {"task": task, **{f"classifier {name}": node for name, node in classifiers.items()}}
+        | answers,
         folder=folder,
     )
     tables = Node(
@@ -182,8 +184,8 @@ def build(config: Experiment) -> Plan:
                 "classifier": config.classifier.recipe.model_dump(),
             },
         },
-        {"task": task, "metrics": metrics, "training_set": sets["reason"]}
-        | {f"predictions {name}": node for name, node in predictions.items()},
+        {"task": task, "metrics": metrics, "training_set": sets.get("reason", sets["label"])}
+        | answers,
         {"current": "results/.tables"},
         folder,
     )
@@ -191,7 +193,7 @@ def build(config: Experiment) -> Plan:
         "figures",
         config.experiment,
         metrics.params,
-        {"metrics": metrics},
+        {"task": task, "metrics": metrics},
         {"current": "results/.figures"},
         folder,
     )
@@ -199,22 +201,32 @@ def build(config: Experiment) -> Plan:
 
 
 def _task(config: Experiment) -> Node:
-    source = config.task.source
-    params: dict[str, Any] = {"source": source.model_dump(), "labels": config.task.labels}
+    section = config.task
+    source = section.source
+    params: dict[str, Any] = {
+        "source": source.model_dump(), "columns": {}, "labels": section.labels,
+        "rows": section.rows.model_dump(), "split": None,
+    }  # fmt: skip
     settings: dict[str, Any] = {}
     if not isinstance(source, GeneratedTask):
-        params["columns"] = config.task.columns.model_dump()
+        params["columns"] = section.columns.model_dump()
+        if source.validation is None or source.test is None:
+            params["split"] = section.split.model_dump()
+    if any(params["rows"].values()):
+        params["split"] = section.split.model_dump()
     if isinstance(source, TaskFiles):
         settings["files"] = source.model_dump(exclude={"kind"})
         params["source"] = {"kind": "files"} | {
-            split: content_hash(path, f"task.source.{split}")
+            split: path and content_hash(path, f"task.source.{split}")
             for split, path in settings["files"].items()
         }
     return Node("task", _told(source), params, settings=settings)
 
 
-def _triples(config: Experiment) -> Node:
+def _triples(config: Experiment) -> Node | None:
     section = config.triples
+    if section is None:
+        return None
     params: dict[str, Any] = section.model_dump()
     settings: dict[str, Any] = {}
     if isinstance(section.source, GeneratedTriples):
@@ -231,7 +243,7 @@ def _triples(config: Experiment) -> Node:
     return Node("triples", _told(section.source), params, settings=settings)
 
 
-def _base(config: Experiment, task: Node, triples: Node) -> Node:
+def _base(config: Experiment, task: Node, triples: Node | None) -> Node:
     base = config.base
     if isinstance(base, HubModel):
         return Node("base", _told(base), base.model_dump())
@@ -245,37 +257,59 @@ def _base(config: Experiment, task: Node, triples: Node) -> Node:
         entry if entry in parts else content_hash(entry, f"base.corpus[{index}]")
         for index, entry in enumerate(base.corpus)
     ]
-    return Node(
-        "base",
-        "scratch",
-        params,
-        {entry: parts[entry] for entry in base.corpus if entry in parts},
-        {"files": files, "checkpoint_steps": config.checkpoint_steps},
-    )
+    inputs = {name: node for name, node in parts.items() if node and name in base.corpus}
+    return Node("base", "scratch", params, inputs, {"files": files, **_training_settings(config)})
 
 
-def _reasonings(config: Experiment, task: Node, triples: Node, base: Node) -> Node:
+def _reasonings(config: Experiment, task: Node, triples: Node | None, base: Node) -> Node:
     section = config.reasonings
     params: dict[str, Any] = section.model_dump()
+    settings: dict[str, Any] = {}
     if isinstance(section, Sampling):
+        assert triples is not None  # the config was refused otherwise
         reasoner = Node(
             "reasoner",
             base.name,
             config.reasoner.model_dump() | _training_arithmetic(config),
             {"base": base, "triples": triples},
-            {"checkpoint_steps": config.checkpoint_steps},
+            _training_settings(config),
         )
-        params |= _arithmetic(config)
+        params |= _generation(config)
         return Node("reasonings", base.name, params, {"reasoner": reasoner, "task": task})
-    settings = {}
+    if isinstance(section, Asked):
+        params["endpoint"], settings = _endpoint(config, section.endpoint)
+        return Node("reasonings", section.endpoint, params, {"task": task}, settings)
     if isinstance(section, ImportedFile):
         params["content"] = content_hash(params.pop("path"), "reasonings.path")
         settings["path"] = section.path
-    return Node("reasonings", "imported", params, {"task": task}, settings)
+    name = "column" if isinstance(section, Column) else "imported"
+    return Node("reasonings", name, params, {"task": task}, settings)
+
+
+def _zero_shot(config: Experiment, task: Node) -> Node:
+    assert config.zero_shot is not None
+    endpoint, settings = _endpoint(config, config.zero_shot.endpoint)
+    params = config.zero_shot.model_dump() | {"endpoint": endpoint, "system": config.task.system}
+    return Node(ZERO_SHOT, config.zero_shot.endpoint, params, {"task": task}, settings)
+
+
+def _endpoint(config: Experiment, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Whose answers they are, which enters the key; and how it is asked, which does not."""
+    section = config.endpoints[name].model_dump()
+    return (
+        {part: section[part] for part in ("url", "model")},
+        {"endpoint": section, "answers": "results/answers"},
+    )
 
 
 def _classifier(
-    config: Experiment, name: str, arm: Arm, seed: int, base: Node, sets: dict[str, Node]
+    config: Experiment,
+    name: str,
+    arm: Arm,
+    seed: int,
+    base: Node,
+    task: Node,
+    sets: dict[str, Node],
 ) -> Node:
     def training_set(target: str) -> Node:
         return sets["label" if target == "label" else "reason"]
@@ -292,28 +326,39 @@ def _classifier(
         "match": None,
         **_training_arithmetic(config),
     }
-    inputs = {"base": base, "training_set": training_set(arm.target)}
+    inputs = {"base": base, "task": task, "training_set": training_set(arm.target)}
     if arm.match is not None:
         target = config.arms[arm.match.steps].target
         params["match"] = {"target": target, "separator": separator(target)}
         inputs["match"] = training_set(target)
-    return Node("classifier", name, params, inputs, {"checkpoint_steps": config.checkpoint_steps})
+    return Node("classifier", name, params, inputs, _training_settings(config))
 
 
-def _arithmetic(config: Experiment) -> dict[str, Any]:
-    return {"compute": config.compute.model_dump(include={"device", "dtype", "threads"})}
+def _generation(config: Experiment) -> dict[str, Any]:
+    """What the arithmetic of writing and scoring depends on."""
+    return {
+        "engine": config.engine,
+        "compute": config.compute.model_dump(include={"device", "dtype", "threads"}),
+    }
 
 
 def _training_arithmetic(config: Experiment) -> dict[str, Any]:
     return {"compute": config.compute.model_dump()}
 
 
+def _training_settings(config: Experiment) -> dict[str, Any]:
+    return {"checkpoint_steps": config.checkpoint_steps, "trackers": config.trackers}
+
+
 def _setting(config: Experiment) -> dict[str, str]:
     """What produced our numbers, in the words that the fidelity table compares."""
     # Imported reasonings stand in for what a reasoner would have made of the triples.
-    generated = isinstance(config.reasonings, Sampling)
-    reasons = config.triples.source if generated else config.reasonings
+    reasons: Any = config.reasonings
+    if isinstance(reasons, Sampling) and config.triples is not None:
+        reasons = config.triples.source
+    asked = config.zero_shot and config.endpoints[config.zero_shot.endpoint].model
     return {
+        "zero_shot_model": asked or "none",
         "base_model": getattr(config.base, "id", config.base.kind),
         "task_data": getattr(config.task.source, "id", config.task.source.kind),
         "triples_data": getattr(reasons, "id", reasons.kind),

@@ -51,19 +51,40 @@ def read_hub(source: Mapping[str, Any], split: str, columns: Sequence[str]) -> I
     Raises:
         UserError: the hub, the data set, the split or a column can't be had.
     """
+    rows = _hub(source, split)
+    _require(columns, rows.column_names, f"{source['id']} ({split})")
+    for batch in rows.select_columns(list(columns)).with_format("arrow").iter(_BATCH):
+        yield from batch.to_pylist()
+
+
+def _hub(source: Mapping[str, Any], split: str) -> Any:
     import datasets
 
-    where = f"{source['id']} ({split})"
     try:
-        rows = datasets.load_dataset(
+        return datasets.load_dataset(
             source["id"], source["config"], split=split, revision=source["revision"]
         )
     except Exception as failure:  # the client raises errors of many kinds
         reason = f"{type(failure).__name__}: {first_line(failure)}"
-        raise UserError(f"{where}: can't be loaded ({reason})") from failure
-    _require(columns, rows.column_names, where)
-    for batch in rows.select_columns(list(columns)).with_format("arrow").iter(_BATCH):
-        yield from batch.to_pylist()
+        raise UserError(f"{source['id']} ({split}): can't be loaded ({reason})") from failure
+
+
+def label_names(path: str, column: str) -> list[str] | None:
+    """The names that a parquet file written by `datasets` gives the places in a label column."""
+    if not path.endswith(".parquet") or not Path(path).is_file():
+        return None
+    try:
+        written = (pq.read_schema(path).metadata or {}).get(b"huggingface", b"{}")
+        names = json.loads(written).get("info", {}).get("features", {}).get(column, {}).get("names")
+    except (pa.ArrowException, OSError, ValueError):
+        return None  # whoever reads the rows says what is wrong with the file
+    return names
+
+
+def hub_label_names(source: Mapping[str, Any], column: str) -> list[str] | None:
+    """The names that a data set on the hub gives the places in a label column."""
+    names = getattr(_hub(source, source["train"]).features.get(column), "names", None)
+    return list(names) if names else None
 
 
 def _parquet(path: str, columns: Sequence[str]) -> Iterator[Row]:
@@ -95,7 +116,7 @@ def _jsonl(path: str, columns: Sequence[str]) -> Iterator[Row]:
 
 def _csv(path: str, columns: Sequence[str]) -> Iterator[Row]:
     csv.field_size_limit(2**30)
-    with Path(path).open(encoding="utf-8", newline="") as stream:
+    with Path(path).open(encoding="utf-8-sig", newline="") as stream:
         reader = csv.DictReader(stream)
         _require(columns, list(reader.fieldnames or []), path)
         for row in reader:

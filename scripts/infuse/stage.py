@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from infuse import cards
 from infuse.errors import UserError
 from infuse.files import read_json, settle, write_json, write_text
-from infuse.machine import Meter
+from infuse.machine import Meter, commit
 
 log = logging.getLogger("infuse")
 
@@ -82,8 +83,14 @@ def _publish(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]]) -> No
     provenance = {
         part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")
     }
-    provenance |= {"facts": facts, "cost": meter.read(), "versions": _versions()}
+    provenance |= {
+        "facts": facts, "cost": meter.read(), "versions": _versions(),
+        "commit": commit(Path(__file__).parents[2]),
+    }  # fmt: skip
     write_json(out / "provenance.json", provenance)
+    text = cards.card(provenance, inputs)
+    if text is not None:
+        write_text(out / "README.md", text)
     final.parent.mkdir(parents=True, exist_ok=True)
     settle(out, final)
     shutil.rmtree(work)

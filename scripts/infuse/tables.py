@@ -18,6 +18,7 @@ from infuse.outcomes import OUTCOMES
 
 Table = list[dict[str, str]]
 NOT_RUN = "not run"
+MODELS = {"zero-shot": "zero-shot API model"}  # what tables call a part; others go by its name
 KINDS = (
     "right, good reasoning",
     "right, flawed reasoning",
@@ -84,15 +85,17 @@ def table2(training: Sequence[Row], predictions: Sequence[Row] | None) -> Table:
 
 def table3(arms: Mapping[str, Row], classifiers: Sequence[Row], contrasts: Sequence[Row]) -> Table:
     """Accuracy of the paper's models and of the control, and what the reasoning adds."""
-    table = [{"model": "zero-shot API model", "accuracy %": NOT_RUN}]
     parts = roles(arms)
+    table = [
+        {"model": MODELS.get(part, part)}
+        | (_arm(arm, classifiers) if arm else {"accuracy %": NOT_RUN})
+        for part, arm in parts.items()
+    ]
     for part, arm in parts.items():
-        table.append({"model": part} | (_arm(arm, classifiers) if arm else {"accuracy %": NOT_RUN}))
-    for part, arm in parts.items():
-        if part == "Q->RA":
+        if part == "Q->RA" or (part == "zero-shot" and arm is None):
             continue
         rows = [row for row in contrasts if row["against"] == arm]
-        line = {"model": f"Q->RA minus {part}"}
+        line = {"model": f"Q->RA minus {MODELS.get(part, part)}"}
         table.append(line | (_contrast(rows) if rows else {"accuracy %": NOT_RUN}))
     return table
 
@@ -106,18 +109,20 @@ def table4(arms: Mapping[str, Row], classes: Sequence[Row], labels: Sequence[str
             rows = [row for row in classes if row["arm"] == arm and row["label"] == label]
             for score in ("recall", "precision", "f1"):
                 line |= {"n": str(rows[0]["support"])} if rows else {}
-                line[f"{part} {score} %"] = percent(_mean(rows, score)) if rows else NOT_RUN
+                line[f"{MODELS.get(part, part)} {score} %"] = (
+                    percent(_mean(rows, score)) if rows else NOT_RUN
+                )
         table.append(line)
     return table
 
 
 def table5(arms: Mapping[str, Row], classifiers: Sequence[Row]) -> Table:
     """Macro and weighted F1, as shares of 1."""
-    table = [{"model": "zero-shot API model", "macro F1": NOT_RUN, "weighted F1": NOT_RUN}]
+    table = []
     for part, arm in roles(arms).items():
         rows = [row for row in classifiers if row["arm"] == arm]
         table.append(
-            {"model": part}
+            {"model": MODELS.get(part, part)}
             | {
                 f"{kind} F1": f"{_mean(rows, f'{kind}_f1'):.4f}" if rows else NOT_RUN
                 for kind in ("macro", "weighted")
@@ -147,8 +152,9 @@ def all_arms(
     for arm in arms:
         rows = [row for row in classifiers if row["arm"] == arm]
         line = {"arm": arm, **_arm(arm, classifiers)}
+        told = {name: f for name, f in formats.items() if rows[0][name] is not None}
         table.append(
-            line | {name.replace("_", " "): f(_mean(rows, name)) for name, f in formats.items()}
+            line | {name.replace("_", " "): f(_mean(rows, name)) for name, f in told.items()}
         )
     return table
 
@@ -202,10 +208,11 @@ def _arm(arm: str, classifiers: Sequence[Row]) -> dict[str, str]:
         "high": percent(high),
         "by seed": " ".join(percent(row["accuracy"]) for row in rows),
         "n": str(n),
-        "steps": " ".join(str(steps) for steps in dict.fromkeys(row["steps"] for row in rows)),
+        "steps": " ".join(dict.fromkeys(str(row["steps"] or "") for row in rows)),
         **{outcome.replace("_", " "): f"{_mean(rows, outcome):g}" for outcome in OUTCOMES},
-        "closed set %": percent(_mean(rows, "closed_set_accuracy")),
-    }
+        "closed set %": "" if rows[0]["closed_set_accuracy"] is None
+        else percent(_mean(rows, "closed_set_accuracy")),
+    }  # fmt: skip
 
 
 def _contrast(rows: Sequence[Row]) -> dict[str, str]:

@@ -26,6 +26,7 @@ from infuse.errors import UserError
 from infuse.files import read_json, settle, write_json
 from infuse.models import backbone
 from infuse.stage import Progress
+from infuse.tracking import Watch, nobody
 
 log = logging.getLogger("infuse")
 
@@ -142,8 +143,11 @@ def train(
     seed: int,
     work: Path,
     checkpoint_steps: int,
+    watch: Watch = nobody,
 ) -> History:
     """Take `steps`, from the last checkpoint in `work` where there is one.
+
+    `watch` is told what `History` records, without its step, as it happens.
 
     A run that was killed and taken up again ends with the same bytes as an undisturbed one: a
     step depends on the weights, the optimizer's state, its rows and (seed, step) alone.
@@ -171,20 +175,20 @@ def train(
         loss, norm = _step(engine, documents, rows, recipe["max_grad_norm"], trained, step)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
-        history.steps.append(
-            {
-                "step": step + 1,
-                "loss": loss,
-                "learning_rate": rate,
-                "grad_norm": norm,
-                "rows": len(rows),
-                "tokens": int(documents.lengths[rows].sum()),
-                "supervised_tokens": int(documents.supervised[rows].sum()),
-            }
-        )
+        values = {
+            "loss": loss,
+            "learning_rate": rate,
+            "grad_norm": norm,
+            "rows": len(rows),
+            "tokens": int(documents.lengths[rows].sum()),
+            "supervised_tokens": int(documents.supervised[rows].sum()),
+        }
+        history.steps.append({"step": step + 1} | values)
+        watch(step + 1, values)
         if validation is not None and step + 1 in due:
             held_out = engine.evaluate(validation)
             history.evaluations.append({"step": step + 1, "loss": held_out})
+            watch(step + 1, {"validation_loss": held_out})
             log.info("step %d: validation loss %.4f", step + 1, held_out)
         if (step + 1) % checkpoint_steps == 0 and step + 1 < len(steps):
             state.save(step + 1, history)

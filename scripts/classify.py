@@ -1,0 +1,139 @@
+"""Label new texts, and explain the labels, with a classifier that was trained here.
+
+IN   a classifier's folder; texts as arguments, from a file, or as lines of standard input
+OUT  JSON lines on standard output, one for each text in their order:
+       text            as it was given
+       label           what the classifier answered, or null
+       probabilities   of each label, by closed-set scoring; null for no_text and too_long
+       reasoning       what it wrote beside the label; "" if it was trained for labels alone
+       outcome         answered; no_answer (no valid label in its place); truncated (it was still
+                       writing at the limit); no_text; too_long (for the model's positions)
+
+    python scripts/classify.py --model results/artifacts/classifier/NAME-KEY "a text"
+    python scripts/classify.py --model ... --file texts.csv --column text > answers.jsonl
+    cat lines.txt | python scripts/classify.py --model ...
+"""
+
+import argparse
+import itertools
+import json
+import os
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from scipy.special import softmax
+
+from infuse.errors import UserError
+from infuse.sources import read_file
+
+BATCH = 32  # texts that are answered together
+
+
+def main() -> None:
+    """Read the arguments, classify, print."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("texts", nargs="*", help="texts; without any, a file or standard input")
+    parser.add_argument("--model", type=Path, required=True, help="a classifier's folder")
+    parser.add_argument("--file", help="a parquet, jsonl or csv file of texts")
+    parser.add_argument("--column", default="text", help="the file's column of texts")
+    parser.add_argument(
+        "--max-new-tokens", type=_positive, default=256, help="longest answer (default: 256)"
+    )
+    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
+    parser.add_argument(
+        "--device", choices=("cpu", "cuda"), help="default: cuda where there is one"
+    )
+    arguments = parser.parse_args()
+    if arguments.texts and arguments.file:
+        parser.error("expected texts or --file, found both")
+    if not arguments.texts and not arguments.file and sys.stdin.isatty():
+        parser.error("expected a text, --file, or lines on standard input")
+    sys.stdin.reconfigure(encoding="utf-8")
+    sys.stdout.reconfigure(encoding="utf-8")
+    try:
+        for line in classify(arguments):
+            print(json.dumps(line, ensure_ascii=False), flush=True)
+    except UserError as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(1)
+    except BrokenPipeError:  # whoever read the lines has seen enough
+        sys.stderr.close()
+        sys.exit(1)
+
+
+def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """One answer for each text, batch by batch.
+
+    Raises:
+        UserError: the model, the file or a text in it can't be used.
+    """
+    import torch
+
+    from infuse.reading import Reader
+
+    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    compute = {"device": device, "dtype": "float32", "threads": torch.get_num_threads()}
+    reader = Reader(arguments.model, arguments.engine, compute)
+    waiting = _texts(arguments)
+    first = 0
+    while texts := list(itertools.islice(waiting, BATCH)):
+        prompts = reader.prompts(texts)
+        outcomes = [_refusal(*one, reader.positions) for one in zip(texts, prompts, strict=True)]
+        asked = [row for row, refusal in enumerate(outcomes) if not refusal]
+        rows = [first + row for row in asked]
+        read = reader.read([prompts[row] for row in asked], rows, arguments.max_new_tokens)
+        made = dict(zip(asked, read, strict=True))
+        first += len(texts)
+        for row, text in enumerate(texts):
+            line = {"text": text, "label": None, "probabilities": None, "reasoning": ""}
+            if row in made:
+                answer, _, scores = made[row]
+                chances = softmax(scores).round(6).tolist()
+                line |= {
+                    "label": answer.predicted or None,
+                    "probabilities": dict(zip(reader.form.labels, chances, strict=True)),
+                    "reasoning": answer.reasoning,
+                }
+                outcomes[row] = answer.outcome
+            yield line | {"outcome": outcomes[row]}
+
+
+def _refusal(text: str, prompt: list[int], positions: int) -> str:
+    """Why a text is not asked about, or nothing."""
+    if not text.strip():
+        return "no_text"
+    return "too_long" if len(prompt) >= positions else ""
+
+
+def _texts(arguments: argparse.Namespace) -> Iterator[str]:
+    if arguments.texts:
+        for text in arguments.texts:
+            try:
+                yield os.fsencode(text).decode("utf-8")  # whatever the locale made of it
+            except UnicodeDecodeError as damage:
+                raise UserError(f"{text!r}: not valid UTF-8 ({damage.reason})") from None
+    elif arguments.file:
+        for number, row in enumerate(read_file(arguments.file, [arguments.column])):
+            text = row[arguments.column]
+            if not isinstance(text, str):
+                raise UserError(f"{arguments.file}, row {number}: expected a text, found {text!r}")
+            yield text
+    else:
+        try:
+            yield from (line.rstrip("\r\n") for line in sys.stdin)
+        except UnicodeDecodeError as damage:
+            raise UserError(f"standard input: not valid UTF-8 ({damage.reason})") from None
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"expected a positive number, found {text!r}")
+    return int(text)
+
+
+if __name__ == "__main__":
+    main()

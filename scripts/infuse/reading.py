@@ -1,0 +1,130 @@
+"""A trained classifier as its folder gives it: how it is asked, and how its answers are read."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from infuse import generation, models
+from infuse.documents import Encoder, Ids, Target
+from infuse.engines import load_writer
+from infuse.errors import UserError
+from infuse.files import read_json, write_json
+from infuse.outcomes import Answer, read_answer
+
+FORM = "classifier.json"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a classifier was trained to be asked and to write; `classifier.json` in its folder.
+
+    Attributes:
+        labels: names, in the order of all scores.
+        separator: between label and reasoning; None where the target is the label alone.
+        chat: the system message, and the date that a chat template may print.
+    """
+
+    labels: list[str]
+    target: Target
+    separator: str | None
+    chat: dict[str, str]
+
+    def save(self, folder: Path) -> None:
+        """Write the form beside the model."""
+        write_json(folder / FORM, asdict(self))
+
+    @staticmethod
+    def load(folder: Path) -> Form:
+        """The form of the classifier in a folder.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not (folder / FORM).is_file():
+            raise UserError(f"{folder}: not a classifier ({FORM} is missing)")
+        try:
+            return Form(**read_json(folder / FORM))
+        except TypeError as damage:
+            raise UserError(f"{folder / FORM}: {damage}") from None
+
+
+class Read(NamedTuple):
+    """What a classifier makes of one text.
+
+    Attributes:
+        tokens: written, end token included.
+        log_probabilities: float64 [labels], in nats, of each whole label and its end, after the
+            classifier's own prefix: for a reasoning-first form, its own greedy reasoning.
+    """
+
+    answer: Answer
+    tokens: int
+    log_probabilities: npt.NDArray[np.float64]
+
+
+class Reader:
+    """A classifier, loaded from its folder.
+
+    Args:
+        engine: what writes the free answers; the scores are always computed with transformers.
+        compute: device, dtype, threads.
+    """
+
+    def __init__(self, folder: Path, engine: str, compute: Mapping[str, Any]) -> None:
+        self.form = Form.load(folder)
+        device = models.set_threads(compute)
+        self._encoder = Encoder(models.load_tokenizer(folder), **self.form.chat)
+        self._writer = load_writer(engine, folder, compute)
+        self._model = getattr(self._writer, "model", None)
+        if self._model is None:
+            self._model = models.load_model(folder).to(device).eval()
+        self.positions = int(self._model.config.max_position_embeddings)
+
+    def prompts(self, texts: Sequence[str]) -> list[Ids]:
+        """The tokens that ask for each text's label."""
+        return self._encoder.chats(texts)
+
+    def read(self, prompts: Sequence[Ids], rows: Sequence[int], max_new_tokens: int) -> list[Read]:
+        """A greedy answer to each prompt, and a score for each label."""
+        if not prompts:
+            return []
+        written = self._writer.write(
+            prompts, rows, self._encoder.end_of_turn, {"max_new_tokens": max_new_tokens}
+        )
+        form = self.form
+        answers = [
+            read_answer(
+                self._encoder.text(one.tokens), one.finish, form.labels, form.target, form.separator
+            )
+            for one in written
+        ]
+        prefixes = list(prompts)
+        if form.target == "reason_label":
+            reasons = self._encoder.plain([answer.reasoning for answer in answers])
+            prefixes = [
+                prompt + reason + self._between
+                for prompt, reason in zip(prompts, reasons, strict=True)
+            ]
+        scores = generation.score_endings(self._model, prefixes, self._endings)
+        return [
+            Read(answer, len(one.tokens) + (one.finish == "stop"), score)
+            for answer, one, score in zip(answers, written, scores, strict=True)
+        ]
+
+    @cached_property
+    def _between(self) -> Ids:
+        return self._encoder.plain([self.form.separator])[0] if self.form.separator else []
+
+    @cached_property
+    def _endings(self) -> list[Ids]:
+        # A label that is followed by a reasoning does not end the turn but opens the separator.
+        follows = self.form.target == "label_reason"
+        after = self._between if follows else [self._encoder.end_of_turn]
+        return [ids + after for ids in self._encoder.plain(self.form.labels)]

@@ -1,0 +1,53 @@
+"""What a model behind an endpoint, not trained for the task, makes of each test text.
+
+IN   task (the test split, the labels)
+OUT  predictions.parquet: id, text, label, generated, reasoning, predicted, outcome, prompt_tokens,
+     tokens
+
+Replies are kept under results/answers/, so a killed run goes on where it stopped.
+"""
+
+import logging
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from infuse import endpoint
+from infuse.files import TASK, ZERO_SHOT, read_labels, read_rows, write_rows
+from infuse.outcomes import read_reply
+from infuse.stage import Job, run
+
+VERSION = 1
+log = logging.getLogger("infuse")
+
+
+def zero_shot(job: Job) -> dict[str, Any]:
+    """Ask for each text's label, and count outcomes, tokens and cost."""
+    labels = read_labels(job.inputs["task"])
+    texts = read_rows(job.inputs["task"] / "test.parquet", TASK)
+    wanted = "Answer with the label alone."
+    if job.params["list_labels"]:
+        wanted = f"Answer with one of these labels alone: {', '.join(labels)}."
+    system = {"role": "system", "content": f"{job.params['system']} {wanted}".strip()}
+    replies = endpoint.ask(
+        job.settings["endpoint"],
+        [[system, {"role": "user", "content": row["text"]}] for row in texts],
+        job.params,
+        Path(job.settings["answers"]),
+    )
+    rows = [
+        row
+        | read_reply(reply.text, reply.finish, labels).against(row["label"])
+        | {"prompt_tokens": reply.prompt_tokens, "tokens": reply.completion_tokens}
+        for row, reply in zip(texts, replies, strict=True)
+    ]
+    write_rows(job.out / "predictions.parquet", rows, ZERO_SHOT)
+    outcomes = Counter(row["outcome"] for row in rows)
+    facts = {"rows": len(rows), "outcomes": dict(outcomes)}
+    facts |= endpoint.usage(job.settings["endpoint"], replies)
+    log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
+    return facts
+
+
+if __name__ == "__main__":
+    run(zero_shot)
