@@ -83,7 +83,8 @@ def made(node):
 
 
 def show_results():
-    """Print table 3 if this run made it, and where everything is."""
+    """Print table 3 if this run made it, where everything is, and how to use a classifier."""
     table = Path("results/table3.md")
     if table.exists():
-        print(f"\n{table.read_text()}\nAll tables and figures: results/ and {plan.tables.path}\n")
+        print(f"\n{table.read_text()}\nAll tables and figures: results/ and {plan.tables.path}")
+        print(f'New texts: python scripts/classify.py --model {plan.example.path} "a text"\n')

@@ -190,3 +190,19 @@ def test_the_documented_layout_is_the_real_one() -> None:
     assert scripts == rules | {"classify"}  # the one that a user calls
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests").glob("test_*.py")}
     assert scripts <= tests
+
+
+def test_the_report_holds_every_table_and_figure_with_what_made_it(built: Tree) -> None:
+    assert built.run("all").returncode == 0
+    said = built.run("--report", "results/report.html")
+    assert said.returncode == 0, said.stderr
+    page = (built.root / "results/report.html").read_text()
+    tables = ["table1", "table2", "table3", "table4", "table5", "arms", "fidelity"]
+    for name in (
+        [f"{t}.html" for t in tables] + [f"figure{n}.png" for n in (1, 2, 3)] + ["arms.png"]
+    ):
+        assert f'"{name}"' in page
+    tiny = plan.build(config.load(yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())))
+    for node, shown in ((tiny.tables, len(tables)), (tiny.figures, 4)):
+        made = f"Made by scripts/{node.stage}.py, key {node.key}, commit"
+        assert page.count(made) >= shown

@@ -60,7 +60,8 @@ def _model(made: Provenance, inputs: Mapping[str, Path]) -> str:
     recipe = params.get("recipe") or params.get("pretraining")
     if recipe:
         parts += ["## Training", _table(_flat(recipe)), _table(_numbers(facts))]
-    limits = [f"{GOLD} {MANNER}"] if target != "label" else []
+    explains = made["stage"] == "reasoner" or target != "label"
+    limits = [f"{GOLD} {MANNER}"] if made["stage"] != "base" and explains else []
     limits += [
         "No accuracy stands here: the tables of the experiment have it, with the controls.",
         "The licence is that of the base model and of the data.",

@@ -123,6 +123,12 @@ class Plan:
         """The nodes of one stage."""
         return (node for node in self.nodes.values() if node.stage == stage)
 
+    @property
+    def example(self) -> Node:
+        """The classifier to try first: one that reasons, if there is one."""
+        made = list(self.stage("classifier"))
+        return next((node for node in made if node.params["target"] != "label"), made[0])
+
     def write_specs(self) -> None:
         """Write each node's spec to its file."""
         for node in self.nodes.values():
