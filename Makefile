@@ -30,7 +30,7 @@ schema: .venv/ready
 	PYTHONPATH=scripts python -c "from infuse import config; print(config.schema(), end='')" > docs/config.schema.json
 
 environment: .venv/ready
-	PYTHONPATH=tests python -c "import environment; print(environment.conda(), end='')" > envs/environment.yaml
+	python tests/environment.py
 
 # What the stages compute on the tiny experiment; read the difference before you commit it.
 golden: .venv/ready

@@ -34,6 +34,8 @@ include: "rules/evaluation.smk"
 
 onstart:
     plan.write_specs()
+    for note in plan.notes:
+        print(f"Note: {note}", file=sys.stderr)
 
 
 onsuccess:

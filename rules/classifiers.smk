@@ -53,7 +53,7 @@ rule predictions:
     benchmark:
         "results/benchmarks/predictions/{id}.tsv"
     conda:
-        "../envs/environment.yaml"
+        writing
     threads: experiment.compute.threads
     resources:
         gpu=gpus,

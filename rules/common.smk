@@ -39,6 +39,7 @@ except UserError as mistake:
     raise WorkflowError(str(mistake)) from None
 
 gpus = int(experiment.compute.device == "cuda")
+writing = f"../envs/{'vllm' if experiment.engine == 'vllm' else 'environment'}.yaml"
 
 
 wildcard_constraints:

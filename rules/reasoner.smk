@@ -36,7 +36,7 @@ rule reasonings:
     benchmark:
         "results/benchmarks/reasonings/{id}.tsv"
     conda:
-        "../envs/environment.yaml"
+        writing
     threads: experiment.compute.threads
     resources:
         gpu=gpus,

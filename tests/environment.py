@@ -1,23 +1,42 @@
-"""The conda form of the pins: made from envs/requirements.txt, kept in step by a test."""
+"""The conda forms of the pins: made from envs/*.txt, kept in step by a test.
+
+python tests/environment.py
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-PINS = Path(__file__).parents[1] / "envs/requirements.txt"
+ENVS = Path(__file__).parents[1] / "envs"
+FORMS = {"environment.yaml": "requirements.txt", "vllm.yaml": "vllm.txt"}
 
 
-def conda() -> str:
-    """The content of envs/environment.yaml."""
-    pins = [line for line in PINS.read_text().splitlines() if line and not line.startswith("#")]
+def pins(file: str) -> list[str]:
+    """The lines of a list of pins, those of the lists that it requires included."""
+    found = []
+    for line in (ENVS / file).read_text().splitlines():
+        if line.startswith("--requirement "):
+            found += pins(line.removeprefix("--requirement "))
+        elif line and not line.startswith("#"):
+            found.append(line)
+    return found
+
+
+def conda(form: str) -> str:
+    """The content of one of `FORMS`."""
     lines = [
-        "# Made from requirements.txt by `make environment`.",
+        f"# Made from {FORMS[form]} by `make environment`.",
         "name: reasoning-infused",
         "channels: [conda-forge, nodefaults]",
         "dependencies:",
         "  - python=3.11",
         "  - pip",
         "  - pip:",
-        *(f"      - {pin}" for pin in pins),
+        *(f"      - {pin}" for pin in pins(FORMS[form])),
     ]
     return "\n".join(lines) + "\n"
+
+
+if __name__ == "__main__":
+    for name in FORMS:
+        (ENVS / name).write_text(conda(name))

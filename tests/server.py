@@ -1,148 +1,250 @@
-"""A server on loopback with OpenAI's chat interface: a true small model, and faults on demand."""
+"""A loopback server of OpenAI's chat interface: a real small model, or a script of bad manners.
+
+    with serve(scripted("joy")) as server:           # every reply says joy
+        endpoint.ask(server.endpoint(), ...)
+    assert len(server.asked) == 3
+
+`serve` takes a function from what was asked to what is answered, so a test decides by number, by
+content, or by how often the same was asked: `small_model(folder)` generates, `scripted(...)` plays
+faults and then behaves, `refusing(key, answer)` checks the key first.
+"""
 
 from __future__ import annotations
 
 import json
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
+from infuse import models
 from infuse.documents import Encoder
 from infuse.generation import continue_prompts
 
-Speak = Callable[[Mapping[str, Any]], tuple[str, str, int, int]]
+
+@dataclass(frozen=True)
+class Asked:
+    """One request.
+
+    Attributes:
+        number: its place among all requests, from 0.
+        again: how often the same messages were asked before.
+        headers: names in lower case.
+    """
+
+    number: int
+    again: int
+    path: str
+    headers: dict[str, str]
+    body: dict[str, Any]
+
+    @property
+    def text(self) -> str:
+        """What the last message says."""
+        return str(self.body["messages"][-1]["content"])
 
 
 @dataclass(frozen=True)
-class Fault:
-    """What the server does in place of an answer.
+class Answer:
+    """What is sent back.
 
     Attributes:
-        delay: s, before anything is sent.
-        cut: send this share of the body, then drop the connection.
+        body: text as it is, anything else as JSON.
+        delay: seconds until it is sent; the end of the server ends them.
+        cut: close the connection after so many bytes of the body.
+        length: the Content-Length that is told, where it is not the true one.
+        drip: seconds between any two bytes of the body.
     """
 
+    body: Any = ""
     status: int = 200
-    body: str = ""
     headers: Mapping[str, str] = field(default_factory=dict)
     delay: float = 0.0
-    cut: float = 1.0
+    cut: int | None = None
+    length: int | None = None
+    drip: float = 0.0
+
+
+Answers = Callable[[Asked], Answer]
 
 
 @dataclass
 class Server:
-    """What is known of a running server.
+    """A running server.
 
     Attributes:
-        fault: called with the number of the request (0, 1, ...) and its body; None: answer well.
-        key: requests without it get 401.
-        seen: the body of each request, in the order of arrival.
-        peak: most requests that were under way at once.
+        asked: the requests in the order of their arrival.
+        peak: how many were at work at a time, at most. One that the client gave up counts on.
     """
 
-    speak: Speak
-    fault: Callable[[int, Mapping[str, Any]], Fault | None] = lambda _number, _body: None
-    key: str | None = None
-    url: str = ""
-    seen: list[dict[str, Any]] = field(default_factory=list)
+    url: str
+    asked: list[Asked] = field(default_factory=list)
     peak: int = 0
-    _open: int = 0
-    _lock: threading.Lock = field(default_factory=threading.Lock)
 
-    def respond(self, authorization: str | None, body: dict[str, Any]) -> Fault:
-        """Status, headers and body for one request."""
-        with self._lock:
-            number = len(self.seen)
-            self.seen.append(body)
-            self._open += 1
-            self.peak = max(self.peak, self._open)
-        try:
-            if self.key is not None and authorization != f"Bearer {self.key}":
-                said = f"Incorrect API key provided: {authorization}."
-                return Fault(
-                    401, json.dumps({"error": {"message": said, "code": "invalid_api_key"}})
-                )
-            return self.fault(number, body) or Fault(body=completion(*self.speak(body)))
-        finally:
-            with self._lock:
-                self._open -= 1
-
-
-def completion(text: str | None, finish: str = "stop", read: int = 3, wrote: int = 2) -> str:
-    """A chat completion as JSON."""
-    return json.dumps(
-        {
-            "object": "chat.completion",
-            "choices": [
-                {
-                    "index": 0,
-                    "message": {"role": "assistant", "content": text},
-                    "finish_reason": finish,
-                }
-            ],
-            "usage": {
-                "prompt_tokens": read, "completion_tokens": wrote, "total_tokens": read + wrote
-            },
-        }
-    )  # fmt: skip
-
-
-def echo(body: Mapping[str, Any]) -> tuple[str, str, int, int]:
-    """An answer that tells the last message."""
-    return f"you said {body['messages'][-1]['content']}", "stop", 3, 2
-
-
-def small_model(model: Any, tokenizer: Any) -> Speak:
-    """Greedy answers of a true model to the conversation, as its chat template has it."""
-    lock = threading.Lock()
-
-    def speak(body: Mapping[str, Any]) -> tuple[str, str, int, int]:
-        system, user = ("".join(m["content"] for m in body["messages"] if m["role"] == role)
-                        for role in ("system", "user"))  # fmt: skip
-        encoder = Encoder(tokenizer, system, "26 Jul 2024")
-        prompt = encoder.chats([user])[0]
-        with lock:
-            (said,) = continue_prompts(
-                model, [prompt], [0], encoder.end_of_turn, {"max_new_tokens": body["max_tokens"]}
-            )
-        return encoder.text(said.tokens), said.finish, len(prompt), len(said.tokens)
-
-    return speak
+    def endpoint(self, **changes: Any) -> dict[str, Any]:
+        """A section of the config that names this server."""
+        return {
+            "url": self.url, "model": "m", "key_variable": None, "concurrency": 4, "attempts": 3,
+            "timeout": 30.0, "prices": None,
+        } | changes  # fmt: skip
 
 
 @contextmanager
-def serving(server: Server) -> Iterator[Server]:
-    """Run a server on a free port of 127.0.0.1 until the block ends."""
+def serve(answer: Answers) -> Iterator[Server]:
+    """A server on a free port of 127.0.0.1; it stops with the block."""
+    lock, ending, at_work = threading.Lock(), threading.Event(), 0
 
     class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+        wbufsize = -1
+        disable_nagle_algorithm = True
+
         def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-            given = server.respond(self.headers["Authorization"], body)
-            time.sleep(given.delay)
-            content = given.body.encode()
-            self.send_response(given.status)
-            for name, value in given.headers.items():
+            nonlocal at_work
+            sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+            with lock:
+                again = sum(one.body["messages"] == sent["messages"] for one in server.asked)
+                headers = {name.lower(): value for name, value in self.headers.items()}
+                asked = Asked(len(server.asked), again, self.path, headers, sent)
+                server.asked.append(asked)
+                at_work += 1
+                server.peak = max(server.peak, at_work)
+            try:
+                known = self.path == "/v1/chat/completions"
+                reply = answer(asked) if known else error(404, f"no such path: {self.path}")
+                ending.wait(reply.delay)
+            finally:
+                with lock:  # before the client can know, so that its next request is not a peak
+                    at_work -= 1
+            if not ending.is_set():
+                self._send(reply)
+
+        def _send(self, reply: Answer) -> None:
+            text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
+            data = text.encode()
+            told = len(data) if reply.length is None else reply.length
+            self.close_connection = reply.cut is not None or told != len(data)
+            kind = "text/html" if isinstance(reply.body, str) else "application/json"
+            headers = {"Content-Type": kind, "Content-Length": str(told), **reply.headers}
+            self.send_response(reply.status)
+            for name, value in headers.items():
                 self.send_header(name, value)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(content)))
             self.end_headers()
-            self.wfile.write(content[: int(given.cut * len(content))])
-            self.close_connection = given.cut < 1
+            if reply.drip:
+                for place in range(len(data)):
+                    self.wfile.write(data[place : place + 1])
+                    self.wfile.flush()
+                    if ending.wait(reply.drip):
+                        return
+            else:
+                self.wfile.write(data[: reply.cut])
+
+        def handle(self) -> None:
+            try:
+                super().handle()
+            except OSError:  # the client had enough
+                self.close_connection = True
+
+        def finish(self) -> None:
+            try:
+                super().finish()
+            except OSError:
+                self.connection.close()
 
         def log_message(self, *_: object) -> None:
-            pass
+            """Say nothing."""
 
-    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as listener:
-        listener.daemon_threads = True
-        server.url = f"http://127.0.0.1:{listener.server_port}/v1"
-        thread = threading.Thread(target=listener.serve_forever, kwargs={"poll_interval": 0.02})
+    class Loopback(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+    with Loopback(("127.0.0.1", 0), Handler) as http:
+        server = Server(f"http://127.0.0.1:{http.server_port}/v1")
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
         thread.start()
         try:
             yield server
         finally:
-            listener.shutdown()
+            ending.set()
+            http.shutdown()
             thread.join()
+
+
+def completion(
+    text: str | None, finish: str | None = "stop", usage: tuple[int, int] | None = (7, 2)
+) -> dict[str, Any]:
+    """The body of a chat completion; `usage` is its prompt and completion tokens."""
+    body: dict[str, Any] = {
+        "id": "chatcmpl-0", "object": "chat.completion", "created": 0, "model": "m",
+        "choices": [
+            {
+                "index": 0, "finish_reason": finish,
+                "message": {"role": "assistant", "content": text, "refusal": None},
+            }
+        ],
+    }  # fmt: skip
+    if usage is not None:
+        read, written = usage
+        body["usage"] = {
+            "prompt_tokens": read, "completion_tokens": written, "total_tokens": read + written,
+        }  # fmt: skip
+    return body
+
+
+def error(status: int, message: str, **headers: str) -> Answer:
+    """An error as OpenAI tells it."""
+    told = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+    names = {name.replace("_", "-"): value for name, value in headers.items()}
+    return Answer({"error": told}, status, names)
+
+
+def scripted(text: str | None = None, *faults: Answer) -> Answers:
+    """To each conversation first the faults, one after the other, then `text`; None: an echo."""
+
+    def answer(asked: Asked) -> Answer:
+        if asked.again < len(faults):
+            return faults[asked.again]
+        return Answer(completion(asked.text if text is None else text))
+
+    return answer
+
+
+def refusing(key: str, answer: Answers) -> Answers:
+    """`answer` for those who have the key; others are told, as by OpenAI, what they sent."""
+
+    def checked(asked: Asked) -> Answer:
+        sent = asked.headers.get("authorization", "")
+        if sent != f"Bearer {key}":
+            return error(401, f"Incorrect API key provided: {sent.removeprefix('Bearer ')}.")
+        return answer(asked)
+
+    return checked
+
+
+def small_model(folder: Path, name: str = "m") -> Answers:
+    """What the causal model in a folder, with its tokenizer, writes; other model names get a 404.
+
+    It takes a user message with or without a system message, max_tokens, temperature, top_p, seed.
+    """
+    tokenizer, model = models.load_tokenizer(folder), models.load_model(folder).eval()
+    lock = threading.Lock()
+
+    def answer(asked: Asked) -> Answer:
+        body = asked.body
+        if body["model"] != name:
+            return error(404, f"The model `{body['model']}` does not exist")
+        *system, user = [message["content"] for message in body["messages"]]
+        encoder = Encoder(tokenizer, *system)
+        sampling = {"max_new_tokens": body["max_tokens"], "top_p": 1.0, "seed": 0} | {
+            part: body[part] for part in ("temperature", "top_p", "seed") if part in body
+        }
+        with lock:
+            prompts = encoder.chats([user])
+            one = continue_prompts(model, prompts, [0], encoder.end_of_turn, sampling)[0]
+        used = len(prompts[0]), len(one.tokens) + (one.finish == "stop")
+        return Answer(completion(encoder.text(one.tokens), one.finish, used))
+
+    return answer

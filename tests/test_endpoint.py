@@ -1,11 +1,16 @@
-"""The true client against true servers on loopback: one that speaks, and one that misbehaves."""
+"""The client against real servers on this machine: a real small model, and bad manners."""
 
 from __future__ import annotations
 
-import email.utils
+import io
 import json
+import logging
+import socket
+import tempfile
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from email.utils import formatdate
 from pathlib import Path
 from typing import Any
 
@@ -15,254 +20,675 @@ from hypothesis import strategies as st
 
 import tiny
 from infuse import endpoint
+from infuse.documents import Encoder
+from infuse.endpoint import Reply
 from infuse.errors import UserError
-from server import Fault, Server, completion, echo, serving, small_model
+from infuse.generation import continue_prompts
+from server import Answer, Asked, completion, error, refusing, scripted, serve, small_model
 
-SAMPLING = {"temperature": 0.0, "max_new_tokens": 8, "seed": 1}
-KEY = "sk-planted-0123456789abcdef"
-# Each passes when it is asked again.
-PASSING = [
-    Fault(429, '{"error": {"message": "slow down"}}', {"Retry-After": "0"}),
-    Fault(429, "", {"Retry-After": email.utils.formatdate(0, usegmt=True)}),
-    Fault(429, "", {"Retry-After": "soon"}),
-    Fault(408), Fault(409), Fault(500, "<html>"), Fault(502), Fault(503), Fault(529),
-    Fault(body=completion("half of it"), cut=0.5),
-    Fault(body=completion("nothing of it"), cut=0.0),
-    Fault(body=""), Fault(body="<html>hello</html>"), Fault(body="[]"),
-    Fault(body='{"choices": []}'),
-    Fault(body=completion(None)), Fault(body='{"choices": [{"message": {"content": 3}}]}'),
-    Fault(body=completion("x", read=-1)),
-]  # fmt: skip
+KEY = "sk-planted-0123456789"
+GREEDY = {"temperature": 0.0, "max_new_tokens": 8, "seed": 3, "batch_rows": 4}
+calm = settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+
+FAULTS = {
+    "408": (error(408, "too late"), "408 too late"),
+    "409": (error(409, "locked"), "409 locked"),
+    "429": (error(429, "slow down", Retry_After="2"), "429 slow down"),
+    "500": (error(500, "oops"), "500 oops"),
+    "503 html": (Answer("<h1>busy</h1>", 503), "503 <h1>busy</h1>"),
+    "cut in the body": (Answer(completion("joy"), cut=40), "without sending complete message body"),
+    "nothing at all": (Answer(completion("joy"), cut=0), "without sending complete message body"),
+    "length too long": (Answer(completion("joy"), length=9999), "complete message body"),
+    "length too short": (Answer(completion("joy"), length=30), "no chat completion (Invalid JSON"),
+    "html": (Answer("<html>welcome</html>"), "no chat completion (Invalid JSON"),
+    "empty": (Answer(""), "no chat completion (Invalid JSON"),
+    "a list": (Answer([]), "no chat completion (Input should be an object)"),
+    "an error in a 200": (Answer({"error": {"message": "x"}}), "no chat completion (no content)"),
+    "no choices": (Answer({"choices": []}), "no chat completion (no content)"),
+    "null content": (Answer(completion(None)), "no chat completion (no content)"),
+    "content of another type": (
+        Answer({"choices": [{"message": {"content": 5}}]}), "Input should be a valid string"
+    ),
+    "half a character": (
+        Answer('{"choices": [{"message": {"content": "\\ud83d"}}]}'), "Invalid JSON"
+    ),
+    "absurd usage": (Answer(completion("joy", usage=(-1, 2**40))), "no chat completion (Input"),
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
-def no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint, "FIRST_WAIT", 0.001)
-    monkeypatch.setattr(endpoint, "LONGEST_WAIT", 0.01)
+    monkeypatch.setattr(endpoint, "LONGEST_WAIT", 0.002)
 
 
-def section(server: Server, **change: Any) -> dict[str, Any]:
-    """The endpoint as the config gives it."""
-    return {
-        "url": server.url, "model": "small", "key_variable": None, "concurrency": 4,
-        "attempts": 4, "timeout": 10.0, "prices": None,
-    } | change  # fmt: skip
+def chats(*texts: str) -> list[list[dict[str, str]]]:
+    return [[{"role": "user", "content": text}] for text in texts]
 
 
-def conversations(count: int) -> list[list[dict[str, str]]]:
-    return [[{"role": "user", "content": f"text {number}"}] for number in range(count)]
+def texts(replies: list[Reply]) -> list[str]:
+    return [reply.text for reply in replies]
 
 
-def expected(count: int) -> list[endpoint.Reply]:
-    return [endpoint.Reply(f"you said text {n}", "stop", 3, 2) for n in range(count)]
+def refusal(section: dict[str, Any], conversations: Any, answers: Path) -> str:
+    """The one line with which `ask` ends."""
+    with pytest.raises(UserError) as caught:
+        endpoint.ask(section, conversations, GREEDY, answers)
+    line = str(caught.value)
+    assert len(line.splitlines()) == 1
+    return line
 
 
-def faults(script: Mapping[int, Fault]) -> Callable[[int, Mapping[str, Any]], Fault | None]:
-    return lambda number, _body: script.get(number)
+# A real model
 
 
-def test_a_small_model_answers_and_is_asked_once(tmp_path: Path) -> None:
-    speak = small_model(tiny.model(), tiny.tokenizer())
-    asked = [*conversations(6), conversations(1)[0]]
-    with serving(Server(speak)) as server:
-        first = endpoint.ask(section(server), asked, SAMPLING, tmp_path)
-        assert len(server.seen) == 6
-        assert first[6] == first[0]
-        for said, messages in zip(first, asked, strict=True):
-            text, finish, read, wrote = speak({"messages": messages, "max_tokens": 8})
-            assert said == endpoint.Reply(text, finish, read, wrote)
-        assert endpoint.ask(section(server), asked, SAMPLING, tmp_path) == first
-        assert len(server.seen) == 6
-        for change in ({"seed": 2}, {"temperature": 0.5}, {"max_new_tokens": 9}):
-            endpoint.ask(section(server), asked[:1], SAMPLING | change, tmp_path)
-        endpoint.ask(section(server, model="other"), asked[:1], SAMPLING, tmp_path)
-        assert len(server.seen) == 10
-    used = endpoint.usage({"prices": {"input": 2.0, "output": 8.0}}, first)
-    assert used["tokens"] == sum(reply.completion_tokens or 0 for reply in first)
-    assert used["cost"] == pytest.approx((2 * used["prompt_tokens"] + 8 * used["tokens"]) / 1e6)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("model")
+    tiny.model().save_pretrained(folder)
+    tiny.tokenizer().save_pretrained(folder)
+    return folder
 
 
-@settings(
-    deadline=None, max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
-@given(
-    script=st.dictionaries(st.integers(0, 8), st.sampled_from(PASSING), max_size=3),
-    concurrency=st.integers(1, 5),
-)
-def test_faults_that_pass_leave_no_trace(
-    script: dict[int, Fault], concurrency: int, tmp_path_factory: pytest.TempPathFactory
+@pytest.mark.parametrize("temperature", [0.0, 1.0])
+def test_replies_are_what_the_model_writes(
+    folder: Path, tmp_path: Path, temperature: float
 ) -> None:
-    """With fewer faults than attempts, the replies are those of a calm server, in order."""
-    with serving(Server(echo, faults(script))) as server:
-        where = section(server, concurrency=concurrency)
-        replies = endpoint.ask(where, conversations(6), SAMPLING, tmp_path_factory.mktemp("kept"))
-        assert replies == expected(6)
-        assert len(server.seen) == 6 + sum(number < len(server.seen) for number in script)
-        assert server.peak <= concurrency
+    said = ["i feel so happy", "the day was long, and i felt sad <|eot_id|> again", "  12 ! "]
+    conversations = [
+        [{"role": "system", "content": "Emotion?"}, {"role": "user", "content": text}]
+        for text in said
+    ]
+    sampling = GREEDY | {"temperature": temperature, "top_p": 0.9, "max_new_tokens": 24}
+    with serve(small_model(folder)) as server:
+        replies = endpoint.ask(server.endpoint(), conversations, sampling, tmp_path)
+    encoder, model = Encoder(tiny.tokenizer(), "Emotion?"), tiny.model()
+    for text, reply in zip(said, replies, strict=True):
+        prompts = encoder.chats([text])
+        one = continue_prompts(model, prompts, [0], encoder.end_of_turn, sampling)[0]
+        length = len(one.tokens) + (one.finish == "stop")
+        assert reply == Reply(encoder.text(one.tokens), one.finish, len(prompts[0]), length)
+    assert all(reply.completion_tokens for reply in replies)
 
 
-@pytest.mark.parametrize("fault", PASSING, ids=range(len(PASSING)))
-def test_each_fault_is_overcome(fault: Fault, tmp_path: Path) -> None:
-    with serving(Server(echo, faults(dict.fromkeys(range(3), fault)))) as server:
-        replies = endpoint.ask(section(server), conversations(1), SAMPLING, tmp_path)
-    assert replies == expected(1)
-    assert len(server.seen) == 4
+def test_an_unknown_model_is_told_in_the_servers_words(folder: Path, tmp_path: Path) -> None:
+    with serve(small_model(folder)) as server:
+        section = server.endpoint(model="gpt-0")
+        assert refusal(section, chats("a"), tmp_path) == (
+            f"endpoint: {server.url} refuses a request (404): The model `gpt-0` does not exist; "
+            "0 of 1 replies are kept, and the same command goes on"
+        )
+    assert len(server.asked) == 1
 
 
-def test_a_server_that_hangs_is_asked_again(tmp_path: Path) -> None:
-    with serving(Server(echo, faults({0: Fault(body=completion("late"), delay=1.5)}))) as server:
-        where = section(server, timeout=0.3)
-        assert endpoint.ask(where, conversations(1), SAMPLING, tmp_path) == expected(1)
+# What is sent
 
 
-def test_a_long_wait_is_asked_for_and_kept_within_bounds(
+def test_a_request_bears_the_config_and_nothing_of_the_environment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    waits: list[float] = []
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    monkeypatch.setenv("OPENAI_ADMIN_KEY", KEY)
+    monkeypatch.setenv("OPENAI_ORG_ID", "org-of-mine")
+    monkeypatch.setenv("OPENAI_PROJECT_ID", "project-of-mine")
+    monkeypatch.setenv("OPENAI_BASE_URL", "http://127.0.0.1:1/elsewhere")
+    monkeypatch.setenv("OPENAI_CUSTOM_HEADERS", f"Authorization: Bearer {KEY}")
+    with serve(scripted("joy")) as server:
+        endpoint.ask(server.endpoint(), chats("a"), GREEDY, tmp_path)
+    asked = server.asked[0]
+    assert asked.body == {
+        "model": "m", "messages": chats("a")[0], "temperature": 0.0, "max_tokens": 8, "seed": 3,
+    }  # fmt: skip
+    assert KEY not in str(asked.headers) and "of-mine" not in str(asked.headers)
+    assert "authorization" not in asked.headers
 
-    async def sleep(seconds: float) -> None:
-        waits.append(seconds)
 
-    monkeypatch.setattr(endpoint.asyncio, "sleep", sleep)
-    monkeypatch.setattr(endpoint, "LONGEST_WAIT", 60.0)
-    soon = email.utils.formatdate(time.time() + 30, usegmt=True)
-    script = {n: Fault(429, "", {"Retry-After": told}) for n, told in enumerate(["7", soon, "999"])}
-    with serving(Server(echo, faults(script))) as server:
-        endpoint.ask(section(server), conversations(1), SAMPLING, tmp_path)
-    assert waits[0] == 7 and 20 < waits[1] <= 30 and waits[2] == 60
+@pytest.mark.parametrize("name", ["127.0.0.1", "localhost"])
+def test_no_proxy_comes_between_us_and_this_machine(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.delenv("NO_PROXY", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    with serve(scripted("proxy")) as proxy, serve(scripted("joy")) as server:
+        for variable in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+            monkeypatch.setenv(variable, proxy.url.removesuffix("/v1"))
+        section = server.endpoint(url=server.url.replace("127.0.0.1", name))
+        assert texts(endpoint.ask(section, chats("a"), GREEDY, tmp_path)) == ["joy"]
+    assert not proxy.asked
+
+
+def test_what_counts_as_this_machine() -> None:
+    here = [
+        "http://127.0.0.1:80/v1",
+        "http://127.8.8.8",
+        "http://[::1]:8000/v1",
+        "http://LOCALHOST",
+    ]
+    there = ["https://api.openai.com/v1", "http://10.0.0.1", "http://localhost.example.org", ""]
+    assert all(endpoint._is_loopback(url) for url in here)
+    assert not any(endpoint._is_loopback(url) for url in there)
+
+
+def test_a_redirection_is_not_followed(tmp_path: Path) -> None:
+    with serve(scripted("joy")) as other:
+        moved = Answer("", 307, {"Location": f"{other.url}/chat/completions"})
+        with serve(lambda _: moved) as server:
+            assert "refuses a request (307)" in refusal(server.endpoint(), chats("a"), tmp_path)
+    assert not other.asked
+
+
+def test_models_that_want_the_newer_name_of_the_limit_get_it(tmp_path: Path) -> None:
+    def newer(asked: Asked) -> Answer:
+        if "max_tokens" in asked.body:
+            return error(400, "'max_tokens' is not supported. Use 'max_completion_tokens' instead.")
+        return Answer(completion(str(asked.body["max_completion_tokens"])))
+
+    with serve(newer) as server:
+        section = server.endpoint(concurrency=1, attempts=1)
+        replies = endpoint.ask(section, chats("a", "b", "c"), GREEDY, tmp_path)
+    assert texts(replies) == ["8", "8", "8"]
+    assert sum("max_tokens" in asked.body for asked in server.asked) == 1
+
+
+# Order and concurrency
+
+
+@calm
+@given(st.permutations(range(6)), st.integers(1, 8))
+def test_replies_stand_in_the_order_of_requests(order: list[int], concurrency: int) -> None:
+    def late(asked: Asked) -> Answer:
+        return Answer(completion(asked.text), delay=0.003 * order[int(asked.text)])
+
+    said = [str(place) for place in range(6)]
+    with tempfile.TemporaryDirectory() as answers, serve(late) as server:
+        section = server.endpoint(concurrency=concurrency)
+        replies = endpoint.ask(section, chats(*said), GREEDY, Path(answers))
+    assert texts(replies) == said
+    assert server.peak <= concurrency
+
+
+@pytest.mark.parametrize("concurrency", [1, 3])
+def test_as_many_requests_at_a_time_as_the_config_says(tmp_path: Path, concurrency: int) -> None:
+    together = threading.Barrier(concurrency)
+
+    def in_company(asked: Asked) -> Answer:
+        together.wait(20)  # breaks where fewer come
+        return Answer(completion("joy"))
+
+    with serve(in_company) as server:
+        section = server.endpoint(concurrency=concurrency, attempts=1)
+        endpoint.ask(section, chats(*"abcdefghi"), GREEDY, tmp_path)
+    assert server.peak == concurrency
+
+
+# The replies on disk
+
+
+def test_equal_conversations_are_asked_once_and_a_second_run_asks_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THE_KEY", KEY)
+    with serve(refusing(KEY, scripted())) as server:
+        section = server.endpoint(key_variable="THE_KEY")
+        first = endpoint.ask(section, chats("a", "b", "a"), GREEDY, tmp_path)
+        assert len(server.asked) == 2
+    monkeypatch.delenv("THE_KEY")
+    assert endpoint.ask(section, chats("a", "b", "a"), GREEDY, tmp_path) == first
+    assert texts(first) == ["a", "b", "a"]
 
 
 @pytest.mark.parametrize(
-    ("fault", "reason"),
+    ("change", "again"),
     [
-        (Fault(401, '{"error": {"message": "who?"}}'), "refuses the key in INFUSE_KEY (401)"),
-        (Fault(403), "refuses the key in INFUSE_KEY (403)"),
-        (Fault(404, '{"error": {"message": "no model small"}}'), ": HTTP 404: no model small"),
-        (Fault(400, '{"error": {"message": "too\\n\\nlong"}}'), ": HTTP 400: too long"),
-        (Fault(422, "not JSON"), ": HTTP 422: not JSON"),
-        (Fault(429, '{"error": {"message": "pay", "code": "insufficient_quota"}}'),
-         ": HTTP 429: pay"),
+        ({"temperature": 0.5}, 1),
+        ({"max_new_tokens": 9}, 1),
+        ({"seed": 4}, 1),
+        ({"top_p": 1.0}, 1),
+        ({"model": "other"}, 1),
+        ({"batch_rows": 9}, 0),
+        ({"attempts": 9, "timeout": 9.0}, 0),
+        ({"concurrency": 1, "prices": {"input": 1.0, "output": 1.0}}, 0),
     ],
 )  # fmt: skip
-def test_what_will_not_pass_is_said_at_once(
-    fault: Fault, reason: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_what_a_reply_depends_on_is_asked_anew(
+    tmp_path: Path, change: dict[str, Any], again: int
 ) -> None:
-    monkeypatch.setenv("INFUSE_KEY", KEY)
-    with serving(Server(echo, lambda *_: fault)) as server:
-        where = section(server, concurrency=1, key_variable="INFUSE_KEY")
-        with pytest.raises(UserError) as refusal:
-            endpoint.ask(where, conversations(5), SAMPLING, tmp_path)
-        assert str(refusal.value) in (f"{server.url} {reason}", f"{server.url}{reason}")
-        assert len(server.seen) == 1
-
-
-def test_without_the_variable_nothing_is_sent(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.delenv("INFUSE_KEY", raising=False)
-    with serving(Server(echo)) as server, pytest.raises(UserError, match="INFUSE_KEY is not set"):
-        where = section(server, key_variable="INFUSE_KEY")
-        endpoint.ask(where, conversations(1), SAMPLING, tmp_path)
-    assert not server.seen
-
-
-def test_failures_are_counted_and_the_rest_is_kept(tmp_path: Path) -> None:
-    def sick(_: int, body: Mapping[str, Any]) -> Fault | None:
-        return Fault(500, "oh") if body["messages"][-1]["content"] in ("text 1", "text 4") else None
-
-    with serving(Server(echo, sick)) as server:
-        with pytest.raises(UserError) as failure:
-            endpoint.ask(section(server), conversations(7), SAMPLING, tmp_path)
-        assert str(failure.value) == (
-            f"{server.url}: 2 of 7 requests failed 4 times, at last with HTTP 500: oh;"
-            " the other replies are kept, run again to go on"
-        )
-        server.fault = lambda *_: None
-        server.seen.clear()
-        assert endpoint.ask(section(server), conversations(7), SAMPLING, tmp_path) == expected(7)
-        assert len(server.seen) == 2
-
-
-def test_a_dead_server_is_given_up(tmp_path: Path) -> None:
-    with serving(Server(echo)) as server:
-        pass
-    with pytest.raises(UserError, match="10, one after another, requests failed 4 times"):
-        endpoint.ask(section(server), conversations(500), SAMPLING, tmp_path)
-
-
-def test_the_newer_name_of_the_limit_is_found_out(tmp_path: Path) -> None:
-    def modern(_: int, body: Mapping[str, Any]) -> Fault | None:
-        said = "Unsupported parameter: use 'max_completion_tokens' instead."
-        return (
-            Fault(400, json.dumps({"error": {"message": said}})) if "max_tokens" in body else None
-        )
-
-    with serving(Server(echo, modern)) as server:
-        where = section(server, concurrency=1)
-        assert endpoint.ask(where, conversations(4), SAMPLING, tmp_path) == expected(4)
-        assert len(server.seen) == 5
-        assert all(body["max_completion_tokens"] == 8 for body in server.seen[1:])
-
-
-def test_untold_tokens_are_unknown_and_not_free(tmp_path: Path) -> None:
-    bare = json.loads(completion("so"))
-    del bare["usage"]
-    with serving(Server(echo, lambda *_: Fault(body=json.dumps(bare)))) as server:
-        replies = endpoint.ask(section(server), conversations(2), SAMPLING, tmp_path)
-    used = endpoint.usage({"prices": {"input": 1.0, "output": 1.0}}, replies)
-    assert used == {"prompt_tokens": 0, "tokens": 0, "untold": 2, "cost": None}
-
-
-@pytest.mark.parametrize("damage", ["", "{", "[]", '{"url": 1}', b"\xff"])
-def test_a_damaged_answer_on_disk_is_asked_for_again(damage: str | bytes, tmp_path: Path) -> None:
-    with serving(Server(echo)) as server:
-        endpoint.ask(section(server), conversations(1), SAMPLING, tmp_path)
-        (file,) = tmp_path.rglob("*.json")
-        file.write_bytes(damage.encode() if isinstance(damage, str) else damage)
-        replies = endpoint.ask(section(server), conversations(1), SAMPLING, tmp_path)
-    assert replies == expected(1) and len(server.seen) == 2
-
-
-def planted(folder: Path, *texts: str) -> Iterator[str]:
-    """Where the key stands."""
-    for file in folder.rglob("*"):
-        if file.is_file() and KEY[:12].encode() in file.read_bytes():
-            yield str(file)
-    yield from (text for text in texts if KEY[:12] in text)
+    with serve(scripted("joy")) as server:
+        section = server.endpoint()
+        endpoint.ask(section, chats("a"), GREEDY, tmp_path)
+        of_endpoint = {part: value for part, value in change.items() if part in section}
+        of_sampling = {part: value for part, value in change.items() if part not in section}
+        endpoint.ask(section | of_endpoint, chats("a"), GREEDY | of_sampling, tmp_path)
+    assert len(server.asked) == 1 + again
 
 
 @pytest.mark.parametrize(
-    "fault",
+    "damage",
     [
-        None,
-        Fault(body=completion(f"your key is {KEY}")),
-        Fault(400, json.dumps({"error": {"message": f"not for {KEY}"}})),
-        Fault(500, f"trace of {KEY}"),
-        Fault(body=f"no JSON but {KEY}"),
-        Fault(body="x" * 40 + KEY),
+        lambda _: "",
+        lambda text: text[: len(text) // 2],
+        lambda _: "[1, 2]",
+        lambda _: '{"request": {}, "reply": null}',
+        lambda text: text.replace('"a"', '"another text"'),
+        lambda text: text.replace('"stop"', '"tired"'),
+        lambda text: text.replace('"joy"', "5"),
+        lambda text: text.replace('"completion_tokens": 2', '"completion_tokens": "many"'),
     ],
-    ids=["none", "in an answer", "in a refusal", "in a failure", "in a bad reply", "cut"],
 )
-def test_the_key_is_written_nowhere(
-    fault: Fault | None,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    caplog: pytest.LogCaptureFixture,
-    capfd: pytest.CaptureFixture[str],
+def test_a_damaged_or_foreign_file_is_asked_again(
+    tmp_path: Path, damage: Callable[[str], str]
 ) -> None:
-    monkeypatch.setenv("INFUSE_KEY", KEY)
-    caplog.set_level("DEBUG")
-    said = ""
-    with serving(Server(echo, lambda *_: fault, key=KEY)) as server:
-        where = section(server, key_variable="INFUSE_KEY")
-        try:
-            said = str(endpoint.ask(where, conversations(3), SAMPLING, tmp_path))
-        except UserError as refusal:
-            said = str(refusal)
-        server.key = "another"
-        with pytest.raises(UserError) as wrong:
-            endpoint.ask(where, [[{"role": "user", "content": "new"}]], SAMPLING, tmp_path)
-    captured = capfd.readouterr()
-    assert not list(
-        planted(tmp_path, said, str(wrong.value), caplog.text, captured.out, captured.err)
+    with serve(scripted("joy")) as server:
+        section = server.endpoint()
+        before = endpoint.ask(section, chats("a"), GREEDY, tmp_path)
+        (file,) = tmp_path.rglob("*.json")
+        whole = file.read_text()
+        assert damage(whole) != whole
+        file.write_text(damage(whole))
+        assert endpoint.ask(section, chats("a"), GREEDY, tmp_path) == before
+        assert len(server.asked) == 2
+        assert file.read_text() == whole
+
+
+def _ask_and_die(url: str, answers: str) -> None:
+    tiny.die_at("os.rename", ".json", 4)
+    section = {
+        "url": url, "model": "m", "key_variable": None, "concurrency": 2, "attempts": 1,
+        "timeout": 60.0, "prices": None,
+    }  # fmt: skip
+    endpoint.ask(section, chats(*"abcdefgh"), GREEDY, Path(answers))
+
+
+def test_a_killed_run_keeps_what_was_answered(tmp_path: Path) -> None:
+    with serve(scripted()) as server:
+        tiny.killed(_ask_and_die, server.url, str(tmp_path))
+        kept = len(list(tmp_path.rglob("*.json")))
+        before = len(server.asked)
+        replies = endpoint.ask(server.endpoint(), chats(*"abcdefgh"), GREEDY, tmp_path)
+        assert kept == 3
+        assert len(server.asked) - before == 8 - kept
+    assert texts(replies) == list("abcdefgh")
+
+
+def test_two_at_once_may_keep_the_same_replies(tmp_path: Path) -> None:
+    said = [str(place) for place in range(40)]
+    got: list[list[str]] = []
+    with serve(scripted()) as server:
+        asking = [
+            threading.Thread(
+                target=lambda: got.append(
+                    texts(endpoint.ask(server.endpoint(), chats(*said), GREEDY, tmp_path))
+                )
+            )
+            for _ in range(2)
+        ]
+        for one in asking:
+            one.start()
+        for one in asking:
+            one.join()
+    assert got == [said, said]
+    assert len(list(tmp_path.rglob("*.json"))) == 40
+
+
+# Faults
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_each_passing_fault_is_outlived(tmp_path: Path, fault: str) -> None:
+    with serve(scripted(None, FAULTS[fault][0])) as server:
+        replies = endpoint.ask(server.endpoint(), chats("a", "b"), GREEDY, tmp_path)
+    assert replies == [Reply("a", "stop", 7, 2), Reply("b", "stop", 7, 2)]
+    assert len(server.asked) == 4
+
+
+@calm
+@given(
+    st.lists(st.lists(st.sampled_from(sorted(FAULTS)), max_size=3), min_size=1, max_size=4),
+    st.integers(1, 4),
+)
+def test_fewer_faults_than_attempts_change_nothing(
+    faults: list[list[str]], concurrency: int
+) -> None:
+    said = [str(place) for place in range(len(faults))]
+
+    def troubled(asked: Asked) -> Answer:
+        names = faults[int(asked.text)]
+        return scripted(None, *(FAULTS[name][0] for name in names))(asked)
+
+    with tempfile.TemporaryDirectory() as answers, serve(troubled) as server:
+        section = server.endpoint(concurrency=concurrency, attempts=4)
+        replies = endpoint.ask(section, chats(*said), GREEDY, Path(answers))
+        asked = len(server.asked)
+        assert endpoint.ask(section, chats(*said), GREEDY, Path(answers)) == replies
+        assert asked == len(server.asked)
+    assert replies == [Reply(text, "stop", 7, 2) for text in said]
+    assert asked == len(said) + sum(map(len, faults))
+    assert server.peak <= concurrency
+
+
+@pytest.mark.parametrize("fault", FAULTS)
+def test_a_fault_that_stays_is_told_and_the_rest_is_kept(tmp_path: Path, fault: str) -> None:
+    answer, reason = FAULTS[fault]
+    ill = True
+
+    def partly(asked: Asked) -> Answer:
+        return answer if ill and asked.text == "b" else scripted()(asked)
+
+    with serve(partly) as server:
+        section = server.endpoint()
+        line = refusal(section, chats("a", "b", "c"), tmp_path)
+        start = f"endpoint: {server.url} left 1 request(s) unanswered, 3 attempts each: "
+        assert line.startswith(start) and reason in line
+        assert line.endswith("; 2 of 3 replies are kept, and the same command goes on")
+        assert sum(asked.text == "b" for asked in server.asked) == 3
+        ill, before = False, len(server.asked)
+        assert texts(endpoint.ask(section, chats(*"abc"), GREEDY, tmp_path)) == ["a", "b", "c"]
+        assert len(server.asked) == before + 1
+
+
+@pytest.mark.parametrize(
+    "slow",
+    [Answer(completion("joy"), delay=60), Answer(completion("joy"), drip=0.05)],
+    ids=["silent", "one byte at a time"],
+)
+def test_a_timeout_is_of_the_whole_attempt(tmp_path: Path, slow: Answer) -> None:
+    with serve(scripted("joy", slow)) as server:
+        section = server.endpoint(timeout=0.4)
+        assert texts(endpoint.ask(section, chats("a"), GREEDY, tmp_path)) == ["joy"]
+        assert "no answer within 0.4 s" in refusal(
+            section | {"attempts": 1}, chats("other"), tmp_path
+        )
+
+
+@pytest.mark.parametrize("status", [400, 403, 404, 422])
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        ({"error": {"message": "no\nsuch \x1b[31mthing" + "!" * 999}}, "no such [31mthing!!!"),
+        ({"detail": "nothing here"}, "nothing here"),
+        ({"error": "a plain word"}, "a plain word"),
+        ("<h1>gone</h1>", "<h1>gone</h1>"),
+        ("", "without a reason"),
+    ],
+)
+def test_a_refusal_ends_the_run_at_once(tmp_path: Path, status: int, body: Any, words: str) -> None:
+    def picky(asked: Asked) -> Answer:
+        return Answer(body, status) if asked.text == "b" else scripted()(asked)
+
+    with serve(picky) as server:
+        line = refusal(server.endpoint(concurrency=1), chats(*"abcd"), tmp_path)
+    assert line.startswith(f"endpoint: {server.url} refuses a request ({status}): {words}")
+    assert line.endswith("; 1 of 4 replies are kept, and the same command goes on")
+    assert len(line) < 360 and line.isprintable()
+    assert [asked.text for asked in server.asked] == ["a", "b"]
+
+
+def test_an_empty_account_is_no_passing_fault(tmp_path: Path) -> None:
+    broke = Answer({"error": {"message": "pay first", "code": "insufficient_quota"}}, 429)
+    with serve(lambda _: broke) as server:
+        line = refusal(server.endpoint(concurrency=1), chats("a", "b"), tmp_path)
+    assert "refuses a request (429): pay first; 0 of 2" in line
+    assert len(server.asked) == 1
+
+
+def test_replies_that_are_on_their_way_when_another_is_refused_are_kept(tmp_path: Path) -> None:
+    together = threading.Barrier(2)
+
+    def picky(asked: Asked) -> Answer:
+        together.wait(20)
+        return error(400, "no") if asked.text == "b" else Answer(completion("joy"), delay=0.3)
+
+    with serve(picky) as server:
+        line = refusal(server.endpoint(concurrency=2), chats("a", "b"), tmp_path)
+    assert "(400): no; 1 of 2 replies are kept" in line
+
+
+def test_a_server_that_never_answers_is_not_asked_for_ever(tmp_path: Path) -> None:
+    with serve(lambda _: error(500, "down")) as server:
+        section = server.endpoint(concurrency=1)
+        line = refusal(section, chats(*map(str, range(200))), tmp_path)
+    assert (
+        f"left {endpoint.HOPELESS} request(s) unanswered, 3 attempts each: 500 down; 0 of" in line
     )
+    assert len(server.asked) == 3 * endpoint.HOPELESS
+
+
+def test_requests_that_fail_between_others_do_not_end_the_run(tmp_path: Path) -> None:
+    def every_second(asked: Asked) -> Answer:
+        return error(500, "odd") if int(asked.text) % 2 else scripted()(asked)
+
+    with serve(every_second) as server:
+        section = server.endpoint(concurrency=1, attempts=1)
+        line = refusal(section, chats(*map(str, range(30))), tmp_path)
+    assert "left 15 request(s) unanswered" in line and "15 of 30 replies" in line
+
+
+def test_a_dead_server(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+    with serve(scripted()) as server:
+        section = server.endpoint(url=f"http://127.0.0.1:{port}/v1")
+    assert "connection attempts failed" in refusal(section, chats("a"), tmp_path)
+
+
+# Waiting
+
+
+@given(st.integers(1, 2000), st.floats() | st.floats(0, 1000))
+def test_a_wait_is_no_shorter_than_the_server_says_and_never_endless(
+    attempt: int, told: float
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(endpoint, "FIRST_WAIT", 1.0)
+        patch.setattr(endpoint, "LONGEST_WAIT", 120.0)
+        wait = endpoint._wait(attempt, str(told))
+        least = min(2.0 ** min(attempt - 1, 30) / 2, 120.0)
+    assert least <= wait <= 120
+    if told >= 0:
+        assert wait >= min(told, 120)
+
+
+def test_a_retry_after_may_be_a_date() -> None:
+    in_a_minute = formatdate(time.time() + 60, usegmt=True)
+    assert 50 < endpoint._seconds(in_a_minute) <= 61
+    assert endpoint._seconds(formatdate(0, usegmt=True)) < 0
+
+
+@given(st.text())
+def test_any_retry_after_is_survived(told: str) -> None:
+    assert 0 <= endpoint._wait(1, told) <= endpoint.LONGEST_WAIT
+
+
+def test_a_retry_after_reaches_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[tuple[int, str]] = []
+
+    def waited(attempt: int, after: str) -> float:
+        told.append((attempt, after))
+        return 0.0
+
+    monkeypatch.setattr(endpoint, "_wait", waited)
+    faults = (
+        error(429, "slow", Retry_After="7"),
+        error(503, "busy", Retry_After="8"),
+        error(500, ""),
+    )
+    with serve(scripted("joy", *faults)) as server:
+        endpoint.ask(server.endpoint(attempts=4), chats("a"), GREEDY, tmp_path)
+    assert told == [(1, "7"), (2, "8"), (3, "")]
+
+
+# What a reply may be
+
+
+@pytest.mark.parametrize(
+    ("body", "reply"),
+    [
+        (completion("joy", "stop"), Reply("joy", "stop", 7, 2)),
+        (completion("jo", "length"), Reply("jo", "length", 7, 2)),
+        (completion("", "stop"), Reply("", "stop", 7, 2)),
+        (completion("joy", None), Reply("joy", "stop", 7, 2)),
+        (completion("joy", "eos"), Reply("joy", "stop", 7, 2)),
+        (completion(None, "length"), Reply("", "length", 7, 2)),  # hidden reasoning took all tokens
+        (completion(None, "content_filter"), Reply("", "stop", 7, 2)),
+        (completion("joy", usage=None), Reply("joy", "stop", None, None)),
+        (completion("joy", usage=None) | {"usage": None}, Reply("joy", "stop", None, None)),
+        (
+            {"choices": [{"message": {"content": None, "refusal": "I can't."}}]},
+            Reply("I can't.", "stop", None, None),
+        ),
+        (completion("☕\u2028\x00'\"\\"), Reply("☕\u2028\x00'\"\\", "stop", 7, 2)),
+    ],
+)
+def test_replies_as_servers_write_them(tmp_path: Path, body: Any, reply: Reply) -> None:
+    with serve(lambda _: Answer(body)) as server:
+        section = server.endpoint(attempts=1)
+        assert endpoint.ask(section, chats("a"), GREEDY, tmp_path) == [reply]
+        assert endpoint.ask(section, chats("a"), GREEDY, tmp_path) == [reply]
+    assert len(server.asked) == 1
+
+
+def test_cost_is_tokens_by_prices_and_unknown_where_tokens_are() -> None:
+    replies = [Reply("", "stop", 1000, 20), Reply("", "length", 3000, 30)]
+    priced = {"prices": {"input": 2.0, "output": 10.0}}
+    assert endpoint.cost(priced, replies) == pytest.approx(0.0085)
+    assert endpoint.cost(priced, []) == 0
+    assert endpoint.cost({"prices": None}, replies) is None
+    untold = [*replies, Reply("", "stop", 5, None)]
+    assert endpoint.cost(priced, untold) is None
+    assert endpoint.usage(priced, untold) == {
+        "prompt_tokens": 4005, "completion_tokens": 50, "without_usage": 1, "cost": None,
+    }  # fmt: skip
+
+
+# Keys
+
+
+@pytest.fixture
+def secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> Iterator[Path]:
+    """A folder for answers; afterwards the planted key is found nowhere."""
+    monkeypatch.setenv("THE_KEY", KEY)
+    every = logging.StreamHandler(logged := io.StringIO())
+    loggers = logging.getLogger(), logging.getLogger("infuse")
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.DEBUG)
+    loggers[0].addHandler(every)
+    yield tmp_path
+    loggers[0].removeHandler(every)
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+    files = [path for path in tmp_path.rglob("*") if path.is_file()]
+    told = capfd.readouterr()
+    for text in (*map(str, files), *map(Path.read_text, files), *told, logged.getvalue()):
+        assert KEY[:8] not in text
+
+
+def test_a_wrong_key_is_refused_without_being_told(secret: Path) -> None:
+    with serve(refusing("another key", scripted())) as server:
+        section = server.endpoint(key_variable="THE_KEY", concurrency=1)
+        line = refusal(section, chats("a", "b"), secret)
+    assert line.startswith(f"endpoint: {server.url} refuses the key in $THE_KEY (401); 0 of 2")
+    assert len(server.asked) == 1
+    assert server.asked[0].headers["authorization"] == f"Bearer {KEY}"
+
+
+@pytest.mark.parametrize("status", [200, 307, 400, 403, 404, 418, 429, 500])
+@pytest.mark.parametrize("shape", ["message", "text", "header", "long"])
+def test_a_key_that_a_server_repeats_goes_no_further(secret: Path, status: int, shape: str) -> None:
+    def parrot(asked: Asked) -> Answer:
+        sent = asked.headers["authorization"]
+        if shape == "header":
+            headers = {"Retry-After": sent, "X-Request-Id": sent, "Location": sent}
+            return Answer({"error": {"message": "x"}}, status, headers)
+        words = {"message": f"you sent {sent}", "text": sent, "long": "." * 180 + sent}[shape]
+        if shape == "text":
+            return Answer(words, status)
+        return Answer({"error": {"message": words}}, status)
+
+    with serve(parrot) as server:
+        section = server.endpoint(key_variable="THE_KEY", attempts=2)
+        line = refusal(section, chats("a"), secret)
+    assert KEY[:8] not in line
+
+
+def test_a_key_in_a_reply_is_taken_out(secret: Path) -> None:
+    with serve(lambda asked: Answer(completion(f"<{asked.headers['authorization']}>"))) as server:
+        section = server.endpoint(key_variable="THE_KEY")
+        for _ in range(2):
+            replies = endpoint.ask(section, chats("a"), GREEDY, secret)
+            assert texts(replies) == ["<Bearer [key]>"]
+
+
+def test_attempts_are_logged_and_the_library_is_quiet(
+    secret: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    with serve(scripted("joy", FAULTS["500"][0])) as server:
+        section = server.endpoint(key_variable="THE_KEY")
+        endpoint.ask(section, chats("a"), GREEDY, secret)
+    told = [(record.name, record.getMessage()) for record in caplog.records]
+    told = [one for one in told if one[0] != "asyncio"]
+    assert {name for name, _ in told} == {"infuse"}
+    assert told[0][1] == "attempt 1 of 3: 500 oops"
+    assert told[-1][1].startswith("1 / 1 replies") and told[-1][1].endswith("1 sent again")
+
+
+@pytest.mark.parametrize(
+    ("value", "words"),
+    [
+        (None, "needs a key: $THE_KEY is not set"),
+        (" \n", "needs a key: $THE_KEY is not set"),
+        ("sk-ä", "the key in $THE_KEY has characters that no header can bear"),
+        ("sk-a\nX-Other: b", "the key in $THE_KEY has characters that no header can bear"),
+    ],
+)
+def test_an_unusable_key_is_told_before_anything_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, value: str | None, words: str
+) -> None:
+    monkeypatch.delenv("THE_KEY", raising=False)
+    if value is not None:
+        monkeypatch.setenv("THE_KEY", value)
+    with serve(scripted()) as server:
+        line = refusal(server.endpoint(key_variable="THE_KEY"), chats("a"), tmp_path)
+    assert words in line and "sk-" not in line
+    assert not server.asked
+
+
+def test_the_white_space_around_a_key_is_not_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THE_KEY", f"{KEY}\r\n")
+    with serve(refusing(KEY, scripted("joy"))) as server:
+        section = server.endpoint(key_variable="THE_KEY")
+        assert texts(endpoint.ask(section, chats("a"), GREEDY, tmp_path)) == ["joy"]
+
+
+def test_a_short_key_is_no_secret_and_leaves_replies_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("THE_KEY", "EMPTY")
+    with serve(scripted("EMPTY room")) as server:
+        section = server.endpoint(key_variable="THE_KEY")
+        assert texts(endpoint.ask(section, chats("a"), GREEDY, tmp_path)) == ["EMPTY room"]
+
+
+def test_a_server_that_wants_a_key_where_none_is_named(tmp_path: Path) -> None:
+    with serve(refusing(KEY, scripted())) as server:
+        line = refusal(server.endpoint(), chats("a"), tmp_path)
+    assert "wants a key (401): set key_variable; 0 of 1" in line
+
+
+def test_kept_replies_tell_what_was_asked(tmp_path: Path) -> None:
+    with serve(scripted("joy")) as server:
+        endpoint.ask(server.endpoint(), chats("a"), GREEDY, tmp_path)
+    (file,) = tmp_path.rglob("*.json")
+    assert file.parent.parent == tmp_path and file.name.startswith(file.parent.name)
+    assert json.loads(file.read_text()) == {
+        "request": {
+            "url": server.url, "model": "m", "messages": chats("a")[0],
+            "temperature": 0.0, "max_new_tokens": 8, "seed": 3,
+        },
+        "reply": {"text": "joy", "finish": "stop", "prompt_tokens": 7, "completion_tokens": 2},
+    }  # fmt: skip
+    assert not list(tmp_path.rglob("*.part"))

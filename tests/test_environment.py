@@ -1,18 +1,17 @@
 """Files that are made from others are in step with them."""
 
-from pathlib import Path
+import pytest
 
 import environment
 
-ROOT = Path(__file__).parents[1]
 
-
-def test_conda_users_get_the_same_pins() -> None:
-    """`make environment` renews the file."""
-    assert (ROOT / "envs/environment.yaml").read_text() == environment.conda()
+@pytest.mark.parametrize("form", environment.FORMS)
+def test_conda_users_get_the_same_pins(form: str) -> None:
+    """`make environment` renews the files."""
+    assert (environment.ENVS / form).read_text() == environment.conda(form)
 
 
 def test_every_pin_is_exact() -> None:
-    pins = [line for line in environment.PINS.read_text().splitlines() if line[:1] not in ("", "#")]
-    assert all(pin.count("==") == 1 for pin in pins)
-    assert "torch==2.13.0" in pins
+    for file in environment.ENVS.glob("*.txt"):
+        assert all(pin.count("==") == 1 for pin in environment.pins(file.name))
+    assert "torch==2.13.0" in environment.pins("vllm.txt")

@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from infuse import models
 from infuse.files import TASK, ZERO_SHOT, read_rows
-from server import Server, serving, small_model
+from server import Answer, Asked, Server, completion, refusing, serve, small_model
 from workflow import Tree, nodes
 
 pytestmark = pytest.mark.xdist_group("workflow")
@@ -20,16 +18,13 @@ KEY = "sk-planted-0123456789abcdef"
 
 @pytest.fixture
 def server(built: Tree) -> Iterator[Server]:
-    """A server whose model is the tiny experiment's own base; to "joy" it always says joy."""
-    base = nodes(built, "base")["scratch"]
-    speak = small_model(models.load_model(base).eval(), models.load_tokenizer(base))
+    """The tiny experiment's own base; where a text begins with an e in its first word: joy."""
+    speak = small_model(nodes(built, "base")["scratch"], "tiny")
 
-    def helped(body: Mapping[str, Any]) -> tuple[str, str, int, int]:
-        text, finish, read, wrote = speak(body)
-        said = body["messages"][-1]["content"]
-        return ("Joy.", "stop", read, 2) if "e" in said.split()[0] else (text, finish, read, wrote)
+    def helped(asked: Asked) -> Answer:
+        return Answer(completion("Joy.")) if "e" in asked.text.split()[0] else speak(asked)
 
-    with serving(Server(helped, key=KEY)) as running:
+    with serve(refusing(KEY, helped)) as running:
         yield running
 
 
@@ -53,7 +48,7 @@ def test_the_row_of_table_3(built: Tree, server: Server, monkeypatch: pytest.Mon
     refused = built.run("all", **change)
     screen = refused.stdout + refused.stderr
     assert refused.returncode != 0 and "Traceback" not in screen
-    assert f"{server.url} refuses the key in INFUSE_KEY (401)" in screen
+    assert f"{server.url} refuses the key in $INFUSE_KEY (401)" in screen
 
     monkeypatch.setenv("INFUSE_KEY", KEY)
     said = built.run("all", **change)
@@ -68,12 +63,12 @@ def test_the_row_of_table_3(built: Tree, server: Server, monkeypatch: pytest.Mon
     assert accuracy["zero-shot API model"] == f"{100 * right / len(rows):.2f}"
     assert accuracy["Q->RA minus zero-shot API model"] != "not run"
     assert _column(built, "arms", "steps")["zero_shot"] == ""
-    assert "one of these labels alone: sadness, joy" in str(server.seen)
+    assert "one of these labels alone: sadness, joy" in str(server.asked)
 
-    asked = len(server.seen)
+    asked = len(server.asked)
     again = built.run("results/table3.csv", **change | {"seeds": [2]})
     assert again.returncode == 0, again.stderr
-    assert len(server.seen) == asked
+    assert len(server.asked) == asked
 
     report = built.run("--report", "results/report.html", **change | {"seeds": [2]})
     assert report.returncode == 0, report.stderr

@@ -6,10 +6,11 @@ An experiment file holds only what differs from `config.yaml`. Mappings merge ke
 
 from __future__ import annotations
 
+import datetime
 import difflib
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 from urllib.parse import urlsplit
@@ -21,13 +22,12 @@ from pydantic import (
     ConfigDict,
     Field,
     PositiveFloat,
-    PositiveInt,
     ValidationError,
     ValidationInfo,
     field_validator,
 )
 
-from infuse.errors import UserError
+from infuse.errors import UserError, first_line
 
 DEFAULTS = Path(__file__).parents[2] / "config.yaml"
 LONGEST = 80  # characters of a wrong value that an error shows
@@ -35,19 +35,29 @@ LONGEST = 80  # characters of a wrong value that an error shows
 PATTERNS = {
     r"^[A-Za-z][A-Za-z0-9_]*$": "a letter, then letters, digits and underscores",
     r"^[0-9a-f]{40}$": "a full commit hash of 40 hexadecimal digits",
+    r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$": "owner/name as on the hub",
+    r"[^/]\.(parquet|jsonl|csv)$": "a file that ends in .parquet, .jsonl or .csv",
+    r"^(task|triples)$|[^/]\.(txt|txt\.gz|parquet|jsonl|csv)$": (
+        "task, triples, or a file that ends in .txt, .txt.gz, .parquet, .jsonl or .csv"
+    ),
 }
-_NAME, _COMMIT = PATTERNS
+_NAME, _COMMIT, _HUB, _DATA, _CORPUS = PATTERNS
 Name = Annotated[str, Field(pattern=_NAME)]
 Commit = Annotated[str, Field(pattern=_COMMIT, description=PATTERNS[_COMMIT])]
+HubId = Annotated[str, Field(pattern=_HUB, description=PATTERNS[_HUB])]
+DataFile = Annotated[str, Field(pattern=_DATA, description=PATTERNS[_DATA])]
+CorpusFile = Annotated[str, Field(pattern=_CORPUS, description=PATTERNS[_CORPUS])]
 Share = Annotated[float, Field(gt=0, lt=1)]
-Count = Annotated[int, Field(ge=0)]
+# Largest values: what torch takes, even where a seed is multiplied by a million.
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
 
 
 def _label_name(value: Any) -> Any:
     """A label's name; a whole number stands for its digits."""
     if isinstance(value, bool):
-        raise ValueError(f": expected a name, found {value} (YAML takes yes and no for true and"
-                         " false: put quotes around them)")  # fmt: skip
+        raise ValueError(f": expected a name, found {_shown(value)}{_hint(value)}")
     return str(value) if isinstance(value, int) else value
 
 
@@ -57,7 +67,20 @@ LabelName = Annotated[str, BeforeValidator(_label_name, json_schema_input_type=s
 Tracker = Literal[
     "tensorboard", "wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio"
 ]
+OWN_NAMES = ("arms", "endpoints")  # sections whose keys are the user's
+TYPES = {
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dict_type": "a mapping",
+    "list_type": "a list",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+}
 ZERO_SHOT = "zero_shot"  # how its row is called where an arm's name stands
+# What stands in results/ beside the experiments.
+TAKEN = ("answers", "artifacts", "benchmarks", "logs", "specs", "trackers", "unfinished")
 
 
 class Section(BaseModel):
@@ -73,7 +96,7 @@ class Hub(Section):
     """A data set on the hub, pinned to a commit."""
 
     kind: Literal["hub"]
-    id: str
+    id: HubId
     revision: Commit
     config: str | None = None
 
@@ -85,16 +108,16 @@ class GeneratedTask(Section):
     train: PositiveInt
     validation: PositiveInt
     test: PositiveInt
-    seed: Count
+    seed: Seed
 
 
 class TaskFiles(Section):
     """A local parquet, jsonl or csv file for each split; those not given are cut from train."""
 
     kind: Literal["files"]
-    train: str
-    validation: str | None = None
-    test: str | None = None
+    train: DataFile
+    validation: DataFile | None = None
+    test: DataFile | None = None
 
 
 class TaskHub(Hub):
@@ -119,7 +142,7 @@ class Split(Section):
 
     validation: Share
     test: Share
-    seed: Count
+    seed: Seed
 
 
 class Sizes(Section):
@@ -158,9 +181,13 @@ class Task(Section):
         folded = [label.strip().casefold() for label in labels]
         if len(set(folded)) < len(folded):
             raise ValueError(f": expected names that differ in more than case, found {labels}")
-        for index, label in enumerate(labels):
-            if label.splitlines() != [label] or not label.strip():
-                raise ValueError(f"[{index}]: expected one line of text, found {label!r}")
+        mistakes = [
+            f"[{index}]: expected one line of text, found {label!r}"
+            for index, label in enumerate(labels)
+            if label.splitlines() != [label] or not label.strip()
+        ]
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
         return labels
 
 
@@ -169,14 +196,14 @@ class GeneratedTriples(Section):
 
     kind: Literal["generated"]
     rows: PositiveInt
-    seed: Count
+    seed: Seed
 
 
 class TripleFiles(Section):
     """Local parquet, jsonl or csv files, all with the same columns."""
 
     kind: Literal["files"]
-    paths: Annotated[list[str], Field(min_length=1)]
+    paths: Annotated[list[DataFile], Field(min_length=1)]
 
 
 class TripleColumns(Section):
@@ -276,8 +303,8 @@ class Scratch(Section):
     heads: PositiveInt
     key_value_heads: PositiveInt
     positions: PositiveInt
-    seed: Count
-    corpus: list[str]
+    seed: Seed
+    corpus: list[CorpusFile]
     pretraining: Recipe | None
 
     @field_validator("heads")
@@ -303,6 +330,8 @@ class Scratch(Section):
     def _length_fits(cls, recipe: Recipe | None, info: ValidationInfo) -> Recipe | None:
         if recipe is not None and "positions" in info.data:
             _fit(recipe, info.data["positions"], "")
+        if recipe is not None and not info.data.get("corpus", True):
+            raise ValueError(": expected null, since base.corpus names no texts to learn from")
         return recipe
 
 
@@ -310,7 +339,7 @@ class HubModel(Section):
     """A model on the hub, pinned to a commit."""
 
     kind: Literal["hub"]
-    id: str
+    id: HubId
     revision: Commit
 
 
@@ -318,14 +347,14 @@ class Folder(Section):
     """A local folder with config, tokenizer and safetensors weights."""
 
     kind: Literal["folder"]
-    path: str
+    path: Annotated[str, Field(min_length=1)]
 
 
 class Reasoner(Section):
     """Stage 1."""
 
     recipe: Recipe
-    seed: Count
+    seed: Seed
 
 
 class Sampling(Section):
@@ -336,7 +365,7 @@ class Sampling(Section):
     top_p: Annotated[float, Field(gt=0, le=1)]
     max_new_tokens: PositiveInt
     batch_rows: PositiveInt
-    seed: Count
+    seed: Seed
 
 
 class Column(Section):
@@ -353,7 +382,7 @@ class Asked(Section):
     prompt: str = "Text: {text}\nLabel: {label}\nIn one or two sentences: why does it fit?"
     temperature: Annotated[float, Field(ge=0)] = 0.0
     max_new_tokens: PositiveInt = 256
-    seed: Count = 0
+    seed: Seed = 0
 
     @field_validator("prompt")
     @classmethod
@@ -375,7 +404,7 @@ class ImportedFile(Section):
     """Reasonings from a local file, in place of stage 1."""
 
     kind: Literal["file"]
-    path: str
+    path: DataFile
     columns: ReasoningColumns
 
 
@@ -383,7 +412,7 @@ class ImportedHub(Section):
     """Reasonings from the hub, in place of stage 1."""
 
     kind: Literal["hub"]
-    id: str
+    id: HubId
     revision: Commit
     config: str | None = None
     columns: ReasoningColumns
@@ -437,19 +466,26 @@ class Endpoint(Section):
     @field_validator("url")
     @classmethod
     def _no_credentials(cls, url: str) -> str:
-        parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.hostname:
-            raise ValueError(f": expected http://... or https://..., found {url!r}")
-        if parts.username or parts.password or parts.query:
+        # What stands there may hold a key, so it is never shown.
+        try:
+            parts = urlsplit(url)
+            whole = parts.scheme in ("http", "https") and parts.hostname and parts.port != 0
+        except ValueError:
+            whole = False
+        if not whole:
+            raise ValueError(": expected http://HOST/... or https://HOST/..., found another text")
+        if "@" in parts.netloc or parts.query or parts.fragment:
             raise ValueError(": expected no user, password or query; name a key_variable")
         return url
 
     @field_validator("key_variable")
     @classmethod
     def _a_variable(cls, name: str | None) -> str | None:
-        if name is not None and not re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", name):
-            # What stands there may be the key itself.
-            raise ValueError(": expected the name of an environment variable, not the key")
+        # What stands there may be the key itself. Small letters would let many keys pass for names.
+        if name is not None and not re.fullmatch("[A-Z_][A-Z0-9_]*", name):
+            raise ValueError(
+                ": expected the name of an environment variable, in capitals, not the key"
+            )
         return name
 
 
@@ -460,7 +496,7 @@ class ZeroShot(Section):
     list_labels: bool = True
     max_new_tokens: PositiveInt = 32
     temperature: Annotated[float, Field(ge=0)] = 0.0
-    seed: Count = 0
+    seed: Seed = 0
 
 
 class Prediction(Section):
@@ -490,18 +526,25 @@ class Experiment(Section):
     date_string: str
     endpoints: dict[Name, Endpoint]
     reasoner: Reasoner
+    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     reasonings: Annotated[
         Sampling | Column | Asked | ImportedFile | ImportedHub, Field(discriminator="kind")
     ]
     classifier: Classifier
-    arms: Annotated[dict[Name, Arm], Field(min_length=1)]
-    seeds: Annotated[list[Count], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1)]
     prediction: Prediction
     zero_shot: ZeroShot | None
     engine: Literal["transformers", "vllm"]
     compute: Compute
     checkpoint_steps: PositiveInt
     trackers: list[Tracker]
+
+    @field_validator("experiment")
+    @classmethod
+    def _folder_is_free(cls, name: str) -> str:
+        if name in TAKEN:
+            raise ValueError(f": expected another name, results/{name} is taken")
+        return name
 
     @field_validator("reasoner", "classifier")
     @classmethod
@@ -516,7 +559,9 @@ class Experiment(Section):
     @field_validator("reasonings")
     @classmethod
     def _reasonings_have_a_source(cls, section: Any, info: ValidationInfo) -> Any:
-        task = info.data.get("task")
+        arms, task = info.data.get("arms"), info.data.get("task")
+        if arms is not None and all(arm.target == "label" for arm in arms.values()):
+            return section
         if isinstance(section, Sampling) and info.data.get("triples", ...) is None:
             raise ValueError(".kind: a reasoner learns from triples, and those are null")
         if isinstance(section, Column) and task is not None:
@@ -562,8 +607,10 @@ class Experiment(Section):
 
 def _known(name: str, names: list[str], below: str, expected: str) -> None:
     if name not in names:
+        # What is no name may be an address with a key in it.
+        shown = repr(name) if re.fullmatch(_NAME, name) else "a text that is no name"
         near = _nearest(name, names) or f" (there are: {', '.join(names) or 'none'})"
-        raise ValueError(f"{below}: expected {expected}, found {name!r}{near}")
+        raise ValueError(f"{below}: expected {expected}, found {shown}{near}")
 
 
 def _fit(recipe: Recipe, positions: int, below: str) -> None:
@@ -597,8 +644,27 @@ def load(change: Mapping[str, Any]) -> Experiment:
     Raises:
         UserError: every error found, one line each.
     """
-    default = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
+    default = _default()
     return validate(merge(default, change) if isinstance(change, Mapping) else change)
+
+
+def _default() -> Mapping[str, Any]:
+    try:
+        default = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
+    except yaml.MarkedYAMLError as damage:
+        line = damage.problem_mark.line + 1 if damage.problem_mark else "?"
+        raise refusal([f"{DEFAULTS.name}, line {line}: not YAML ({damage.problem})"]) from None
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as damage:
+        raise refusal([f"{DEFAULTS.name}: not readable ({first_line(damage)})"]) from None
+    if not isinstance(default, Mapping):
+        raise refusal([f"{DEFAULTS.name}: expected a mapping, found {_shown(default)}"])
+    return default
+
+
+def refusal(mistakes: Iterable[str]) -> UserError:
+    """The one report of all mistakes, each on a line of its own."""
+    lines = [line if line.isprintable() else ascii(line)[1:-1] for line in mistakes]
+    return UserError(f"{len(lines)} error(s) in the config:\n  " + "\n  ".join(lines))
 
 
 def validate(tree: Any) -> Experiment:
@@ -610,8 +676,7 @@ def validate(tree: Any) -> Experiment:
     try:
         return Experiment.model_validate(tree)
     except ValidationError as invalid:
-        lines = [line for error in invalid.errors() for line in _explain(error)]
-        raise UserError(f"{len(lines)} error(s) in the config:\n  " + "\n  ".join(lines)) from None
+        raise refusal(line for error in invalid.errors() for line in _explain(error)) from None
 
 
 def schema() -> str:
@@ -629,60 +694,127 @@ def schema() -> str:
 
 def _explain(error: Mapping[str, Any]) -> Iterator[str]:
     """One line for one error, or for each that a validator found: where, expected, found."""
-    where, valid = _locate(error["loc"])
-    context, found = error.get("ctx", {}), error["input"]
+    location, found = error["loc"], error["input"]
+    where, valid, kind = _locate(location)
+    of_kind = f" where kind is {kind!r}" if kind else ""
     match error["type"]:
         case "value_error":
-            yield from (f"{where}{said}" for said in str(context["error"]).split("\n"))
-            return
+            yield from (f"{where}{said}" for said in str(error["ctx"]["error"]).split("\n"))
         case "missing":
-            yield f"{where}: missing"
-            return
+            yield f"{where}: missing{of_kind}"
         case "extra_forbidden":
-            near = _nearest(str(error["loc"][-1]), valid)
-            yield f"{where}: unknown key{near or ', expected one of ' + ', '.join(valid)}"
-            return
+            near = _nearest(str(location[-1]), valid)
+            yield f"{where}: unknown key{near or f'{of_kind}, expected one of ' + ', '.join(valid)}"
         case "union_tag_invalid" | "union_tag_not_found":
-            kind, kinds = found.get("kind"), " or ".join(map(repr, valid))
-            near = _nearest(str(kind), valid)
-            yield f"{where}.kind: expected {kinds}, found {_shown(kind)}{near}"
-            return
-        case "model_type" | "model_attributes_type" | "dict_type":
-            expected = "a mapping"
-        case "invalid_key":
-            expected = "a text as key"
-        case "string_pattern_mismatch":
-            expected = PATTERNS[context["pattern"]]
-        case "too_short":
-            expected = f"{context['min_length']} or more entries"
-        case "string_too_short":
-            expected = f"{context['min_length']} or more characters"
-        case "float_type" if isinstance(found, str) and "e" in found.lower():
-            expected = "a number (YAML takes 1e-3 for text: write 1.0e-3)"
+            found, kinds = found.get("kind"), " or ".join(map(repr, valid))
+            near = _nearest(str(found), valid)
+            yield f"{where}.kind: expected {kinds}, found {_shown(found)}{near}"
+        case "invalid_key":  # that is, no text
+            above = _locate(location[:-1])[0]
+            yield f"{above}: expected a text as key, found {_shown(found)}{_hint(found)}"
+        case "string_type" if location[-1] == "[key]":
+            above = _locate(location[:-2])[0]
+            yield f"{above}: expected a text as key, found {_shown(found)}{_hint(found)}"
+        case _ if (
+            location[:1] == ("endpoints",)
+            and location[-1] != "[key]"
+            and isinstance(found, str | list | Mapping)
+        ):  # a key may have been pasted there
+            what = {str: "a text", list: "a list"}.get(type(found), "a mapping")
+            yield f"{where}: expected {_expected(error)}, found {what}"
         case _:
-            expected = error["msg"].removeprefix("Input should be ")
-    yield f"{where}: expected {expected}, found {_shown(found)}"
+            expected, hint = _expected(error), _help(error, kind)
+            if expected in TYPES.values() and isinstance(found, str) and not hint:
+                expected += of_kind
+            yield f"{where}: expected {expected}, found {_shown(found)}{hint}"
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "string_pattern_mismatch":
+            return PATTERNS[context["pattern"]]
+        case "too_short":
+            return f"{context['min_length']} or more entries"
+        case "string_too_short":
+            return f"{context['min_length']} or more characters"
+    return TYPES.get(error["type"], error["msg"].removeprefix("Input should be "))
+
+
+def _help(error: Mapping[str, Any], kind: str | None) -> str:
+    """How to write what was probably meant."""
+    location, found = error["loc"], error["input"]
+    match TYPES.get(error["type"]):
+        case "a mapping" if found is None and location and location[0] not in OWN_NAMES:
+            return "" if kind else " (leave the key out to keep the default)"
+        case "a list" if isinstance(found, str | int | float):
+            return f" (write [{found}])"
+        case "a text":
+            return _hint(found)
+        case "a number" | "a whole number" if isinstance(found, str):
+            return _number(found)
+    if error["type"] == "literal_error":
+        return _nearest(str(found), re.findall("'([^']+)'", error["ctx"]["expected"]))
+    return ""
 
 
 def _shown(found: Any) -> str:
-    text = repr(found)
+    """A wrong value about as YAML writes it."""
+    text = "nothing" if found is None else _written(found)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
 
 
-def _locate(location: tuple[str | int, ...]) -> tuple[str, list[str]]:
-    """The key path that a user would write, and the names that are valid at its end."""
+def _written(value: Any, depth: int = 3) -> str:
+    if isinstance(value, Mapping | list) and not depth:
+        return "..."
+    if isinstance(value, Mapping):
+        pairs = (f"{_written(k)}: {_written(v, depth - 1)}" for k, v in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_written(part, depth - 1) for part in value) + "]"
+    if isinstance(value, bool | None):
+        return {True: "true", False: "false", None: "null"}[value]
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def _hint(found: Any) -> str:
+    """Why YAML made something else of what was meant as a text."""
+    if isinstance(found, bool):
+        return " (YAML takes yes, no, on and off for true and false: put quotes around it)"
+    if isinstance(found, datetime.date):
+        return " (YAML takes it for a date: put quotes around it)"
+    return " (put quotes around it)" if isinstance(found, int | float) else ""
+
+
+def _number(found: str) -> str:
+    """The number that was meant by a text, as YAML takes it for one."""
+    try:
+        value = float(found)
+        number = repr(int(value) if value.is_integer() else value)
+    except (ValueError, OverflowError):  # no number at all, or none that is finite
+        return ""
+    mantissa, e, exponent = number.partition("e")
+    if e and "." not in mantissa:
+        mantissa += ".0"
+    return f" (a text to YAML: write {mantissa}{e}{exponent})"
+
+
+def _locate(location: tuple[str | int, ...]) -> tuple[str, list[str], str | None]:
+    """The key path that a user would write, the names valid at its end, the kind that it is of."""
     model: Any = Experiment
     path = ""
     valid: list[str] = []
+    kind: str | None = None
     for part in location:
         options = _sections(model)
-        tagged = {_tag(option): option for option in options}
-        if part in tagged and len(options) > 1:
-            model = tagged[part]
+        tagged = [option for option in options if _tag(option) == part]
+        if tagged and len(options) > 1:
+            model = tagged[0]
             continue
         if part == "[key]":
             continue
-        if get_origin(model) is list:
+        kind = _tag(model) if model in options else None
+        if isinstance(part, int) and get_origin(model) is not dict:
             path += f"[{part}]"
         else:
             name = part if str(part).isidentifier() else repr(part)
@@ -690,7 +822,7 @@ def _locate(location: tuple[str | int, ...]) -> tuple[str, list[str]]:
         valid = [name for option in options for name in option.model_fields]
         model = _step(model, options, part)
     tags = [tag for option in _sections(model) if (tag := _tag(option))]
-    return path or "config", tags or valid
+    return path or "config", tags or valid, kind
 
 
 def _step(model: Any, options: list[type[Section]], part: str | int) -> Any:
@@ -716,5 +848,5 @@ def _tag(section: type[Section]) -> str | None:
 
 
 def _nearest(name: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(name, valid, n=1)
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.7)
     return f", did you mean {close[0]!r}?" if close else ""

@@ -85,20 +85,22 @@ def cost(endpoint: Mapping[str, Any], replies: Sequence[Reply]) -> float | None:
 
     None without prices, and where a server did not tell the tokens of a reply.
     """
-    prices, told = endpoint["prices"], usage(replies)
-    if prices is None or told["without_usage"]:
-        return None
-    total = told["prompt_tokens"] * prices["input"] + told["completion_tokens"] * prices["output"]
-    return float(total / 1e6)
+    total, prices = 0.0, endpoint["prices"]
+    for reply in replies:
+        if prices is None or reply.prompt_tokens is None or reply.completion_tokens is None:
+            return None
+        total += reply.prompt_tokens * prices["input"] + reply.completion_tokens * prices["output"]
+    return None if prices is None else total / 1e6
 
 
-def usage(replies: Sequence[Reply]) -> dict[str, int]:
-    """Tokens of the replies that tell them, and how many (`without_usage`) do not."""
-    pairs = [(reply.prompt_tokens, reply.completion_tokens) for reply in replies]
+def usage(endpoint: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    """Tokens of the replies that tell them, how many do not, and the cost."""
+    told = [(reply.prompt_tokens, reply.completion_tokens) for reply in replies]
     return {
-        "prompt_tokens": sum(read or 0 for read, _ in pairs),
-        "completion_tokens": sum(written or 0 for _, written in pairs),
-        "without_usage": sum(None in pair for pair in pairs),
+        "prompt_tokens": sum(read or 0 for read, _ in told),
+        "completion_tokens": sum(written or 0 for _, written in told),
+        "without_usage": sum(None in pair for pair in told),
+        "cost": cost(endpoint, replies),
     }
 
 
@@ -118,12 +120,15 @@ def _read(file: Path, request: Mapping[str, Any]) -> Reply | None:
     return kept.reply if kept.request == request else None
 
 
+_CHOICE = "choices", 0
+
+
 class _Completion(BaseModel):
     """What is read of a server's answer; the library would take any JSON for a completion."""
 
-    content: str | None = Field(None, validation_alias=AliasPath("choices", 0, "message", "content"))
-    refusal: str | None = Field(None, validation_alias=AliasPath("choices", 0, "message", "refusal"))
-    finish: str | None = Field(None, validation_alias=AliasPath("choices", 0, "finish_reason"))
+    content: str | None = Field(None, validation_alias=AliasPath(*_CHOICE, "message", "content"))
+    refusal: str | None = Field(None, validation_alias=AliasPath(*_CHOICE, "message", "refusal"))
+    finish: str | None = Field(None, validation_alias=AliasPath(*_CHOICE, "finish_reason"))
     read: _Tokens = Field(None, validation_alias=AliasPath("usage", "prompt_tokens"))
     written: _Tokens = Field(None, validation_alias=AliasPath("usage", "completion_tokens"))
 
@@ -166,7 +171,7 @@ class _Run:
             timeout=endpoint["timeout"], http_client=transport,
         ) as self.client:  # fmt: skip
             await asyncio.gather(*(self.work(waiting) for _ in range(endpoint["concurrency"])))
-        if self.trouble and len(self.replies) < len(self.requests):
+        if len(self.replies) < len(self.requests):
             raise UserError(
                 f"endpoint: {endpoint['url']} {self.trouble}; {len(self.replies)} of "
                 f"{len(self.requests)} replies are kept, and the same command goes on"
@@ -206,7 +211,9 @@ class _Run:
         log.info("no reply in %d attempts: %s", attempts, reason)
         self.failed += 1
         self.in_a_row += 1
-        self.trouble = f"failed {self.failed} requests, {attempts} attempts each: {reason}"
+        self.trouble = (
+            f"left {self.failed} request(s) unanswered, {attempts} attempts each: {reason}"
+        )
         if self.in_a_row >= HOPELESS:
             self.stop.set()
         return None
@@ -216,9 +223,11 @@ class _Run:
         seconds, limit = self.endpoint["timeout"], self.limit
         body = {part: request[part] for part in request if part not in ("url", "max_new_tokens")}
         body[limit] = request["max_new_tokens"]
-        # The library would take these from its own environment variables.
-        headers = dict.fromkeys(("OpenAI-Organization", "OpenAI-Project"), openai.omit)
-        headers["Authorization"] = f"Bearer {self.key}" if self.key else openai.omit
+        headers: dict[str, str | openai.Omit] = {  # or the library has them from the environment
+            "Authorization": f"Bearer {self.key}" if self.key else openai.omit,
+            "OpenAI-Organization": openai.omit,
+            "OpenAI-Project": openai.omit,
+        }
         try:
             async with asyncio.timeout(seconds):  # the library's holds for each read alone
                 response = await self.client.chat.completions.with_raw_response.create(
@@ -235,7 +244,7 @@ class _Run:
         except openai.APIConnectionError as error:
             raise _Fault(str(error.__cause__ or error) or "connection error") from None
         except ValidationError as damage:
-            raise _Fault(f"no chat completion ({damage.errors()[0]['type']})") from None
+            raise _Fault(f"no chat completion ({damage.errors()[0]['msg']})") from None
         text = found.refusal if found.content is None else found.content
         if text is None and found.finish not in ("length", "content_filter"):
             raise _Fault("no chat completion (no content)")
@@ -246,12 +255,14 @@ class _Run:
         """What a status other than 2xx means."""
         code, variable, body = error.status_code, self.endpoint["key_variable"], error.body
         if code == 401:
-            told = f"refuses the key in ${variable}" if variable else "wants a key: set key_variable"
-            return _Fault(f"{told} (401)", final=True)
+            told = f"refuses the key in ${variable} (401)"
+            return _Fault(told if variable else "wants a key (401): set key_variable", final=True)
         if isinstance(body, Mapping):
             body = body.get("message") or body.get("detail") or body
-        if code in (408, 409, 425, 429) or code >= 500:
-            return _Fault(f"{code} {body or ''}", told=error.response.headers.get("retry-after", ""))
+        paid = error.code != "insufficient_quota"  # OpenAI's word for an empty account, as a 429
+        if paid and (code in (408, 409, 425, 429) or code >= 500):
+            told = error.response.headers.get("retry-after", "")
+            return _Fault(f"{code} {body or ''}", told=told)
         return _Fault(f"refuses a request ({code}): {body or 'without a reason'}", final=True)
 
     def plain(self, words: str) -> str:
@@ -270,7 +281,7 @@ def _key(endpoint: Mapping[str, Any]) -> str:
     variable = endpoint["key_variable"]
     key = os.environ.get(variable, "").strip() if variable else ""
     if variable and not key:
-        raise UserError(f"endpoint: {endpoint['url']} needs its key in ${variable}, which is empty")
+        raise UserError(f"endpoint: {endpoint['url']} needs a key: ${variable} is not set")
     if not (key.isascii() and key.isprintable()):
         raise UserError(f"endpoint: the key in ${variable} has characters that no header can bear")
     return key

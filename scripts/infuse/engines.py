@@ -27,7 +27,7 @@ _ENVIRONMENT = {
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",  # jobs that bind threads all take the same cores
     "VLLM_CPU_KVCACHE_SPACE": "1",  # GiB
     "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_LOGGING_LEVEL": "CRITICAL",  # errors are raised too
 }
 _SETTINGS: dict[str, dict[str, Any]] = {
     "cpu": {"enforce_eager": True, "block_size": 32},
@@ -96,6 +96,9 @@ class VllmWriter:
                     max_model_len=-1,  # the model's, or what memory holds
                     # A chunk must not depend on the chunks before it.
                     enable_prefix_caching=False,
+                    # Half a prompt draws a token to throw away: on CPU that fails, on a GPU it
+                    # may move the row's later draws.
+                    enable_chunked_prefill=False,
                     use_tqdm_on_load=False, **_SETTINGS[compute["device"]],
                 )  # fmt: skip
                 # What its kernels don't support, it says at the first token.
@@ -119,8 +122,8 @@ class VllmWriter:
                 raise UserError(self._beyond(row))
         try:
             wishes = [self._wish(row, end, sampling) for row in rows]
-        except ValueError as refusal:
-            raise UserError(f"vLLM: {first_line(refusal)}") from None
+        except Exception as refusal:
+            raise UserError(f"vLLM refuses the sampling: {first_line(refusal)}") from None
         with _any_kernel():
             made = self._continue(prompts, wishes)
         written = []
@@ -191,7 +194,10 @@ def _silence() -> Iterator[None]:
 
 @contextmanager
 def _any_kernel() -> Iterator[None]:
-    """Lift the ban of `models.set_threads` on kernels that aren't deterministic; vLLM needs some."""
+    """Lift the ban of `models.set_threads` on kernels that torch doesn't call deterministic.
+
+    On a GPU vLLM samples with one of them, the cumulative sum.
+    """
     strict = torch.are_deterministic_algorithms_enabled()
     torch.use_deterministic_algorithms(False)
     try:

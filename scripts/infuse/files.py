@@ -237,7 +237,7 @@ _PAGE = """<!doctype html>
   body { font: 14px/1.4 system-ui, sans-serif; color: #1f2933; margin: 1.5em; background: white }
   table { border-collapse: collapse }
   th { text-align: left; border-bottom: 2px solid #2f6f9f; vertical-align: bottom }
-  th, td { padding: 0.3em 0.8em 0.3em 0; max-width: 28em; overflow-wrap: anywhere }
+  th, td { padding: 0.3em 0.8em 0.3em 0; max-width: 28em; overflow-wrap: break-word }
   td { border-bottom: 1px solid #e8f0f6; vertical-align: top }
   .number { text-align: right; font-variant-numeric: tabular-nums }
 </style>

@@ -8,6 +8,7 @@ path is the right one, whatever its time stamp says.
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cache, cached_property
@@ -26,12 +27,16 @@ from infuse.config import (
     HubModel,
     ImportedFile,
     Sampling,
+    Scratch,
     TaskFiles,
     TripleFiles,
+    refusal,
 )
+from infuse.errors import UserError
 from infuse.files import content_hash, fingerprint, write_json
 
 SCRIPTS = Path(__file__).parents[1]
+PARTS = ("task", "triples")  # of a corpus that are no files
 
 
 @cache
@@ -98,12 +103,17 @@ class Node:
 
 @dataclass(frozen=True)
 class Plan:
-    """The graph of one experiment, reached from its last nodes."""
+    """The graph of one experiment, reached from its last nodes.
+
+    Attributes:
+        notes: what is allowed but hardly meant, for the user to read before the start.
+    """
 
     experiment: str
     metrics: Node
     tables: Node
     figures: Node
+    notes: list[str]
 
     @cached_property
     def nodes(self) -> dict[tuple[str, str], Node]:
@@ -139,14 +149,15 @@ def build(config: Experiment) -> Plan:
     """The plan of an experiment.
 
     Raises:
-        UserError: a file that the config names does not exist.
+        UserError: files that the config names do not exist, one line for each.
     """
-    task = _task(config)
-    triples = _triples(config)
-    base = _base(config, task, triples)
+    contents = _contents(config)
+    task = _task(config, contents)
+    triples = _triples(config, contents)
+    base = _base(config, contents, task, triples)
     sets = {"label": Node("training_set", "text_label", {}, {"task": task})}
-    if any(arm.target != "label" for arm in config.arms.values()):
-        reasonings = _reasonings(config, task, triples, base)
+    if _needs_reasons(config):
+        reasonings = _reasonings(config, contents, task, triples, base)
         sets["reason"] = Node(
             "training_set", "text_reasoning_label", {}, {"task": task, "reasonings": reasonings}
         )
@@ -203,10 +214,66 @@ def build(config: Experiment) -> Plan:
         {"current": "results/.figures"},
         folder,
     )
-    return Plan(config.experiment, metrics, tables, figures)
+    return Plan(config.experiment, metrics, tables, figures, _notes(config))
 
 
-def _task(config: Experiment) -> Node:
+def _notes(config: Experiment) -> list[str]:
+    reasons = _needs_reasons(config) and isinstance(config.reasonings, Sampling)
+    learned = config.triples if reasons else None
+    own = not isinstance(config.task.source, GeneratedTask)
+    if own and learned is not None and isinstance(learned.source, GeneratedTriples):
+        return [
+            "the reasoner learns from the default's generated triples, which say nothing about your"
+            " texts: set triples or reasonings (docs/own-data.md)"
+        ]
+    return []
+
+
+def _contents(config: Experiment) -> dict[str, str]:
+    """The hash of each local file that the config names and the plan needs, by its key there."""
+    contents, mistakes = {}, []
+    for where, path in _files(config):
+        try:
+            if where == "base.path" and not _may_be_a_model(Path(path)):
+                raise UserError(f"{where}: expected a model folder, with config.json: {path}")
+            contents[where] = content_hash(path, where)
+        except UserError as mistake:
+            mistakes.append(str(mistake))
+        except OSError as failure:
+            mistakes.append(f"{where}: {path}: {failure.strerror}")
+    if mistakes:
+        raise refusal(mistakes)
+    return contents
+
+
+def _may_be_a_model(path: Path) -> bool:
+    return (path / "config.json").is_file() or not path.exists()  # a DVC pointer may stand for it
+
+
+def _files(config: Experiment) -> Iterator[tuple[str, str]]:
+    task, triples, base, reasonings = config.task, config.triples, config.base, config.reasonings
+    if isinstance(task.source, TaskFiles):
+        for split, path in task.source.model_dump(exclude={"kind"}).items():
+            if path is not None:
+                yield f"task.source.{split}", path
+    if triples is not None and isinstance(triples.source, TripleFiles):
+        for index, path in enumerate(triples.source.paths):
+            yield f"triples.source.paths[{index}]", path
+    if isinstance(base, Folder):
+        yield "base.path", base.path
+    if isinstance(base, Scratch):
+        for index, entry in enumerate(base.corpus):
+            if entry not in PARTS:
+                yield f"base.corpus[{index}]", entry
+    if isinstance(reasonings, ImportedFile) and _needs_reasons(config):
+        yield "reasonings.path", reasonings.path
+
+
+def _needs_reasons(config: Experiment) -> bool:
+    return any(arm.target != "label" for arm in config.arms.values())
+
+
+def _task(config: Experiment, contents: dict[str, str]) -> Node:
     section = config.task
     source = section.source
     params: dict[str, Any] = {
@@ -223,13 +290,12 @@ def _task(config: Experiment) -> Node:
     if isinstance(source, TaskFiles):
         settings["files"] = source.model_dump(exclude={"kind"})
         params["source"] = {"kind": "files"} | {
-            split: path and content_hash(path, f"task.source.{split}")
-            for split, path in settings["files"].items()
+            split: contents.get(f"task.source.{split}") for split in settings["files"]
         }
     return Node("task", _told(source), params, settings=settings)
 
 
-def _triples(config: Experiment) -> Node | None:
+def _triples(config: Experiment, contents: dict[str, str]) -> Node | None:
     section = config.triples
     if section is None:
         return None
@@ -242,32 +308,35 @@ def _triples(config: Experiment) -> Node | None:
         params["source"] = {
             "kind": "files",
             "files": [
-                content_hash(path, f"triples.source.paths[{index}]")
-                for index, path in enumerate(section.source.paths)
+                contents[f"triples.source.paths[{index}]"]
+                for index in range(len(section.source.paths))
             ],
         }
     return Node("triples", _told(section.source), params, settings=settings)
 
 
-def _base(config: Experiment, task: Node, triples: Node | None) -> Node:
+def _base(config: Experiment, contents: dict[str, str], task: Node, triples: Node | None) -> Node:
     base = config.base
     if isinstance(base, HubModel):
         return Node("base", _told(base), base.model_dump())
     if isinstance(base, Folder):
-        content = {"kind": "folder", "content": content_hash(base.path, "base.path")}
-        return Node("base", Path(base.path).name, content, settings={"path": base.path})
-    parts = {"task": task, "triples": triples}
-    files = [entry for entry in base.corpus if entry not in parts]
+        content = {"kind": "folder", "content": contents["base.path"]}
+        name = re.sub(r"[^\w.-]", "-", Path(base.path).name)  # it stands in the rules' commands
+        return Node("base", name, content, settings={"path": base.path})
+    files = [entry for entry in base.corpus if entry not in PARTS]
     params: dict[str, Any] = base.model_dump() | _training_arithmetic(config)
     params["corpus"] = [
-        entry if entry in parts else content_hash(entry, f"base.corpus[{index}]")
+        entry if entry in PARTS else contents[f"base.corpus[{index}]"]
         for index, entry in enumerate(base.corpus)
     ]
-    inputs = {name: node for name, node in parts.items() if node and name in base.corpus}
+    parts = zip(PARTS, (task, triples), strict=True)
+    inputs = {name: node for name, node in parts if node and name in base.corpus}
     return Node("base", "scratch", params, inputs, {"files": files, **_training_settings(config)})
 
 
-def _reasonings(config: Experiment, task: Node, triples: Node | None, base: Node) -> Node:
+def _reasonings(
+    config: Experiment, contents: dict[str, str], task: Node, triples: Node | None, base: Node
+) -> Node:
     section = config.reasonings
     params: dict[str, Any] = section.model_dump()
     settings: dict[str, Any] = {}
@@ -286,8 +355,8 @@ def _reasonings(config: Experiment, task: Node, triples: Node | None, base: Node
         params["endpoint"], settings = _endpoint(config, section.endpoint)
         return Node("reasonings", section.endpoint, params, {"task": task}, settings)
     if isinstance(section, ImportedFile):
-        params["content"] = content_hash(params.pop("path"), "reasonings.path")
-        settings["path"] = section.path
+        settings["path"] = params.pop("path")
+        params["content"] = contents["reasonings.path"]
     name = "column" if isinstance(section, Column) else "imported"
     return Node("reasonings", name, params, {"task": task}, settings)
 
