@@ -8,6 +8,7 @@ Cost: scratch with pre-training, minutes on a CPU; a hub model, its download.
 
 import gzip
 import logging
+import zlib
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any
 
 from infuse import batching, models, tracking, training
 from infuse.documents import Encoder, collect, text_pieces
-from infuse.errors import UserError
+from infuse.errors import UserError, first_line
 from infuse.files import TASK, TRIPLES, read_table, write_json
 from infuse.sources import read_file
 from infuse.stage import Job, run
@@ -92,8 +93,11 @@ def _words(job: Job, count: int) -> Iterator[str]:
 def _texts(path: str) -> Iterator[str]:
     if path.endswith((".txt", ".txt.gz")):
         opened = gzip.open if path.endswith(".gz") else open
-        with opened(Path(path), "rt", encoding="utf-8") as stream:
-            yield from (line.strip() for line in stream if line.strip())
+        try:
+            with opened(Path(path), "rt", encoding="utf-8") as stream:
+                yield from (line.strip() for line in stream if line.strip())
+        except (OSError, EOFError, zlib.error, UnicodeDecodeError) as damage:
+            raise UserError(f"{path}: not readable as text ({first_line(damage)})") from None
         return
     for row in read_file(path, ["text"]):
         if not isinstance(row["text"], str):

@@ -71,6 +71,8 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     Raises:
         UserError: the model, the file or a text in it can't be used.
     """
+    waiting = _texts(arguments)
+    texts = list(itertools.islice(waiting, BATCH))  # before the libraries, which take seconds
     import torch
 
     from infuse.reading import Reader
@@ -78,9 +80,8 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     compute = {"device": device, "dtype": "float32", "threads": torch.get_num_threads()}
     reader = Reader(arguments.model, arguments.engine, compute)
-    waiting = _texts(arguments)
     first = 0
-    while texts := list(itertools.islice(waiting, BATCH)):
+    while texts:
         prompts = reader.prompts(texts)
         outcomes = [_refusal(*one, reader.positions) for one in zip(texts, prompts, strict=True)]
         asked = [row for row, refusal in enumerate(outcomes) if not refusal]
@@ -100,6 +101,7 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
                 }
                 outcomes[row] = answer.outcome
             yield line | {"outcome": outcomes[row]}
+        texts = list(itertools.islice(waiting, BATCH))
 
 
 def _refusal(text: str, prompt: list[int], positions: int) -> str:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import gzip
 import json
+from pathlib import Path
 
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from base import _texts
+from infuse.errors import UserError
 from workflow import Tree, nodes
 
+CUT = gzip.compress(b"a line\n" * 999)[:-12]
 pytestmark = pytest.mark.xdist_group("workflow")
 
 
@@ -37,3 +42,13 @@ def test_pretraining_lowers_the_loss(built: Tree) -> None:
     facts = json.loads((folder / "provenance.json").read_text())["facts"]
     assert facts["steps"] == len(losses)
     assert losses[-1] < losses[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("a.txt", b"caf\xe9 au lait"), ("a.txt.gz", b"no gzip"), ("b.txt.gz", CUT)],
+)
+def test_a_damaged_corpus_is_named(name: str, content: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(UserError, match=rf"{name}: not readable as text \("):
+        list(_texts(str(tmp_path / name)))

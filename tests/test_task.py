@@ -272,24 +272,13 @@ def test_labels_and_splits_that_nobody_named_are_found(
     assert len(run_stage("task", **fewer, name="fewer").rows("train.parquet")) == 9
 
 
-@pytest.mark.parametrize(
-    ("values", "reason"),
-    [
-        (["a"], "task, train split: expected 2 to 200 different labels, found 1 ('a');"
-                " is task.columns.label the right column?"),
-        ([*range(400)], "task, train split: expected 2 to 200 different labels, found 400"
-                        " ('0', '1', '2', ...); is task.columns.label the right column?"),
-        (["joy", "Joy", "a"], "task, train split: labels differ in case alone: Joy, joy"),
-        (["a", "b\nc"], "task, train split, row 1: expected one line as label, found 'b\\nc'"),
-    ],
-)  # fmt: skip
-def test_labels_that_make_no_task_are_refused(
-    values: list[Any], reason: str, run_stage: RunStage, tmp_path: Path
-) -> None:
-    rows = [{"text": f"text {n}", "label": values[n % len(values)]} for n in range(400)]
-    asked = told(tmp_path, rows)
+def test_a_column_of_too_many_labels_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
+    asked = told(tmp_path, [{"text": f"text {n}", "label": n} for n in range(400)])
     asked["params"]["labels"] = None
-    assert run_stage("task", **asked).reason == reason
+    assert run_stage("task", **asked).reason == (
+        "task, train split: expected 2 to 200 different labels, found 400 ('0', '1', '2', ...);"
+        " is task.columns.label the right column?"
+    )
 
 
 def test_texts_that_stand_on_two_sides_are_told(run_stage: RunStage, tmp_path: Path) -> None:
@@ -298,19 +287,11 @@ def test_texts_that_stand_on_two_sides_are_told(run_stage: RunStage, tmp_path: P
     assert "test: 3 texts stand in train too" in done.stderr
 
 
-# Broken input ----------------------------------------------------------------------------------
+# Broken input: what users will not meet every day; docs/mistakes.md has the rest ----------------
 
 ONE_OF = "expected one of anger, joy, love"
 # name, columns of the config, the train split's rows, the reason
 WRONG_ROWS: list[tuple[str, dict[str, str], list[dict[str, Any]], str]] = [
-    ("a wrong column", {"text": "txt"}, ROWS,
-     "{path}, line 1: column 'txt' is missing, found ['text', 'label']"),
-    ("a column that a later row lacks", {}, [*ROWS, {"text": "so"}],
-     "{path}, line 4: column 'label' is missing, found ['text']"),
-    ("an unknown name", {}, [*ROWS, {"text": "so", "label": "Joy"}],
-     "task, train split, row 3: unknown label 'Joy', " + ONE_OF),
-    ("an unknown number", {}, [{"text": "so", "label": 3}],
-     "task, train split, row 0: unknown label 3, " + ONE_OF),
     ("a negative number", {}, [{"text": "so", "label": -1}],
      "task, train split, row 0: unknown label -1, " + ONE_OF),
     ("a switch as label", {}, [{"text": "so", "label": True}],
@@ -319,22 +300,8 @@ WRONG_ROWS: list[tuple[str, dict[str, str], list[dict[str, Any]], str]] = [
      "task, train split, row 0: expected a label, found nan"),
     ("a fraction as label", {}, [{"text": "so", "label": 1.5}],
      "task, train split, row 0: unknown label 1.5, " + ONE_OF),
-    ("no label", {}, [{"text": "so", "label": None}],
-     "task, train split, row 0: expected a label, found None"),
-    ("an empty label", {}, [{"text": "so", "label": " "}],
-     "task, train split, row 0: expected a label, found ' '"),
-    ("a list as label", {}, [{"text": "so", "label": ["joy"]}],
-     "task, train split, row 0: expected a label, found ['joy']"),
-    ("no text", {}, [*ROWS, {"text": None, "label": "joy"}],
-     "task, train split, row 3: expected a text, found None"),
-    ("a number as text", {}, [{"text": 7, "label": "joy"}],
-     "task, train split, row 0: expected a text, found 7"),
-    ("a label that never occurs", {}, ROWS[1:],
-     "task, train split: no row has the label(s) anger"),
     ("an id twice", {"id": "id"}, [{"id": 5, **ROWS[0]}, {"id": "5", **ROWS[1]}],
      "task, train split, row 1: the id 5 occurs twice"),
-    ("a word as id", {"id": "id"}, [{"id": "a1", **ROWS[0]}],
-     "task, train split, row 0: expected a whole number as id, found 'a1'"),
     ("a fraction as id", {"id": "id"}, [{"id": 1.5, **ROWS[0]}],
      "task, train split, row 0: expected a whole number as id, found 1.5"),
     ("a switch as id", {"id": "id"}, [{"id": True, **ROWS[0]}],
@@ -345,8 +312,6 @@ WRONG_ROWS: list[tuple[str, dict[str, str], list[dict[str, Any]], str]] = [
      "task, train split, row 0: expected a whole number as id, found None"),
     ("an id beyond 64 bits", {"id": "id"}, [{"id": 2**63, **ROWS[0]}],
      "task, train split, row 0: expected a whole number as id, found 9223372036854775808"),
-    ("no rows", {}, [], "task, train split: no rows"),
-    ("no row with a text", {}, [{"text": " ", "label": "joy"}], "task, train split: no rows"),
     ("half a character as text", {}, [*ROWS, {"text": "\ud800", "label": "joy"}],
      "{path}, line 4: not JSON ('utf-8' codec can't encode character '\\ud800' in position 10:"
      " surrogates not allowed)"),
@@ -369,33 +334,14 @@ HEAD = b"text,label\n"
 # name, the file's name, its bytes (None: there is no file), how the reason begins
 WRONG_FILES: list[tuple[str, str, bytes | None, str]] = [
     ("no file", "no.csv", None, "{path}: no such file"),
-    ("another suffix", "a.xlsx", b"",
-     "{path}: expected a file that ends in .parquet, .jsonl, .csv"),
     ("no suffix", "a", b"", "{path}: expected a file that ends in .parquet, .jsonl, .csv"),
-    ("an empty csv", "a.csv", b"", "{path}: column 'text' is missing, found []"),
     ("an empty jsonl", "a.jsonl", b"", "task, train split: no rows"),
     ("an empty parquet", "a.parquet", b"", "{path}: not a readable file ("),
-    ("a csv of a header", "a.csv", HEAD, "task, train split: no rows"),
-    ("a csv with another column", "a.csv", b"text,lable\nso,joy\n",
-     "{path}: column 'label' is missing, found ['text', 'lable']"),
-    ("a csv row with too few cells", "a.csv", HEAD + b"so,joy\nso\n",
-     "task, train split, row 1: expected a label, found None"),
-    ("a csv row with too many cells", "a.csv", b"label,text\njoy,so\njoy,so, and so\n",
-     "{path}, line 3: more cells than columns"),
     ("a csv that is not UTF-8", "a.csv", HEAD + b"so,joy\n" * 9999 + b"caf\xe9 au lait,joy\n",
      "{path}: not valid UTF-8 (invalid continuation byte:"
      " b'oy\\nso,joy\\nso,joy\\ncaf\\xe9 au lait,j')"),
     ("a jsonl that is not UTF-8", "a.jsonl", b'{"text": "caf\xe9", "label": "joy"}\n',
      "{path}: not valid UTF-8 (invalid continuation byte: b'{{\"text\": \"caf\\xe9"),
-    ("a bad line of jsonl", "a.jsonl", b'{"text": "so", "label": "joy"}\n{"text": so}\n',
-     "{path}, line 2: not JSON (Expecting value: line 1 column 10 (char 9))"),
-    ("a jsonl that was cut", "a.jsonl", b'{"text": "so", "label": "joy"}\n{"text": "s',
-     "{path}, line 2: not JSON (Unterminated string"),
-    ("an empty line of jsonl", "a.jsonl", b'\n{"text": "so", "label": "joy"}\n',
-     "{path}, line 1: not JSON (Expecting value"),
-    ("a jsonl of lists", "a.jsonl", b'["so", "joy"]\n',
-     "{path}, line 1: expected an object, found [\"so\", \"joy\"]"),
-    ("text under the name of a parquet", "a.parquet", HEAD, "{path}: not a readable file ("),
 ]  # fmt: skip
 
 

@@ -253,7 +253,7 @@ def test_the_parts_of_a_chat(messages: Any, parts: tuple[str, str, str] | None) 
     assert from_chat(messages) == parts
 
 
-# What is dropped, and what is refused ----------------------------------------------------------
+# What is dropped, and what is refused (more in docs/mistakes.md) --------------------------------
 
 
 def test_what_cannot_be_learned_from_is_counted_by_reason_and_domain(
@@ -305,28 +305,9 @@ GOOD = json.dumps(row("q")).encode() + b"\n"
 # name, the file's name, its bytes (None: there is no file), columns, how the reason begins
 WRONG: list[tuple[str, str, bytes | None, Mapping[str, Any], str]] = [
     ("no file", "a.csv", None, COLUMNS, "{path}: no such file"),
-    ("another suffix", "a.json", b"[]", COLUMNS,
-     "{path}: expected a file that ends in .parquet, .jsonl, .csv"),
-    ("a wrong column", "a.jsonl", GOOD, COLUMNS | {"reasoning": "why"},
-     "{path}, line 1: column 'why' is missing, found ['question', 'answer', 'reasoning']"),
-    ("no column of domains", "a.jsonl", GOOD, COLUMNS | {"domain": "topic"},
-     "{path}, line 1: column 'topic' is missing, found ['question', 'answer', 'reasoning']"),
-    ("no messages", "a.jsonl", GOOD, CHAT,
-     "{path}, line 1: column 'messages' is missing, found ['question', 'answer', 'reasoning']"),
-    ("one question", "a.jsonl", GOOD, COLUMNS, "triples: a split is empty ("),
-    ("an empty file", "a.jsonl", b"", COLUMNS, EMPTY + "[]"),
     ("a csv of a header", "a.csv", b"question,answer,reasoning\n", COLUMNS, EMPTY + "[]"),
-    ("only empty fields", "a.csv", b"question,answer,reasoning\nq,a,\n", COLUMNS,
-     EMPTY + "[{{'reason': 'an empty field', 'domain': 'all', 'rows': 1}}]"),
-    ("a bad line", "a.jsonl", GOOD + b"{question: q}\n", COLUMNS,
-     "{path}, line 2: not JSON (Expecting property name"),
     ("no UTF-8", "a.jsonl", GOOD + b"\xff\n", COLUMNS,
      "{path}: not valid UTF-8 (invalid start byte: "),
-    ("no UTF-8 in csv", "a.csv", b"question,answer,reasoning\nq,\xff,r\n", COLUMNS,
-     "{path}: not valid UTF-8 (invalid start byte: "),
-    ("no parquet", "a.parquet", GOOD, COLUMNS, "{path}: not a readable file ("),
-    ("one cell too many", "a.csv", b"question,answer,reasoning\nq,a,r,s\n", COLUMNS,
-     "{path}, line 2: more cells than columns"),
 ]  # fmt: skip
 
 
