@@ -169,10 +169,11 @@ def _sample(
         if considered >= every.shape[-1] or (chances.sum(-1) > top_p).all():
             break
         considered *= 8
+    chances = chances.cpu()  # a GPU has no deterministic running sum
     total = chances.double().cumsum(-1)
     kept = total - chances < top_p
     reach = (chances * kept).double().cumsum(-1)
-    point = torch.from_numpy(drawn).to(logits.device)[:, None] * reach[:, -1:]
+    point = torch.from_numpy(drawn)[:, None] * reach[:, -1:]
     place = torch.searchsorted(reach, point, right=True).clamp(max=kept.sum(-1, keepdim=True) - 1)
-    chosen: torch.Tensor = order.gather(1, place)[:, 0]
+    chosen: torch.Tensor = order.gather(1, place.to(order.device))[:, 0]
     return chosen

