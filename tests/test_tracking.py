@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 
 import pytest
@@ -36,6 +37,7 @@ def test_a_tracker_without_its_package_is_refused_before_training(built: Tree) -
     folder = nodes(built, "classifier")["label-seed1"]
     command = again(built, folder, "untracked", settings={"trackers": ["wandb"]})
     said = subprocess.run(command, cwd=built.root, text=True, capture_output=True, check=False)
+    shutil.rmtree(built.root / "results/unfinished/untracked")
     assert said.returncode == 1
     assert said.stderr.splitlines()[-1].endswith(
         "error: trackers: the package of 'wandb' is not installed"
