@@ -6,13 +6,11 @@ An experiment file holds only what differs from `config.yaml`. Mappings merge ke
 
 from __future__ import annotations
 
-import datetime
-import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 import yaml
@@ -27,20 +25,10 @@ from pydantic import (
     field_validator,
 )
 
-from infuse.errors import UserError, first_line
+from infuse.errors import first_line
+from infuse.refusals import PATTERNS, explain, hint, nearest, refusal, shown
 
 DEFAULTS = Path(__file__).parents[2] / "config.yaml"
-LONGEST = 80  # characters of a wrong value that an error shows
-
-PATTERNS = {
-    r"^[A-Za-z][A-Za-z0-9_]*$": "a letter, then letters, digits and underscores",
-    r"^[0-9a-f]{40}$": "a full commit hash of 40 hexadecimal digits",
-    r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$": "owner/name as on the hub",
-    r"[^/]\.(parquet|jsonl|csv)$": "a file that ends in .parquet, .jsonl or .csv",
-    r"^(task|triples)$|[^/]\.(txt|txt\.gz|parquet|jsonl|csv)$": (
-        "task, triples, or a file that ends in .txt, .txt.gz, .parquet, .jsonl or .csv"
-    ),
-}
 _NAME, _COMMIT, _HUB, _DATA, _CORPUS = PATTERNS
 Name = Annotated[str, Field(pattern=_NAME)]
 Commit = Annotated[str, Field(pattern=_COMMIT, description=PATTERNS[_COMMIT])]
@@ -57,7 +45,7 @@ Seed = Annotated[int, Field(ge=0, lt=2**32)]
 def _label_name(value: Any) -> Any:
     """A label's name; a whole number stands for its digits."""
     if isinstance(value, bool):
-        raise ValueError(f": expected a name, found {_shown(value)}{_hint(value)}")
+        raise ValueError(f": expected a name, found {shown(value)}{hint(value)}")
     return str(value) if isinstance(value, int) else value
 
 
@@ -67,17 +55,6 @@ LabelName = Annotated[str, BeforeValidator(_label_name, json_schema_input_type=s
 Tracker = Literal[
     "tensorboard", "wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio"
 ]
-OWN_NAMES = ("arms", "endpoints")  # sections whose keys are the user's
-TYPES = {
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "dict_type": "a mapping",
-    "list_type": "a list",
-    "string_type": "a text",
-    "int_type": "a whole number",
-    "float_type": "a number",
-    "bool_type": "true or false",
-}
 ZERO_SHOT = "zero_shot"  # how its row is called where an arm's name stands
 # What stands in results/ beside the experiments.
 TAKEN = ("answers", "artifacts", "benchmarks", "logs", "specs", "trackers", "unfinished")
@@ -589,7 +566,7 @@ class Experiment(Section):
             where, wanted = f".{name}.match.steps", arm.match.steps
             other = arms.get(wanted)
             if other is None:
-                near = _nearest(wanted, list(arms))
+                near = nearest(wanted, list(arms))
                 mistakes.append(f"{where}: expected the name of an arm, found {wanted!r}{near}")
             elif other.match is not None:
                 mistakes.append(f"{where}: expected an arm without a match, found {wanted!r}")
@@ -609,7 +586,7 @@ def _known(name: str, names: list[str], below: str, expected: str) -> None:
     if name not in names:
         # What is no name may be an address with a key in it.
         shown = repr(name) if re.fullmatch(_NAME, name) else "a text that is no name"
-        near = _nearest(name, names) or f" (there are: {', '.join(names) or 'none'})"
+        near = nearest(name, names) or f" (there are: {', '.join(names) or 'none'})"
         raise ValueError(f"{below}: expected {expected}, found {shown}{near}")
 
 
@@ -657,14 +634,8 @@ def _default() -> Mapping[str, Any]:
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as damage:
         raise refusal([f"{DEFAULTS.name}: not readable ({first_line(damage)})"]) from None
     if not isinstance(default, Mapping):
-        raise refusal([f"{DEFAULTS.name}: expected a mapping, found {_shown(default)}"])
+        raise refusal([f"{DEFAULTS.name}: expected a mapping, found {shown(default)}"])
     return default
-
-
-def refusal(mistakes: Iterable[str]) -> UserError:
-    """The one report of all mistakes, each on a line of its own."""
-    lines = [line if line.isprintable() else ascii(line)[1:-1] for line in mistakes]
-    return UserError(f"{len(lines)} error(s) in the config:\n  " + "\n  ".join(lines))
 
 
 def validate(tree: Any) -> Experiment:
@@ -676,7 +647,9 @@ def validate(tree: Any) -> Experiment:
     try:
         return Experiment.model_validate(tree)
     except ValidationError as invalid:
-        raise refusal(line for error in invalid.errors() for line in _explain(error)) from None
+        raise refusal(
+            line for error in invalid.errors() for line in explain(error, Experiment)
+        ) from None
 
 
 def schema() -> str:
@@ -690,163 +663,3 @@ def schema() -> str:
         if section["title"] not in ("Arm", "Match"):
             section.pop("required", None)
     return json.dumps(tree, indent=1, sort_keys=True).replace('"oneOf":', '"anyOf":') + "\n"
-
-
-def _explain(error: Mapping[str, Any]) -> Iterator[str]:
-    """One line for one error, or for each that a validator found: where, expected, found."""
-    location, found = error["loc"], error["input"]
-    where, valid, kind = _locate(location)
-    of_kind = f" where kind is {kind!r}" if kind else ""
-    match error["type"]:
-        case "value_error":
-            yield from (f"{where}{said}" for said in str(error["ctx"]["error"]).split("\n"))
-        case "missing":
-            yield f"{where}: missing{of_kind}"
-        case "extra_forbidden":
-            near = _nearest(str(location[-1]), valid)
-            yield f"{where}: unknown key{near or f'{of_kind}, expected one of ' + ', '.join(valid)}"
-        case "union_tag_invalid" | "union_tag_not_found":
-            found, kinds = found.get("kind"), " or ".join(map(repr, valid))
-            near = _nearest(str(found), valid)
-            yield f"{where}.kind: expected {kinds}, found {_shown(found)}{near}"
-        case "invalid_key":  # that is, no text
-            above = _locate(location[:-1])[0]
-            yield f"{above}: expected a text as key, found {_shown(found)}{_hint(found)}"
-        case "string_type" if location[-1] == "[key]":
-            above = _locate(location[:-2])[0]
-            yield f"{above}: expected a text as key, found {_shown(found)}{_hint(found)}"
-        case _ if (
-            location[:1] == ("endpoints",)
-            and location[-1] != "[key]"
-            and isinstance(found, str | list | Mapping)
-        ):  # a key may have been pasted there
-            what = {str: "a text", list: "a list"}.get(type(found), "a mapping")
-            yield f"{where}: expected {_expected(error)}, found {what}"
-        case _:
-            expected, hint = _expected(error), _help(error, kind)
-            if expected in TYPES.values() and isinstance(found, str) and not hint:
-                expected += of_kind
-            yield f"{where}: expected {expected}, found {_shown(found)}{hint}"
-
-
-def _expected(error: Mapping[str, Any]) -> str:
-    context = error.get("ctx", {})
-    match error["type"]:
-        case "string_pattern_mismatch":
-            return PATTERNS[context["pattern"]]
-        case "too_short":
-            return f"{context['min_length']} or more entries"
-        case "string_too_short":
-            return f"{context['min_length']} or more characters"
-    return TYPES.get(error["type"], error["msg"].removeprefix("Input should be "))
-
-
-def _help(error: Mapping[str, Any], kind: str | None) -> str:
-    """How to write what was probably meant."""
-    location, found = error["loc"], error["input"]
-    match TYPES.get(error["type"]):
-        case "a mapping" if found is None and location and location[0] not in OWN_NAMES:
-            return "" if kind else " (leave the key out to keep the default)"
-        case "a list" if isinstance(found, str | int | float):
-            return f" (write [{found}])"
-        case "a text":
-            return _hint(found)
-        case "a number" | "a whole number" if isinstance(found, str):
-            return _number(found)
-    if error["type"] == "literal_error":
-        return _nearest(str(found), re.findall("'([^']+)'", error["ctx"]["expected"]))
-    return ""
-
-
-def _shown(found: Any) -> str:
-    """A wrong value about as YAML writes it."""
-    text = "nothing" if found is None else _written(found)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
-
-
-def _written(value: Any, depth: int = 3) -> str:
-    if isinstance(value, Mapping | list) and not depth:
-        return "..."
-    if isinstance(value, Mapping):
-        pairs = (f"{_written(k)}: {_written(v, depth - 1)}" for k, v in value.items())
-        return "{" + ", ".join(pairs) + "}"
-    if isinstance(value, list):
-        return "[" + ", ".join(_written(part, depth - 1) for part in value) + "]"
-    if isinstance(value, bool | None):
-        return {True: "true", False: "false", None: "null"}[value]
-    return repr(value) if isinstance(value, str) else str(value)
-
-
-def _hint(found: Any) -> str:
-    """Why YAML made something else of what was meant as a text."""
-    if isinstance(found, bool):
-        return " (YAML takes yes, no, on and off for true and false: put quotes around it)"
-    if isinstance(found, datetime.date):
-        return " (YAML takes it for a date: put quotes around it)"
-    return " (put quotes around it)" if isinstance(found, int | float) else ""
-
-
-def _number(found: str) -> str:
-    """The number that was meant by a text, as YAML takes it for one."""
-    try:
-        value = float(found)
-        number = repr(int(value) if value.is_integer() else value)
-    except (ValueError, OverflowError):  # no number at all, or none that is finite
-        return ""
-    mantissa, e, exponent = number.partition("e")
-    if e and "." not in mantissa:
-        mantissa += ".0"
-    return f" (a text to YAML: write {mantissa}{e}{exponent})"
-
-
-def _locate(location: tuple[str | int, ...]) -> tuple[str, list[str], str | None]:
-    """The key path that a user would write, the names valid at its end, the kind that it is of."""
-    model: Any = Experiment
-    path = ""
-    valid: list[str] = []
-    kind: str | None = None
-    for part in location:
-        options = _sections(model)
-        tagged = [option for option in options if _tag(option) == part]
-        if tagged and len(options) > 1:
-            model = tagged[0]
-            continue
-        if part == "[key]":
-            continue
-        kind = _tag(model) if model in options else None
-        if isinstance(part, int) and get_origin(model) is not dict:
-            path += f"[{part}]"
-        else:
-            name = part if str(part).isidentifier() else repr(part)
-            path += f".{name}" if path else str(name)
-        valid = [name for option in options for name in option.model_fields]
-        model = _step(model, options, part)
-    tags = [tag for option in _sections(model) if (tag := _tag(option))]
-    return path or "config", tags or valid, kind
-
-
-def _step(model: Any, options: list[type[Section]], part: str | int) -> Any:
-    for option in options:
-        if part in option.model_fields:
-            return option.model_fields[str(part)].annotation
-    values = get_args(model)
-    return values[-1] if values else None
-
-
-def _sections(annotation: Any) -> list[type[Section]]:
-    """The config sections inside an annotation, which may be a union."""
-    if isinstance(annotation, type) and issubclass(annotation, Section):
-        return [annotation]
-    if isinstance(annotation, type):
-        return []
-    return [found for part in get_args(annotation) for found in _sections(part)]
-
-
-def _tag(section: type[Section]) -> str | None:
-    kind = section.model_fields.get("kind")
-    return get_args(kind.annotation)[0] if kind else None
-
-
-def _nearest(name: str, valid: list[str]) -> str:
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.7)
-    return f", did you mean {close[0]!r}?" if close else ""

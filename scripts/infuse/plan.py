@@ -30,10 +30,10 @@ from infuse.config import (
     Scratch,
     TaskFiles,
     TripleFiles,
-    refusal,
 )
 from infuse.errors import UserError
 from infuse.files import content_hash, fingerprint, write_json
+from infuse.refusals import refusal
 
 SCRIPTS = Path(__file__).parents[1]
 PARTS = ("task", "triples")  # of a corpus that are no files
