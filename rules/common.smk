@@ -69,7 +69,7 @@ def stale(kind):
     It is made here and not by a rule, since Snakemake does not miss an intermediate file.
     """
     owner = Path(f"results/.{kind}")
-    if not owner.exists() or owner.read_text().strip() == getattr(plan, kind).path:
+    if not owner.exists() or owner.read_text(encoding="utf-8").strip() == getattr(plan, kind).path:
         return []
     stamp = Path(f"results/.{kind}.stale")
     stamp.touch()
@@ -79,13 +79,15 @@ def stale(kind):
 def made(node):
     """Which script made a node's files, under which key, at which commit."""
     file = Path(node.path, "provenance.json")
-    commit = json.loads(file.read_text())["commit"] if file.exists() else None
+    commit = json.loads(file.read_text(encoding="utf-8"))["commit"] if file.exists() else None
     return f"Made by scripts/{node.stage}.py, key {node.key}, commit {commit or 'not known'}."
 
 
 def show_results():
-    """Print table 3 if this run made it, where everything is, and how to use a classifier."""
-    table = Path("results/table3.md")
-    if table.exists():
-        print(f"\n{table.read_text()}\nAll tables and figures: results/ and {plan.tables.path}")
+    """Print table 3 if it is this experiment's, where everything is, and what to do with it."""
+    owner = Path("results/.tables")
+    if owner.exists() and owner.read_text(encoding="utf-8").strip() == plan.tables.path:
+        table = Path("results/table3.md").read_text(encoding="utf-8")
+        print(f"\n{table}\nAll tables and figures: results/ and {plan.tables.path}")
+    if Path(plan.example.path).is_dir():
         print(f'New texts: python scripts/classify.py --model {plan.example.path} "a text"\n')

@@ -24,6 +24,7 @@ log = logging.getLogger("infuse")
 
 def classifier(job: Job) -> dict[str, Any]:
     """Train, evaluate on the validation split while training, save."""
+    form = _form(job)
     device = models.set_threads(job.params["compute"])
     recipe, seed = job.params["recipe"], job.params["seed"]
     tokenizer = models.load_tokenizer(job.inputs["base"])
@@ -46,9 +47,19 @@ def classifier(job: Job) -> dict[str, Any]:
         )  # fmt: skip
     models.save(engine.model, tokenizer, job.out)
     write_json(job.out / "history.json", asdict(history))
-    labels = read_labels(job.inputs["task"])
-    Form(labels, job.params["target"], job.params["separator"], job.params["chat"]).save(job.out)
+    form.save(job.out)
     return training.account(documents, steps, recipe) | {"dropped": dropped}
+
+
+def _form(job: Job) -> Form:
+    """How the classifier will be asked and read; refused where an answer could be read twice."""
+    separator = job.params["separator"]
+    for label in read_labels(job.inputs["task"]):
+        if separator and separator in label:
+            where = f"classifier.separators.{job.params['target']}"
+            raise UserError(f"{where}: {separator!r} stands in the label {label!r}")
+    labels = read_labels(job.inputs["task"])
+    return Form(labels, job.params["target"], separator, job.params["chat"])
 
 
 def _documents(

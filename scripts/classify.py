@@ -50,9 +50,10 @@ def main() -> None:
     arguments = parser.parse_args()
     if arguments.texts and arguments.file:
         parser.error("expected texts or --file, found both")
-    if not arguments.texts and not arguments.file and sys.stdin.isatty():
-        parser.error("expected a text, --file, or lines on standard input")
-    sys.stdin.reconfigure(encoding="utf-8")
+    if not arguments.texts and not arguments.file:
+        if sys.stdin is None or sys.stdin.isatty():
+            parser.error("expected a text, --file, or lines on standard input")
+        sys.stdin.reconfigure(encoding="utf-8")
     sys.stdout.reconfigure(encoding="utf-8")
     try:
         for line in classify(arguments):

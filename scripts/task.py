@@ -10,13 +10,13 @@ A split that the source does not have is cut from train, by text and label.
 import logging
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, NamedTuple
 
 from infuse import diary
 from infuse.errors import UserError
 from infuse.files import TASK, TEXT_REASONING_LABEL, write_json, write_rows
 from infuse.sources import hub_label_names, label_names, read_file, read_hub
-from infuse.splits import chosen
+from infuse.splits import chosen, folded
 from infuse.stage import Job, run
 
 VERSION = 2
@@ -24,6 +24,15 @@ SPLITS = ("train", "validation", "test")
 MOST_LABELS = 200  # more are a sign of the wrong column
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
+
+
+class Known(NamedTuple):
+    """Names of labels that the config or the source gives, in order; `places`: numbers stand for
+    places among them, never for names that are numbers.
+    """
+
+    names: list[str]
+    places: bool
 
 
 def task(job: Job) -> dict[str, Any]:
@@ -36,14 +45,14 @@ def task(job: Job) -> dict[str, Any]:
             empty[split] = []
             rows[split] = list(_clean(_raw(job, split), known, split, empty[split]))
     for split, number in _missing(rows, job.params["split"]).items():
-        rows[split], rows["train"] = _cut(rows["train"], number, job.params["split"]["seed"])
+        rows[split], rows["train"] = _cut(rows["train"], number, job.params["split"]["seed"], True)
     for split, most in job.params["rows"].items():
         if most is not None:
-            rows[split], _ = _cut(rows[split], most, job.params["split"]["seed"])
+            rows[split], _ = _cut(rows[split], most, job.params["split"]["seed"], False)
     labels = _labels(rows, job.params["labels"], known)
     write_json(job.out / "labels.json", labels)
     reasoned = bool(job.params["columns"].get("reasoning"))
-    train = {row["text"] for row in rows["train"]}
+    train = {folded(row["text"]) for row in rows["train"]}
     facts: dict[str, Any] = {}
     for split in SPLITS:
         write_rows(
@@ -59,7 +68,7 @@ def task(job: Job) -> dict[str, Any]:
         log.info("%s: %d rows, %d dropped as empty %s", split, len(rows[split]), len(lost),
                  lost[:5] or "")  # fmt: skip
         if split != "train":
-            facts[split]["also_in_train"] = sum(row["text"] in train for row in rows[split])
+            facts[split]["also_in_train"] = sum(folded(r["text"]) in train for r in rows[split])
             if facts[split]["also_in_train"]:
                 log.info("%s: %d texts stand in train too", split, facts[split]["also_in_train"])
     return facts
@@ -71,11 +80,11 @@ def _place(job: Job, split: str) -> Any:
     return (job.settings["files"] if places["kind"] == "files" else places)[split]
 
 
-def _known_labels(job: Job, declared: list[str] | None) -> list[str] | None:
-    """The names that the config gives the labels, or else the source, in their order."""
+def _known_labels(job: Job, declared: list[str] | None) -> Known | None:
+    """The names that the config gives the labels, or else the source, if it does."""
     source = job.params["source"]
     if source["kind"] == "generated":
-        return declared or list(diary.LABELS)
+        return Known(declared or list(diary.LABELS), places=False)
     column = job.params["columns"]["label"]
     own = (
         hub_label_names(source, column) if source["kind"] == "hub"
@@ -83,7 +92,8 @@ def _known_labels(job: Job, declared: list[str] | None) -> list[str] | None:
     )  # fmt: skip
     if declared and own and declared != own and sorted(declared) == sorted(own):
         raise UserError(f"task.labels: expected the order of the data, {own}, found {declared}")
-    return declared or own
+    names = declared or own
+    return names and Known(names, bool(own) or not any(name.isdecimal() for name in names))
 
 
 def _raw(job: Job, split: str) -> Iterator[Row]:
@@ -103,9 +113,7 @@ def _raw(job: Job, split: str) -> Iterator[Row]:
         yield {part: row[name] for part, name in columns.items()}
 
 
-def _clean(
-    rows: Iterable[Row], known: list[str] | None, split: str, empty: list[int]
-) -> Iterator[Row]:
+def _clean(rows: Iterable[Row], known: Known | None, split: str, empty: list[int]) -> Iterator[Row]:
     """Rows with an integer id and a label's name; `empty` collects rows without text."""
     seen: set[int] = set()
     for number, row in enumerate(rows):
@@ -132,8 +140,8 @@ def _clean(
         }
 
 
-def _name(label: Any, known: list[str] | None, where: str) -> str:
-    """The label's name; a whole number that is no name is a place in the list of names."""
+def _name(label: Any, known: Known | None, where: str) -> str:
+    """The label's name; where the names are known, a whole number may be a place among them."""
     if isinstance(label, float) and label.is_integer():
         label = int(label)  # what a data frame makes of whole numbers beside an empty cell
     name = str(label).strip()
@@ -143,11 +151,13 @@ def _name(label: Any, known: list[str] | None, where: str) -> str:
         if name.splitlines() != [name]:
             raise UserError(f"{where}: expected one line as label, found {label!r}")
         return name
-    if name in known:
+    number = name.isdecimal() and not isinstance(label, bool)
+    if known.places and number and (isinstance(label, int) or name not in known.names):
+        if int(name) < len(known.names):
+            return known.names[int(name)]
+    elif name in known.names:
         return name
-    if not isinstance(label, bool) and name.isdecimal() and int(name) < len(known):
-        return known[int(name)]
-    raise UserError(f"{where}: unknown label {label!r}, expected one of {', '.join(known)}")
+    raise UserError(f"{where}: unknown label {label!r}, expected one of {', '.join(known.names)}")
 
 
 def _missing(rows: dict[str, list[Row]], shares: dict[str, Any]) -> dict[str, int]:
@@ -165,9 +175,10 @@ def _missing(rows: dict[str, list[Row]], shares: dict[str, Any]) -> dict[str, in
     return numbers
 
 
-def _cut(rows: list[Row], number: int, seed: int) -> tuple[list[Row], list[Row]]:
-    """`number` rows drawn by text and label, and the others."""
-    inside = chosen([row["text"] for row in rows], [row["label"] for row in rows], number, seed)
+def _cut(rows: list[Row], number: int, seed: int, leave: bool) -> tuple[list[Row], list[Row]]:
+    """`number` rows drawn by text and label, and the others; see `chosen`."""
+    texts, labels = [row["text"] for row in rows], [row["label"] for row in rows]
+    inside = chosen(texts, labels, number, seed, leave)
     return (
         [row for row, drawn in zip(rows, inside, strict=True) if drawn],
         [row for row, drawn in zip(rows, inside, strict=True) if not drawn],
@@ -175,7 +186,7 @@ def _cut(rows: list[Row], number: int, seed: int) -> tuple[list[Row], list[Row]]
 
 
 def _labels(
-    rows: dict[str, list[Row]], declared: list[str] | None, known: list[str] | None
+    rows: dict[str, list[Row]], declared: list[str] | None, known: Known | None
 ) -> list[str]:
     """The names in order: as declared, as the source has them, or as sorted.
 
@@ -187,9 +198,10 @@ def _labels(
             raise UserError(f"task, {split} split: no rows")
     found = {row["label"] for row in rows["train"]}
     order: Callable[[str], Any] = (
-        int if all(name.isdecimal() for name in found) else lambda name: (name.casefold(), name)
-    )
-    labels = [name for name in known if name in found] if known else sorted(found, key=order)
+        (lambda name: (int(name), name)) if all(name.isdecimal() for name in found)
+        else lambda name: (name.casefold(), name)
+    )  # fmt: skip
+    labels = [name for name in known.names if name in found] if known else sorted(found, key=order)
     absent = [label for label in declared or () if label not in found]
     if absent:
         raise UserError(f"task, train split: no row has the label(s) {', '.join(absent)}")
@@ -199,8 +211,8 @@ def _labels(
             f" {len(labels)} ({', '.join([*map(repr, labels[:3]), '...'][: len(labels)])});"
             " is task.columns.label the right column?"
         )
-    folded = Counter(label.casefold() for label in labels)
-    alike = [label for label in labels if folded[label.casefold()] > 1]
+    same = Counter(label.casefold() for label in labels)
+    alike = [label for label in labels if same[label.casefold()] > 1]
     if alike:
         raise UserError(f"task, train split: labels differ in case alone: {', '.join(alike)}")
     for split in ("validation", "test"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -71,3 +72,14 @@ def test_adapters_are_merged_into_a_folder_like_any_other(built: Tree) -> None:
     base = AutoModelForCausalLM.from_pretrained(nodes(built, "base")["scratch"]).state_dict()
     changed = {name.split(".")[-2] for name in tuned if not tuned[name].equal(base[name])}
     assert changed == {"q_proj", "v_proj"}
+
+
+def test_a_separator_inside_a_label_is_refused(built: Tree) -> None:
+    folder = nodes(built, "classifier")["reason_label-seed1"]
+    command = again(built, folder, "separated", separator="ad")
+    said = subprocess.run(command, cwd=built.root, capture_output=True, text=True, check=False)
+    shutil.rmtree(built.root / "results/unfinished/separated")
+    assert said.returncode == 1
+    assert said.stderr.splitlines()[-1].endswith(
+        "error: classifier.separators.reason_label: 'ad' stands in the label 'sadness'"
+    )

@@ -31,6 +31,23 @@ def test_every_count_is_written_in_its_cell() -> None:
     assert said == {(0, 0): "3", (1, 0): "0", (2, 0): "1", (0, 1): "2", (1, 1): "0", (2, 1): "0"}
 
 
+def test_a_label_that_is_called_none_has_a_column_of_its_own() -> None:
+    rows = [
+        {"arm": "a", "seed": 1, "label": "none", "predicted": said, "rows": count}
+        for said, count in (("none", 3), ("", 2))
+    ]
+    axes = drawing.confusion(rows, ["favor", "none"], "Q->A").axes[0]
+    said = {text.get_position(): text.get_text() for text in axes.texts}
+    assert (said[1, 1], said[2, 1]) == ("3", "2")
+
+
+def test_many_labels_and_any_label_can_be_drawn(tmp_path: Path) -> None:
+    labels = ["$\\frac$", *(f"label {number}" for number in range(199))]
+    rows = [{"arm": "a", "seed": 1, "label": n, "predicted": n, "rows": 1} for n in labels]
+    drawing.save(drawing.confusion(rows, labels, "Q->A"), tmp_path / "many")
+    assert (tmp_path / "many.png").stat().st_size < 500_000
+
+
 def test_no_model_library_is_needed() -> None:
     import subprocess
 

@@ -69,6 +69,13 @@ def test_table_2_sorts_cases_by_what_the_reasoning_argues_for() -> None:
     assert [line["argues for"] for line in table] == ["joy", "sadness", "sadness", "joy"]
 
 
+def test_reasonings_that_no_linear_model_can_learn_from_are_told_as_such() -> None:
+    for training in ([{"reasoning": "so it is", "label": "joy"}], [
+        {"reasoning": "a", "label": label} for label in ("joy", "fear")
+    ]):  # fmt: skip
+        assert {line["rows"] for line in tables.table2(training, [])} == {tables.NOT_RUN}
+
+
 def test_missing_arms_are_said_to_be_missing() -> None:
     assert {line["rows"] for line in tables.table2([], None)} == {tables.NOT_RUN}
     table = tables.table3({}, [], [])

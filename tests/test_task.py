@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from infuse import diary
 from infuse.files import TASK, fingerprint, write_json
-from infuse.splits import chosen
+from infuse.splits import chosen, folded
 from infuse.stage import Job
 from stages import RunStage
 from task import SPLITS, task
@@ -211,19 +211,23 @@ MANY = st.lists(
 
 
 @settings(deadline=None, max_examples=150)
-@given(drawn=MANY, rows=st.integers(0, 70), seed=st.integers(0, 9), order=st.randoms())
+@given(drawn=MANY, rows=st.integers(0, 70), leave=st.booleans(), order=st.randoms())
 def test_a_choice_is_by_text_and_label_and_not_by_order(
-    drawn: list[tuple[str, str]], rows: int, seed: int, order: random.Random
+    drawn: list[tuple[str, str]], rows: int, leave: bool, order: random.Random
 ) -> None:
     texts, labels = [text for text, _ in drawn], [label for _, label in drawn]
-    inside = chosen(texts, labels, rows, seed)
-    assert sum(inside) <= rows
+    inside = chosen(texts, labels, rows, 7, leave)
+    if leave:
+        assert sum(inside) <= rows
+    else:
+        assert sum(inside) <= rows + len(texts) - len({folded(text) for text in texts}) + 3
+        assert sum(inside) == len(texts) or rows < len(texts)
     sides: dict[str, set[bool]] = {}
     for text, drew in zip(texts, inside, strict=True):
-        sides.setdefault(" ".join(text.split()), set()).add(drew)
+        sides.setdefault(folded(text), set()).add(drew)
     assert all(len(side) == 1 for side in sides.values())
     moved = order.sample(range(len(drawn)), len(drawn))
-    again = chosen([texts[at] for at in moved], [labels[at] for at in moved], rows, seed)
+    again = chosen([texts[at] for at in moved], [labels[at] for at in moved], rows, 7, leave)
     assert again == [inside[at] for at in moved]
 
 
@@ -232,10 +236,13 @@ def test_a_choice_is_by_text_and_label_and_not_by_order(
 def test_each_label_gets_its_share_of_different_texts(counts: list[int], share: float) -> None:
     labels = [str(label) for label, count in enumerate(counts) for _ in range(count)]
     rows = round(share * len(labels))
-    inside = chosen([f"text {number}" for number in range(len(labels))], labels, rows, 1)
-    for label, count in enumerate(counts):
-        drew = sum(d for d, name in zip(inside, labels, strict=True) if name == str(label))
-        assert abs(drew - rows * count / len(labels)) <= 1 and drew < count
+    texts = [f"text {number}" for number in range(len(labels))]
+    for leave in (True, False):
+        inside = chosen(texts, labels, rows, 1, leave)
+        for label, count in enumerate(counts):
+            drew = sum(d for d, name in zip(inside, labels, strict=True) if name == str(label))
+            assert abs(drew - rows * count / len(labels)) <= 1
+            assert drew < count if leave else drew > 0
 
 
 CUT = {"validation": 0.2, "test": 0.25, "seed": 3}
@@ -278,6 +285,33 @@ def test_a_column_of_too_many_labels_is_refused(run_stage: RunStage, tmp_path: P
     assert run_stage("task", **asked).reason == (
         "task, train split: expected 2 to 200 different labels, found 400 ('0', '1', '2', ...);"
         " is task.columns.label the right column?"
+    )
+
+
+@pytest.mark.parametrize("declared", [None, ["1", "2", "3"]])
+def test_places_are_not_taken_for_names_that_are_numbers(
+    declared: list[str] | None, run_stage: RunStage, tmp_path: Path
+) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["1", "2", "3"])}
+    )
+    rows = [{"text": f"text {n}", "label": str(n % 3 + 1)} for n in range(30)]
+    path = tmp_path / "train.parquet"
+    datasets.Dataset.from_list(rows, features).to_parquet(path)
+    asked = told(tmp_path, str(path))
+    asked["settings"]["files"] = dict.fromkeys(SPLITS, str(path))
+    asked["params"]["labels"] = declared
+    done = run_stage("task", **asked)
+    assert [row["label"] for row in done.rows("train.parquet")] == [row["label"] for row in rows]
+
+
+def test_declared_names_that_are_numbers_are_no_places(run_stage: RunStage, tmp_path: Path) -> None:
+    asked = told(tmp_path, [{"text": f"text {n}", "label": n % 4} for n in range(40)])
+    asked["params"]["labels"] = ["1", "2", "3"]
+    assert run_stage("task", **asked).reason == (
+        "task, train split, row 0: unknown label 0, expected one of 1, 2, 3"
     )
 
 

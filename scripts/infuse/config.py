@@ -46,7 +46,7 @@ def _label_name(value: Any) -> Any:
     """A label's name; a whole number stands for its digits."""
     if isinstance(value, bool):
         raise ValueError(f": expected a name, found {shown(value)}{hint(value)}")
-    return str(value) if isinstance(value, int) else value
+    return str(value).strip() if isinstance(value, int | str) else value
 
 
 LabelName = Annotated[str, BeforeValidator(_label_name, json_schema_input_type=str | int)]
@@ -123,7 +123,7 @@ class Split(Section):
 
 
 class Sizes(Section):
-    """At most so many rows of a split, drawn by text and label; null: all."""
+    """About so many rows of a split, drawn by text and label; null: all."""
 
     train: PositiveInt | None
     validation: PositiveInt | None
@@ -357,9 +357,9 @@ class Asked(Section):
     kind: Literal["endpoint"]
     endpoint: str
     prompt: str = "Text: {text}\nLabel: {label}\nIn one or two sentences: why does it fit?"
-    temperature: Annotated[float, Field(ge=0)] = 0.0
+    temperature: Annotated[float, Field(ge=0)] | None = 0.0
     max_new_tokens: PositiveInt = 256
-    seed: Seed = 0
+    seed: Seed | None = 0
 
     @field_validator("prompt")
     @classmethod
@@ -472,8 +472,8 @@ class ZeroShot(Section):
     endpoint: str
     list_labels: bool = True
     max_new_tokens: PositiveInt = 32
-    temperature: Annotated[float, Field(ge=0)] = 0.0
-    seed: Seed = 0
+    temperature: Annotated[float, Field(ge=0)] | None = 0.0
+    seed: Seed | None = 0
 
 
 class Prediction(Section):

@@ -15,6 +15,7 @@ from matplotlib.patches import FancyBboxPatch
 
 from infuse.evaluation import Row
 
+MOST_COUNTS = 30  # columns of a confusion figure whose counts are written
 INK, ACCENT, PALE = "#1f2933", "#2f6f9f", "#e8f0f6"
 plt.rcParams.update(
     {
@@ -26,6 +27,7 @@ plt.rcParams.update(
         "ytick.color": INK,
         "pdf.fonttype": 42,
         "svg.hashsalt": "infuse",
+        "text.parse_math": False,  # labels are a user's words
     }
 )
 
@@ -84,17 +86,21 @@ def confusion(rows: Sequence[Row], labels: Sequence[str], title: str) -> Figure:
     names = [*labels, "none"]
     counts = np.zeros((len(labels), len(names)), int)
     for row in rows:
-        column = names.index(row["predicted"] or "none")
+        column = labels.index(row["predicted"]) if row["predicted"] else len(labels)
         counts[labels.index(row["label"]), column] = row["rows"]
     shares = counts / np.maximum(counts.sum(1, keepdims=True), 1)
-    size = 1.6 + 0.5 * len(names)
+    size = min(1.6 + 0.5 * len(names), 14.0)  # inches
     figure, axes = plt.subplots(figsize=(size, size - 0.6), layout="constrained")
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1, aspect="auto")
-    for (line, column), count in np.ndenumerate(counts):
+    readable = counts if len(names) <= MOST_COUNTS else counts[:0]
+    for (line, column), count in np.ndenumerate(readable):
         color = "white" if shares[line, column] > 0.5 else INK
         axes.text(column, line, str(count), ha="center", va="center", color=color, fontsize=8)
-    axes.set_xticks(range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor")
-    axes.set_yticks(range(len(labels)), labels)
+    every = -(-len(names) // (2 * MOST_COUNTS))  # names that still can be read
+    axes.set_xticks(
+        range(0, len(names), every), names[::every], rotation=40, ha="right", rotation_mode="anchor"
+    )
+    axes.set_yticks(range(0, len(labels), every), labels[::every])
     axes.axvline(len(labels) - 0.5, color=INK, linewidth=0.8)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)

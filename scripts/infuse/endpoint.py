@@ -70,7 +70,7 @@ def ask(
         request = {part: endpoint[part] for part in ("url", "model")}
         request |= {"messages": [dict(message) for message in conversation]}
         request |= {part: sampling[part] for part in SAMPLING if sampling.get(part) is not None}
-        name = fingerprint(request)
+        name = fingerprint(request, 64)
         files.append(answers / name[:2] / f"{name}.json")
         requests[files[-1]] = request
     found = {file: _read(file, request) for file, request in requests.items()}

@@ -114,12 +114,11 @@ class VllmWriter:
         """Continue each prompt; see `continue_prompts`.
 
         Raises:
-            UserError: prompt and continuation don't fit into `positions`; or vLLM refuses the
-                sampling.
+            UserError: a prompt fills all `positions`; or vLLM refuses the sampling.
         """
         for row, prompt in zip(rows, prompts, strict=True):
             if len(prompt) >= self.positions:
-                raise UserError(self._beyond(row))
+                raise UserError(f"row {row}: more tokens than the {self.positions} of vLLM")
         try:
             wishes = [self._wish(row, end, sampling) for row in rows]
         except Exception as refusal:
@@ -127,14 +126,12 @@ class VllmWriter:
         with _any_kernel():
             made = self._continue(prompts, wishes)
         written = []
-        for row, one in zip(rows, made, strict=True):
+        for one in made:
             tokens = list(one.token_ids)
             if one.finish_reason == "stop":
                 written.append(Written(tokens[:-1], "stop"))
-            elif len(tokens) == sampling["max_new_tokens"]:
+            else:  # at max_new_tokens, or at the last position
                 written.append(Written(tokens, "length"))
-            else:
-                raise UserError(self._beyond(row))
         return written
 
     def _continue(self, prompts: Sequence[Ids], wishes: Sequence[Any]) -> list[Any]:
@@ -154,9 +151,6 @@ class VllmWriter:
             max_tokens=sampling["max_new_tokens"], stop_token_ids=[end], ignore_eos=True,
             detokenize=False, **drawn,
         )  # fmt: skip
-
-    def _beyond(self, row: int) -> str:
-        return f"row {row}: prompt and continuation are beyond the {self.positions} tokens of vLLM"
 
 
 def _import_vllm(device: str) -> Any:

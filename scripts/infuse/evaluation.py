@@ -196,28 +196,34 @@ def contrast_row(
 def baseline_rows(train: Sequence[Row], test: Sequence[Row]) -> list[Row]:
     """Two floors on the test texts: the most frequent label, and a linear model of words."""
     majority = Counter(row["label"] for row in train).most_common(1)[0][0]
-    model = linear_model()
-    model.fit([row["text"] for row in train], [row["label"] for row in train])
-    linear = model.predict([row["text"] for row in test])
-    right = {
-        "majority label": sum(row["label"] == majority for row in test),
-        "TF-IDF, logistic regression": sum(
-            row["label"] == said for row, said in zip(test, linear, strict=True)
-        ),
-    }
+    right = {"majority label": sum(row["label"] == majority for row in test)}
+    model = linear_model([row["text"] for row in train], [row["label"] for row in train])
+    if model is not None:
+        said = model.predict([row["text"] for row in test])
+        right["TF-IDF, logistic regression"] = sum(
+            row["label"] == label for row, label in zip(test, said, strict=True)
+        )
     return [
         {"baseline": name, "n": len(test), "right": count, "accuracy": count / len(test)}
         for name, count in right.items()
     ]
 
 
-def linear_model() -> Any:
-    """TF-IDF of words, logistic regression, with scikit-learn's defaults."""
+def linear_model(texts: Sequence[str], labels: Sequence[str]) -> Any | None:
+    """TF-IDF of words, logistic regression, with scikit-learn's defaults.
+
+    None where the texts have no words in its sense (two letters or digits), or one label alone.
+    """
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
-    return make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000))
+    try:
+        return make_pipeline(TfidfVectorizer(), LogisticRegression(max_iter=1000)).fit(
+            texts, labels
+        )
+    except ValueError:
+        return None
 
 
 def _codes(rows: Sequence[Row], labels: Sequence[str]) -> tuple[Any, Any]:

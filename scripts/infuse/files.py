@@ -178,10 +178,10 @@ def settle(unfinished: Path, path: Path) -> None:
     unfinished.replace(path)
 
 
-def fingerprint(value: Any) -> str:
-    """A hash of a JSON value that does not depend on the order of keys."""
+def fingerprint(value: Any, digits: int = 12) -> str:
+    """A hash, of 1 to 64 hexadecimal digits, of a JSON value; the order of keys does not matter."""
     text = json.dumps(value, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return hashlib.sha256(text.encode()).hexdigest()[:12]
+    return hashlib.sha256(text.encode()).hexdigest()[:digits]
 
 
 def content_hash(path: str, where: str) -> str:
@@ -212,7 +212,10 @@ def content_hash(path: str, where: str) -> str:
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown whose columns are aligned, so that it reads well as plain text too."""
-    lines = [[cell.replace("|", "\\|") for cell in line] for line in (columns, *rows)]
+    lines = [
+        [" ".join(cell.splitlines()).replace("|", "\\|") for cell in line]
+        for line in (columns, *rows)
+    ]
     widths = [max(3, *(len(cell) for cell in column)) for column in zip(*lines, strict=True)]
     lines.insert(1, ["-" * width for width in widths])
     return "".join("| " + " | ".join(map(str.ljust, line, widths)) + " |\n" for line in lines)

@@ -21,6 +21,8 @@ from infuse.documents import Ids
 from infuse.files import read_rows, write_rows
 from infuse.stage import Progress
 
+MOST_SCORES = 768  # prefix and ending pairs whose logits are in memory at once
+
 
 class Written(NamedTuple):
     """One continuation: its tokens without the end token, and why it stopped."""
@@ -112,6 +114,14 @@ def score_endings(
     Returns:
         float64 [prefixes, endings].
     """
+    at_once = max(1, MOST_SCORES // len(endings))
+    parts = [prefixes[at : at + at_once] for at in range(0, len(prefixes), at_once)]
+    return np.concatenate([_score(model, part, endings) for part in parts])
+
+
+def _score(
+    model: PreTrainedModel, prefixes: Sequence[Ids], endings: Sequence[Ids]
+) -> npt.NDArray[np.float64]:
     tokens, mask = _left_padded(prefixes, model.device)
     cache = DynamicCache(config=model.config)
     first = _forward(model, tokens, mask, cache)[:, -1]

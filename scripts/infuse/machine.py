@@ -32,7 +32,7 @@ def commit(folder: Path) -> str | None:
     """The commit of a checkout, with "+" if its tracked files differ; None outside of git."""
 
     def git(*arguments: str) -> str:
-        command = ["git", "-C", str(folder), *arguments]
+        command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
 
     try:

@@ -218,13 +218,15 @@ def build(config: Experiment) -> Plan:
 
 
 def _notes(config: Experiment) -> list[str]:
-    reasons = _needs_reasons(config) and isinstance(config.reasonings, Sampling)
-    learned = config.triples if reasons else None
+    reasoner = _needs_reasons(config) and isinstance(config.reasonings, Sampling)
+    base = isinstance(config.base, Scratch) and "triples" in config.base.corpus
+    learners = ["the base model"] * base + ["the reasoner"] * reasoner
     own = not isinstance(config.task.source, GeneratedTask)
-    if own and learned is not None and isinstance(learned.source, GeneratedTriples):
+    generated = config.triples and isinstance(config.triples.source, GeneratedTriples)
+    if own and generated and learners:
         return [
-            "the reasoner learns from the default's generated triples, which say nothing about your"
-            " texts: set triples or reasonings (docs/own-data.md)"
+            f"{' and '.join(learners)} will learn from the default's generated triples, which say"
+            " nothing about your texts: set triples (docs/own-data.md)"
         ]
     return []
 
@@ -283,10 +285,11 @@ def _task(config: Experiment, contents: dict[str, str]) -> Node:
     settings: dict[str, Any] = {}
     if not isinstance(source, GeneratedTask):
         params["columns"] = section.columns.model_dump()
-        if source.validation is None or source.test is None:
-            params["split"] = section.split.model_dump()
-    if any(params["rows"].values()):
-        params["split"] = section.split.model_dump()
+        cut = [split for split in ("validation", "test") if getattr(source, split) is None]
+        if cut:
+            params["split"] = section.split.model_dump(include={*cut, "seed"})
+    if params["split"] is None and any(params["rows"].values()):
+        params["split"] = {"seed": section.split.seed}
     if isinstance(source, TaskFiles):
         settings["files"] = source.model_dump(exclude={"kind"})
         params["source"] = {"kind": "files"} | {

@@ -85,7 +85,8 @@ class Reader:
         self._model = getattr(self._writer, "model", None)
         if self._model is None:
             self._model = models.load_model(folder).to(device).eval()
-        self.positions = int(self._model.config.max_position_embeddings)
+        most = int(self._model.config.max_position_embeddings)
+        self.positions = min(most, getattr(self._writer, "positions", most))
 
     def prompts(self, texts: Sequence[str]) -> list[Ids]:
         """The tokens that ask for each text's label."""

@@ -78,13 +78,13 @@ def label_names(path: str, column: str) -> list[str] | None:
         names = json.loads(written).get("info", {}).get("features", {}).get(column, {}).get("names")
     except (pa.ArrowException, OSError, ValueError):
         return None  # whoever reads the rows says what is wrong with the file
-    return names
+    return names and [name.strip() for name in names]
 
 
 def hub_label_names(source: Mapping[str, Any], column: str) -> list[str] | None:
     """The names that a data set on the hub gives the places in a label column."""
     names = getattr(_hub(source, source["train"]).features.get(column), "names", None)
-    return list(names) if names else None
+    return names and [name.strip() for name in names]
 
 
 def _parquet(path: str, columns: Sequence[str]) -> Iterator[Row]:
@@ -100,7 +100,7 @@ def _parquet(path: str, columns: Sequence[str]) -> Iterator[Row]:
 
 
 def _jsonl(path: str, columns: Sequence[str]) -> Iterator[Row]:
-    with Path(path).open(encoding="utf-8") as stream:
+    with Path(path).open(encoding="utf-8-sig") as stream:
         for number, line in enumerate(stream, 1):
             try:
                 row = json.loads(line)

@@ -8,17 +8,27 @@ from collections.abc import Sequence
 from infuse.sources import share
 
 
-def chosen(texts: Sequence[str], labels: Sequence[str], rows: int, seed: int) -> list[bool]:
+def folded(text: str) -> str:
+    """What is equal of texts that differ only in case and white space."""
+    return " ".join(text.split()).casefold()
+
+
+def chosen(
+    texts: Sequence[str], labels: Sequence[str], rows: int, seed: int, leave: bool
+) -> list[bool]:
     """Which of the texts are in a stratified choice of `rows` of them.
 
     Texts that differ only in case and white space are chosen together, so that what is left holds
     none of them; the choice depends on texts, labels and seed, not on their order. Each label gets
-    its share of `rows` by largest remainders, less what whole groups of equal texts can't fill,
-    and at least one group of each label is left.
+    its share of `rows` by largest remainders, less what whole groups of equal texts can't fill.
+
+    Args:
+        leave: the rest is used too, so at least one group of each label is left; else at least one
+            is chosen, though it be more than the share.
     """
     groups: dict[str, list[int]] = {}
     for row, text in enumerate(texts):
-        groups.setdefault(" ".join(text.split()).casefold(), []).append(row)
+        groups.setdefault(folded(text), []).append(row)
     of_label: dict[str, list[str]] = {}
     for text, members in groups.items():
         # A text with several labels counts for the first by name.
@@ -31,9 +41,9 @@ def chosen(texts: Sequence[str], labels: Sequence[str], rows: int, seed: int) ->
     for label, held in of_label.items():
         room = quotas[label]
         ranked = sorted(held, key=lambda text: share(text, f"rows {seed}"))
-        for text in ranked if rows >= len(texts) else ranked[:-1]:
+        for place, text in enumerate(ranked[:-1] if leave else ranked):
             members = groups[text]
-            if len(members) <= room:
+            if len(members) <= room or (place == 0 and not leave):
                 room -= len(members)
                 for row in members:
                     inside[row] = True

@@ -54,13 +54,17 @@ def table2(training: Sequence[Row], predictions: Sequence[Row] | None) -> Table:
 
     Args:
         training: reasoning and label of each training row.
-        predictions: of the reasoning-first arm, or None where there is none.
+        predictions: of the reasoning-first arm, or None where there is none. "not run" stands for
+            that, and where no linear model can be had.
     """
-    if predictions is None:
+    model = None
+    if predictions is not None:
+        model = linear_model(
+            [row["reasoning"] for row in training], [row["label"] for row in training]
+        )
+    if predictions is None or model is None:
         return [{"kind": kind, "rows": NOT_RUN} for kind in KINDS]
     answered = [row for row in predictions if row["predicted"] and row["reasoning"]]
-    model = linear_model()
-    model.fit([row["reasoning"] for row in training], [row["label"] for row in training])
     chances = model.predict_proba([row["reasoning"] for row in answered] or [""])
     cases: dict[str, list[tuple[float, int, str, Row]]] = {kind: [] for kind in KINDS}
     for row, chance in zip(answered, chances, strict=False):
