@@ -6,6 +6,7 @@ chunks are fixed by the rows and their prompts, so a resumed run writes the same
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -124,21 +125,28 @@ def _score(
 ) -> npt.NDArray[np.float64]:
     tokens, mask = _left_padded(prefixes, model.device)
     cache = DynamicCache(config=model.config)
-    first = _forward(model, tokens, mask, cache)[:, -1]
-    count = len(endings)
-    cache.batch_repeat_interleave(count)
-    width = max(len(ending) for ending in endings)
-    padded = torch.tensor([[*ending, *[0] * (width - len(ending))] for ending in endings])
-    padded = padded.to(model.device).repeat(len(prefixes), 1)
-    mask = torch.cat([mask.repeat_interleave(count, 0), mask.new_ones(len(padded), width - 1)], 1)
-    scores = first.repeat_interleave(count, 0)[:, None]
-    if width > 1:
-        scores = torch.cat([scores, _forward(model, padded[:, :-1], mask, cache)], 1)
-    chances = torch.log_softmax(scores.double(), -1).gather(2, padded[:, :, None])[:, :, 0]
-    lengths = torch.tensor([len(ending) for ending in endings], device=model.device)
-    inside = torch.arange(width, device=model.device) < lengths[:, None]
-    total = (chances * inside.repeat(len(prefixes), 1)).sum(1)
-    result: npt.NDArray[np.float64] = total.view(len(prefixes), count).cpu().numpy()
+    first = torch.log_softmax(_forward(model, tokens, mask, cache)[:, -1].double(), -1)
+    total = first[:, [ending[0] for ending in endings]]
+    steps = [
+        (index, place, *pair)
+        for index, ending in enumerate(endings)
+        for place, pair in enumerate(itertools.pairwise(ending))
+    ]
+    if steps:
+        # All endings follow the prefix in one sequence; each sees the prefix and itself.
+        owner, place, given, wanted = torch.tensor(steps, device=model.device).T
+        own = (owner[:, None] == owner) & (place[:, None] >= place)
+        every, count = torch.arange(len(steps), device=model.device), len(prefixes)
+        seen = torch.cat(
+            [mask.bool()[:, None].expand(-1, len(steps), -1), own.expand(count, -1, -1)], -1
+        )
+        logits = model(
+            input_ids=given.expand(count, -1), attention_mask=seen[:, None],
+            position_ids=mask.sum(1, keepdim=True) + place, past_key_values=cache, use_cache=True,
+        ).logits  # fmt: skip
+        chances = torch.log_softmax(logits.double(), -1)
+        total.index_add_(1, owner, chances[:, every, wanted])
+    result: npt.NDArray[np.float64] = total.cpu().numpy()
     return result
 
 
