@@ -64,12 +64,17 @@ def artifact(stage):
 
 
 def stale(kind):
-    """A stamp newer than the tables or figures in results/, if those are another experiment's.
+    """A stamp newer than the tables or figures in results/, if those are not this experiment's.
 
-    It is made here and not by a rule, since Snakemake does not miss an intermediate file.
+    It is made here and not by a rule, since Snakemake does not miss an intermediate file. While
+    they are copied they have no owner: a copy that was cut short is made again.
     """
-    owner = Path(f"results/.{kind}")
-    if not owner.exists() or owner.read_text(encoding="utf-8").strip() == getattr(plan, kind).path:
+    path, owner = getattr(plan, kind).path, Path(f"results/.{kind}")
+    if owner.exists():
+        current = owner.read_text(encoding="utf-8").strip() == path
+    else:
+        current = not Path(path).is_dir()
+    if current:
         return []
     stamp = Path(f"results/.{kind}.stale")
     stamp.touch()

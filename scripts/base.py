@@ -17,11 +17,11 @@ from typing import Any
 from infuse import batching, models, tracking, training
 from infuse.documents import Encoder, collect, text_pieces
 from infuse.errors import UserError, first_line
-from infuse.files import TASK, TRIPLES, read_table, write_json
+from infuse.files import TASK, TEXT_REASONING_LABEL, TRIPLES, read_rows, read_table, write_json
 from infuse.sources import read_file
 from infuse.stage import Job, run
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("infuse")
 
 
@@ -72,7 +72,9 @@ def _from_scratch(job: Job) -> dict[str, Any]:
 def _corpus(job: Job) -> Iterator[str]:
     """Texts to learn the language from: no validation or test text is among them."""
     if "task" in job.inputs:
-        yield from read_table(job.inputs["task"] / "train.parquet", TASK)["text"].to_pylist()
+        schema = TEXT_REASONING_LABEL if job.params["reasoned"] else TASK
+        for row in read_rows(job.inputs["task"] / "train.parquet", schema):
+            yield " ".join(row[part] for part in ("text", "reasoning") if row.get(part))
     if "triples" in job.inputs:
         table = read_table(job.inputs["triples"] / "train.parquet", TRIPLES)
         for question, answer, reasoning in zip(

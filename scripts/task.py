@@ -43,7 +43,7 @@ def task(job: Job) -> dict[str, Any]:
     for split in SPLITS:
         if _place(job, split) is not None:
             empty[split] = []
-            rows[split] = list(_clean(_raw(job, split), known, split, empty[split]))
+            rows[split] = list(_clean(_raw(job, split), known, _told(job, split), empty[split]))
     for split, number in _missing(rows, job.params["split"]).items():
         rows[split], rows["train"] = _cut(rows["train"], number, job.params["split"]["seed"], True)
     for split, most in job.params["rows"].items():
@@ -80,6 +80,12 @@ def _place(job: Job, split: str) -> Any:
     return (job.settings["files"] if places["kind"] == "files" else places)[split]
 
 
+def _told(job: Job, split: str) -> str:
+    """The same for a message."""
+    source, place = job.params["source"], _place(job, split)
+    return f"{source['id']} ({place})" if source["kind"] == "hub" else str(place)
+
+
 def _known_labels(job: Job, declared: list[str] | None) -> Known | None:
     """The names that the config gives the labels, or else the source, if it does."""
     source = job.params["source"]
@@ -113,15 +119,15 @@ def _raw(job: Job, split: str) -> Iterator[Row]:
         yield {part: row[name] for part, name in columns.items()}
 
 
-def _clean(rows: Iterable[Row], known: Known | None, split: str, empty: list[int]) -> Iterator[Row]:
+def _clean(rows: Iterable[Row], known: Known | None, told: str, empty: list[int]) -> Iterator[Row]:
     """Rows with an integer id and a label's name; `empty` collects rows without text."""
     seen: set[int] = set()
     for number, row in enumerate(rows):
-        where = f"task, {split} split, row {number}"
+        where = f"{told}, row {number + 1}"
         if not isinstance(row["text"], str):
             raise UserError(f"{where}: expected a text, found {row['text']!r}")
         if not row["text"].strip():
-            empty.append(number)
+            empty.append(number + 1)
             continue
         identity = row.get("id", number)
         if not (str(identity).isdecimal() and int(identity) < 2**63):

@@ -13,7 +13,7 @@ from base import _texts
 from infuse.errors import UserError
 from workflow import Tree, nodes
 
-CUT = gzip.compress(b"a line\n" * 999)[:-12]
+CUT = gzip.compress(b"a line\n" * 999, mtime=0)[:-12]
 pytestmark = pytest.mark.xdist_group("workflow")
 
 

@@ -95,7 +95,7 @@ def test_every_row_with_a_text_is_kept_as_it_is(
         for number, (text, at) in enumerate(given)
         if text.strip()
     ]
-    empty = [number for number, (text, _) in enumerate(drawn) if not text.strip()]
+    empty = [number for number, (text, _) in enumerate(drawn, 1) if not text.strip()]
     assert facts["train"]["dropped_empty"] == {"rows": len(empty), "first": empty[:5]}
     assert facts["train"]["rows"] == sum(facts["train"]["labels"].values()) == kept.num_rows
 
@@ -177,9 +177,9 @@ def test_rows_without_text_are_dropped_counted_and_named(
     assert done.facts["train"] == {
         "rows": 3,
         "labels": {"anger": 1, "joy": 1, "love": 1},
-        "dropped_empty": {"rows": 3, "first": [1, 2, 3]},
+        "dropped_empty": {"rows": 3, "first": [2, 3, 4]},
     }
-    assert "task test: train: 3 rows, 3 dropped as empty [1, 2, 3]\n" in done.stderr
+    assert "task test: train: 3 rows, 3 dropped as empty [2, 3, 4]\n" in done.stderr
     assert [row["id"] for row in done.rows("train.parquet")] == [0, 4, 5]
 
 
@@ -311,7 +311,7 @@ def test_declared_names_that_are_numbers_are_no_places(run_stage: RunStage, tmp_
     asked = told(tmp_path, [{"text": f"text {n}", "label": n % 4} for n in range(40)])
     asked["params"]["labels"] = ["1", "2", "3"]
     assert run_stage("task", **asked).reason == (
-        "task, train split, row 0: unknown label 0, expected one of 1, 2, 3"
+        f"{tmp_path / 'train.jsonl'}, row 1: unknown label 0, expected one of 1, 2, 3"
     )
 
 
@@ -327,25 +327,25 @@ ONE_OF = "expected one of anger, joy, love"
 # name, columns of the config, the train split's rows, the reason
 WRONG_ROWS: list[tuple[str, dict[str, str], list[dict[str, Any]], str]] = [
     ("a negative number", {}, [{"text": "so", "label": -1}],
-     "task, train split, row 0: unknown label -1, " + ONE_OF),
+     "{path}, row 1: unknown label -1, " + ONE_OF),
     ("a switch as label", {}, [{"text": "so", "label": True}],
-     "task, train split, row 0: unknown label True, " + ONE_OF),
+     "{path}, row 1: unknown label True, " + ONE_OF),
     ("no number as label", {}, [{"text": "so", "label": float("nan")}],
-     "task, train split, row 0: expected a label, found nan"),
+     "{path}, row 1: expected a label, found nan"),
     ("a fraction as label", {}, [{"text": "so", "label": 1.5}],
-     "task, train split, row 0: unknown label 1.5, " + ONE_OF),
+     "{path}, row 1: unknown label 1.5, " + ONE_OF),
     ("an id twice", {"id": "id"}, [{"id": 5, **ROWS[0]}, {"id": "5", **ROWS[1]}],
-     "task, train split, row 1: the id 5 occurs twice"),
+     "{path}, row 2: the id 5 occurs twice"),
     ("a fraction as id", {"id": "id"}, [{"id": 1.5, **ROWS[0]}],
-     "task, train split, row 0: expected a whole number as id, found 1.5"),
+     "{path}, row 1: expected a whole number as id, found 1.5"),
     ("a switch as id", {"id": "id"}, [{"id": True, **ROWS[0]}],
-     "task, train split, row 0: expected a whole number as id, found True"),
+     "{path}, row 1: expected a whole number as id, found True"),
     ("a raised digit as id", {"id": "id"}, [{"id": "\u00b2", **ROWS[0]}],
-     "task, train split, row 0: expected a whole number as id, found '\u00b2'"),
+     "{path}, row 1: expected a whole number as id, found '\u00b2'"),
     ("no id", {"id": "id"}, [{"id": None, **ROWS[0]}],
-     "task, train split, row 0: expected a whole number as id, found None"),
+     "{path}, row 1: expected a whole number as id, found None"),
     ("an id beyond 64 bits", {"id": "id"}, [{"id": 2**63, **ROWS[0]}],
-     "task, train split, row 0: expected a whole number as id, found 9223372036854775808"),
+     "{path}, row 1: expected a whole number as id, found 9223372036854775808"),
     ("half a character as text", {}, [*ROWS, {"text": "\ud800", "label": "joy"}],
      "{path}, line 4: not JSON ('utf-8' codec can't encode character '\\ud800' in position 10:"
      " surrogates not allowed)"),

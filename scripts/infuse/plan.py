@@ -334,6 +334,7 @@ def _base(config: Experiment, contents: dict[str, str], task: Node, triples: Nod
     ]
     parts = zip(PARTS, (task, triples), strict=True)
     inputs = {name: node for name, node in parts if node and name in base.corpus}
+    params["reasoned"] = bool("task" in inputs and task.params["columns"].get("reasoning"))
     return Node("base", "scratch", params, inputs, {"files": files, **_training_settings(config)})
 
 

@@ -40,7 +40,9 @@ def read_file(path: str, columns: Sequence[str]) -> Iterator[Row]:
         raise UserError(f"{path}: no such file") from None
     except UnicodeDecodeError as damage:
         near = damage.object[max(damage.start - 20, 0) : damage.end + 10]
-        raise UserError(f"{path}: not valid UTF-8 ({damage.reason}: {near!r})") from None
+        raise UserError(
+            f"{path}: not valid UTF-8 ({damage.reason}: {near!r}); save it as UTF-8"
+        ) from None
     except (pa.ArrowException, csv.Error, OSError) as damage:
         raise UserError(f"{path}: not a readable file ({first_line(damage)})") from None
 
@@ -128,7 +130,9 @@ def _csv(path: str, columns: Sequence[str]) -> Iterator[Row]:
 def _require(columns: Sequence[str], found: Sequence[str], where: str) -> None:
     for name in columns:
         if name not in found:
-            raise UserError(f"{where}: column {name!r} is missing, found {list(found)}")
+            alone = len(found) == 1 and any(mark in found[0] for mark in ";\t")
+            hint = "; expected commas between columns" if alone else ""
+            raise UserError(f"{where}: column {name!r} is missing, found {list(found)}{hint}")
 
 
 def share(text: str, salt: str) -> float:
