@@ -1,13 +1,14 @@
 # make table3     the environment, and results/table3.csv of the default experiment
 # make test       the environment, the checks and the tests
 # make test-vllm  vLLM in an environment of its own, and its tests
+# make faults     kills, damage, full disks, clones: the long form of tests/faults, under an hour
 # make benchmark  speed as ratios, in vLLM's environment with TRL on top
 
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: table3 test test-vllm benchmark check schema environment golden
+.PHONY: table3 test test-vllm faults benchmark check schema environment golden
 
 table3: .venv/ready
 	snakemake --cores all results/table3.csv
@@ -18,6 +19,10 @@ test: check
 # vLLM on CPU; there its tests fail where they are skipped elsewhere.
 test-vllm: .venv-vllm/ready
 	WITH_VLLM=1 .venv-vllm/bin/pytest tests/test_engines.py
+
+# docs/reliability.md has its table.
+faults: .venv/ready
+	FAULTS=all pytest tests/faults -n 2 --dist loadfile
 
 # Best on a machine that does nothing else; docs/performance.md tells what the rows mean.
 benchmark: .venv-vllm/benchmarks

@@ -1,7 +1,7 @@
 """What all rules share: the plan, and how a rule finds its node in it.
 
-A rule's wildcard {id} is a node's name and key. Inputs are ancient: since the key stands in the
-path, an input that exists is the right one, whatever its time stamp says.
+A rule's wildcard {id} is a node's name and key. Since the key stands in the path, an artifact that
+exists is the right one, whatever its time stamp says: it asks for no input.
 """
 
 import json
@@ -12,8 +12,10 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
+from infuse import sharing
 from infuse.config import load
 from infuse.errors import UserError
+from infuse.interruption import join
 from infuse.plan import build
 
 TABLES = {
@@ -32,11 +34,19 @@ FIGURES = {
     "arms": "accuracy of every arm",
 }
 
+pulls = sharing.pull_command(workflow.configfiles)
 try:
     experiment = load(config)
     plan = build(experiment)
+    # Where nobody lives, Snakemake's locks are those of a run that was killed.
+    alone = join(Path("results/.lock"), Path(".snakemake/locks"))
+    sharing.check_all(plan, pulls)
 except UserError as mistake:
     raise WorkflowError(str(mistake)) from None
+if published := sharing.wanted(plan):
+    print(
+        f"Note: {len(published)} artifacts are published and not here: {pulls}", file=sys.stderr
+    )
 
 gpus = int(experiment.compute.device == "cuda")
 writing = f"../envs/{'vllm' if experiment.engine == 'vllm' else 'environment'}.yaml"
@@ -53,9 +63,17 @@ def sources(stage):
         node = plan.nodes.get((stage, wildcards.id))
         if node is None:
             raise WorkflowError(f"{stage} {wildcards.id} is not part of this experiment")
-        return [ancient(source.path) for source in node.inputs.values()]
+        return needs(node)
 
     return of
+
+
+def needs(node):
+    """What has to be there before a node can be made; nothing new, once it is."""
+    paths = [source.path for source in node.inputs.values()]
+    if Path(node.path).is_dir():
+        return [ancient(path) for path in paths if Path(path).is_dir()]
+    return paths
 
 
 def artifact(stage):

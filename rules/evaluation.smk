@@ -9,7 +9,7 @@ COST seconds; no model is loaded
 
 rule metrics:
     input:
-        [ancient(source.path) for source in plan.metrics.inputs.values()],
+        needs(plan.metrics),
     output:
         directory(plan.metrics.path),
     log:

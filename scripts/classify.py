@@ -26,6 +26,7 @@ from typing import Any
 from scipy.special import softmax
 
 from infuse.errors import UserError
+from infuse.integrity import check
 from infuse.sources import read_file
 
 BATCH = 32  # texts that are answered together
@@ -76,8 +77,10 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     texts = list(itertools.islice(waiting, BATCH))  # before the libraries, which take seconds
     import torch
 
-    from infuse.reading import Reader
+    from infuse.reading import Form, Reader
 
+    Form.load(arguments.model)  # another kind of folder is called that, and not damaged
+    check(arguments.model)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
     compute = {"device": device, "dtype": "float32", "threads": torch.get_num_threads()}
     reader = Reader(arguments.model, arguments.engine, compute)

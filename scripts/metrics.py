@@ -78,17 +78,12 @@ def _facts(classifier: Path | None) -> dict[str, Any]:
 
 def _costs(folders: list[Path]) -> list[dict[str, Any]]:
     """What each artifact cost that these were made from, themselves included."""
-    rows: dict[Path, dict[str, Any]] = {}
-
-    def visit(folder: Path) -> None:
-        made = read_json(folder / "provenance.json")
-        for source in made["inputs"].values():
-            visit(Path(source))
-        name = made["name"].removeprefix(f"{made['stage']} ")
-        rows.setdefault(folder, {"stage": made["stage"], "name": name} | made["cost"])
-
+    rows: dict[str, dict[str, Any]] = {}
     for folder in folders:
-        visit(folder)
+        made = read_json(folder / "provenance.json")
+        for path, part in (made["lineage"] | {str(folder): made}).items():
+            name = part["name"].removeprefix(f"{part['stage']} ")
+            rows.setdefault(path, {"stage": part["stage"], "name": name} | part["cost"])
     return list(rows.values())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -33,7 +34,8 @@ def test_datasets_loads_a_training_set_by_its_card(
 ) -> None:
     import datasets
 
-    folder = nodes(built, "training_set")["text_reasoning_label"]
+    made = nodes(built, "training_set")["text_reasoning_label"]
+    folder = shutil.copytree(made, tmp_path / "set")  # its library expands variables in a path
     card = DatasetCard((folder / "README.md").read_text())
     assert card.data.task_categories == ["text-classification"] and cards.GOLD in card.text
     loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path))

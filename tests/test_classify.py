@@ -20,7 +20,7 @@ pytestmark = pytest.mark.xdist_group("workflow")
 def classify(
     tree: Tree, arm: str, *arguments: str, lines: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
-    model = str(nodes(tree, "classifier")[f"{arm}-seed1"])
+    model = str(nodes(tree, "classifier")[f"{arm}-seed1"].relative_to(tree.root))
     return subprocess.run(
         [sys.executable, "scripts/classify.py", "--model", model, *arguments],
         cwd=tree.root, env=environment() | {"LC_ALL": "C", "PYTHONUTF8": "0"},

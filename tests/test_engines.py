@@ -342,7 +342,7 @@ def killed_rows(folder: Path, work: Path, between: bool) -> None:
     """Die when the third chunk is to be put in its place, or while vLLM writes it."""
     writer: Any = load_writer("vllm", folder, tiny.COMPUTE)
     if between:
-        tiny.die_at("os.rename", "chunk-000002.parquet", 1)
+        tiny.die_at("os.rename", "chunk-000002", 1)
     else:
         engine, write, steps = writer._model.llm_engine, writer.write, itertools.count()
         advance, chunks = engine.step, itertools.count()
@@ -369,12 +369,13 @@ def test_killed_and_resumed_the_rows_are_the_same(
     work = tmp_path / "killed"
     work.mkdir()
     tiny.killed(killed_rows, folder, work, between)
-    chunks = sorted(work.glob("chunk-*.parquet"))
+    chunks = sorted(work.glob("chunk-*/rows.parquet"))
     assert len(chunks) == 2
     before = [chunk.stat().st_mtime_ns for chunk in chunks]
     rows = written_rows(fast, work)
     assert [chunk.stat().st_mtime_ns for chunk in chunks] == before
     (tmp_path / "undisturbed").mkdir()
     assert rows == written_rows(fast, tmp_path / "undisturbed")
-    for file in (tmp_path / "undisturbed").iterdir():
-        assert (work / file.name).read_bytes() == file.read_bytes()
+    for file in (tmp_path / "undisturbed").rglob("*.parquet"):
+        same = work / file.relative_to(tmp_path / "undisturbed")
+        assert same.read_bytes() == file.read_bytes()

@@ -397,7 +397,7 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     [
         (0, None, 0),
         (2, None, 2),
-        (None, ("os.rename", "chunk-000003.parquet", 1), 3),
+        (None, ("os.rename", "chunk-000003", 1), 3),
         (4, None, 4),
         (None, ("os.rename", "all.parquet", 1), 5),
     ],
@@ -410,10 +410,10 @@ def test_killed_and_resumed_the_bytes_are_the_same(
     finished: int,
 ) -> None:
     tiny.killed(killed_rows, tmp_path, dies_in, event)
-    chunks = sorted(tmp_path.glob("chunk-*.parquet"))
+    chunks = sorted(tmp_path.glob("chunk-*/rows.parquet"))
     assert len(chunks) == finished
     before = [(chunk.stat().st_ino, chunk.stat().st_mtime_ns) for chunk in chunks]
     assert written_rows(tmp_path).read_bytes() == undisturbed.read_bytes()
     assert [(chunk.stat().st_ino, chunk.stat().st_mtime_ns) for chunk in chunks] == before
-    for file in sorted(undisturbed.parent.iterdir()):
-        assert (tmp_path / file.name).read_bytes() == file.read_bytes()
+    for file in sorted(undisturbed.parent.rglob("*.parquet")):
+        assert (tmp_path / file.relative_to(undisturbed.parent)).read_bytes() == file.read_bytes()

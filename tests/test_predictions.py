@@ -30,8 +30,8 @@ def test_killed_between_chunks_it_ends_in_the_same_bytes(built: Tree) -> None:
     folder = nodes(built, "predictions")["reason_label-seed1"]
     work = built.root / "results/unfinished/cut"
     command = again(built, folder, "cut", batch_rows=2)
-    killed_when(built, command, lambda: len(list(work.glob("chunk-*.parquet"))) >= 3)
-    kept = {file: file.stat().st_mtime_ns for file in work.glob("chunk-*.parquet")}
+    killed_when(built, command, lambda: len(list(work.glob("chunk-*/rows.parquet"))) >= 3)
+    kept = {file: file.stat().st_mtime_ns for file in work.glob("chunk-*/rows.parquet")}
     assert 3 <= len(kept) < 12
     subprocess.run(command, cwd=built.root, check=True, capture_output=True)
     whole = again(built, folder, "whole", batch_rows=2)

@@ -141,14 +141,18 @@ def die_at(event: str, ending: str, time: int) -> None:
     sys.addaudithook(hook)
 
 
-def killed(work: Callable[..., object], *arguments: object) -> None:
-    """Do `work` in a process of its own, which must be killed before it ends."""
+def forks() -> Any:
+    """A context of processes with libraries that are loaded once: forks of one that holds them."""
     context = multiprocessing.get_context("forkserver")
-    # Libraries are loaded once; each process is then a fork of the one that holds them.
     context.set_forkserver_preload(
         ["pyarrow.parquet", "transformers.models.llama.modeling_llama", "peft", "tokenizers"]
     )
-    process = context.Process(target=work, args=arguments)
+    return context
+
+
+def killed(work: Callable[..., object], *arguments: object) -> None:
+    """Do `work` in a process of its own, which must be killed before it ends."""
+    process = forks().Process(target=work, args=arguments)
     process.start()
     process.join(120)
     assert process.exitcode == -signal.SIGKILL

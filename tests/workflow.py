@@ -1,4 +1,4 @@
-"""The true workflow in a copy of the tree, under a path with a space."""
+"""The true workflow in a copy of the tree, under a path that shells dislike."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def environment() -> dict[str, str]:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """The tiny experiment, built once from nothing."""
-    root = tmp_path_factory.mktemp("work flow") / "a tree"
+    root = tmp_path_factory.mktemp("work flow") / 'it\'s a "tr\u00e4e" & $HOME'
     root.mkdir()
     for part in PARTS:
         source = ROOT / part

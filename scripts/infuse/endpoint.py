@@ -12,7 +12,7 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from email.utils import mktime_tz, parsedate_tz
 from ipaddress import ip_address
 from pathlib import Path
@@ -109,6 +109,7 @@ class _Kept(BaseModel):
 
     request: dict[str, Any]
     reply: Reply
+    sha256: str  # of the reply
 
 
 def _read(file: Path, request: Mapping[str, Any]) -> Reply | None:
@@ -117,7 +118,12 @@ def _read(file: Path, request: Mapping[str, Any]) -> Reply | None:
         kept = _Kept.model_validate_json(file.read_bytes())
     except (OSError, ValidationError):
         return None
-    return kept.reply if kept.request == request else None
+    same = kept.request == request and kept.sha256 == _sha(kept.reply)
+    return kept.reply if same else None
+
+
+def _sha(reply: Reply) -> str:
+    return fingerprint(asdict(reply), 64)
 
 
 _CHOICE = "choices", 0
@@ -185,7 +191,8 @@ class _Run:
                 self.in_a_row = 0
                 self.replies[file] = reply
                 with suppress(FileNotFoundError):  # another process has just kept the same reply
-                    write_json(file, _Kept(request=request, reply=reply).model_dump())
+                    kept = _Kept(request=request, reply=reply, sha256=_sha(reply))
+                    write_json(file, kept.model_dump())
                 self.progress.advance(1, f"{self.again} sent again" if self.again else "")
             if self.stop.is_set():
                 return

@@ -161,9 +161,14 @@ def write_text(path: Path, text: str) -> None:
     settle(unfinished, path)
 
 
+def json_text(value: Any) -> str:
+    """JSON that a person can read."""
+    return json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+
+
 def write_json(path: Path, value: Any) -> None:
-    """Write JSON that a person can read, under a temporary name first."""
-    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+    """Write JSON, under a temporary name first."""
+    write_text(path, json_text(value))
 
 
 def settle(unfinished: Path, path: Path) -> None:

@@ -7,6 +7,8 @@ chunks are fixed by the rows and their prompts, so a resumed run writes the same
 from __future__ import annotations
 
 import itertools
+import logging
+import shutil
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -19,9 +21,12 @@ from transformers import DynamicCache
 from transformers.modeling_utils import PreTrainedModel
 
 from infuse.documents import Ids
-from infuse.files import read_rows, write_rows
+from infuse.errors import UserError
+from infuse.files import read_rows, settle, write_rows
+from infuse.integrity import check, seal
 from infuse.stage import Progress
 
+log = logging.getLogger("infuse")
 MOST_SCORES = 768  # prefix and ending pairs whose logits are in memory at once
 
 
@@ -46,16 +51,36 @@ def in_chunks(
     """
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     chunks = [order[at : at + chunk_rows] for at in range(0, len(order), chunk_rows)]
-    files = [work / f"chunk-{index:06d}.parquet" for index in range(len(chunks))]
-    done = sum(len(chunk) for chunk, file in zip(chunks, files, strict=True) if file.exists())
-    progress = Progress(len(prompts), "rows", done)
+    folders = [work / f"chunk-{index:06d}" for index in range(len(chunks))]
+    missing = [not _whole(folder) for folder in folders]
+    progress = Progress(
+        len(prompts), "rows", len(prompts) - sum(map(len, itertools.compress(chunks, missing)))
+    )
+    for chunk, folder in itertools.compress(zip(chunks, folders, strict=True), missing):
+        unfinished = work / "chunk.part"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        write_rows(unfinished / "rows.parquet", write(chunk), schema)
+        seal(unfinished, {"rows": len(chunk)})
+        settle(unfinished, folder)
+        progress.advance(len(chunk))
     rows: dict[int, dict[str, Any]] = {}
-    for chunk, file in zip(chunks, files, strict=True):
-        if not file.exists():
-            write_rows(file, write(chunk), schema)
-            progress.advance(len(chunk))
-        rows |= zip(chunk, read_rows(file, schema), strict=True)
+    for chunk, folder in zip(chunks, folders, strict=True):
+        rows |= zip(chunk, read_rows(folder / "rows.parquet", schema), strict=True)
     return [rows[row] for row in range(len(prompts))]
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a chunk is there and undamaged; a damaged one is removed."""
+    if not folder.is_dir():
+        return False
+    try:
+        check(folder)
+    except UserError as damage:
+        log.warning("%s; its rows are written again", damage)
+        shutil.rmtree(folder)
+        return False
+    return True
 
 
 @torch.inference_mode()

@@ -295,6 +295,11 @@ def _task(config: Experiment, contents: dict[str, str]) -> Node:
         params["source"] = {"kind": "files"} | {
             split: contents.get(f"task.source.{split}") for split in settings["files"]
         }
+        settings["contents"] = {
+            path: contents[f"task.source.{split}"]
+            for split, path in settings["files"].items()
+            if path is not None
+        }
     return Node("task", _told(source), params, settings=settings)
 
 
@@ -315,6 +320,9 @@ def _triples(config: Experiment, contents: dict[str, str]) -> Node | None:
                 for index in range(len(section.source.paths))
             ],
         }
+        settings["contents"] = dict(
+            zip(section.source.paths, params["source"]["files"], strict=True)
+        )
     return Node("triples", _told(section.source), params, settings=settings)
 
 
@@ -325,7 +333,8 @@ def _base(config: Experiment, contents: dict[str, str], task: Node, triples: Nod
     if isinstance(base, Folder):
         content = {"kind": "folder", "content": contents["base.path"]}
         name = re.sub(r"[^\w.-]", "-", Path(base.path).name)  # it stands in the rules' commands
-        return Node("base", name, content, settings={"path": base.path})
+        settings = {"path": base.path, "contents": {base.path: contents["base.path"]}}
+        return Node("base", name, content, settings=settings)
     files = [entry for entry in base.corpus if entry not in PARTS]
     params: dict[str, Any] = base.model_dump() | _training_arithmetic(config)
     params["corpus"] = [
@@ -335,7 +344,9 @@ def _base(config: Experiment, contents: dict[str, str], task: Node, triples: Nod
     parts = zip(PARTS, (task, triples), strict=True)
     inputs = {name: node for name, node in parts if node and name in base.corpus}
     params["reasoned"] = bool("task" in inputs and task.params["columns"].get("reasoning"))
-    return Node("base", "scratch", params, inputs, {"files": files, **_training_settings(config)})
+    read = {path: contents[f"base.corpus[{base.corpus.index(path)}]"] for path in files}
+    settings = {"files": files, "contents": read, **_training_settings(config)}
+    return Node("base", "scratch", params, inputs, settings)
 
 
 def _reasonings(
@@ -361,6 +372,7 @@ def _reasonings(
     if isinstance(section, ImportedFile):
         settings["path"] = params.pop("path")
         params["content"] = contents["reasonings.path"]
+        settings["contents"] = {settings["path"]: params["content"]}
     name = "column" if isinstance(section, Column) else "imported"
     return Node("reasonings", name, params, {"task": task}, settings)
 

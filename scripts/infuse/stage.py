@@ -10,14 +10,15 @@ import platform
 import shutil
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from infuse import cards
+from infuse import cards, interruption
 from infuse.errors import UserError
-from infuse.files import read_json, settle, write_json, write_text
+from infuse.files import content_hash, read_json, settle, write_json, write_text
+from infuse.integrity import check, names, seal
 from infuse.machine import Meter, commit
 
 log = logging.getLogger("infuse")
@@ -54,7 +55,8 @@ def run(stage: Callable[[Job], dict[str, Any]]) -> None:
 
     `stage` fills `job.out` and returns the facts that `provenance.json` records beside the spec,
     the library versions, and what the run cost. A mistake of the user ends in one line and exit
-    code 1; any other failure leaves its traceback in the log.
+    code 1; any other failure leaves its traceback in the log. SIGTERM and SIGINT end with their own
+    exit codes, once a training has saved its state.
     """
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("spec", type=Path, help="the node's spec, a file under results/specs/")
@@ -63,7 +65,11 @@ def run(stage: Callable[[Job], dict[str, Any]]) -> None:
     try:
         spec = read_json(arguments.spec)
         _log_to(arguments.log, spec["name"])
+        interruption.listen()
         _publish(spec, stage)
+    except interruption.Stopped as end:
+        log.error("stopped by %s; the same command goes on from what is saved", end.name)
+        raise
     except UserError as mistake:
         log.error("error: %s", mistake)
         sys.exit(1)
@@ -76,41 +82,70 @@ def run(stage: Callable[[Job], dict[str, Any]]) -> None:
 
 
 def _publish(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]]) -> None:
-    work, final = Path(spec["work"]), Path(spec["output"])
-    _claim(work, spec)
-    out = work / "out"
+    work = Path(spec["work"])
+    everyone = work.parents[1] / ".lock"
+    with interruption.lock(everyone, False), interruption.lock(work / ".lock", True) as ours:
+        if not ours:
+            raise UserError(f"{work}: another process is at work there")
+        _claim(work, spec)
+        _make(spec, stage, work)
+    log.info("wrote %s", spec["output"])
+
+
+def _make(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], work: Path) -> None:
+    final, out = Path(spec["output"]), work / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     inputs = {role: Path(path) for role, path in spec["inputs"].items()}
+    made = {str(folder): _checked(folder) for folder in inputs.values()}
+    for path, md5 in spec["settings"].get("contents", {}).items():
+        if content_hash(path, spec["name"]) != md5:
+            raise UserError(f"{path}: changed since this run was planned; run again")
     meter = Meter()
     facts = stage(Job(spec["name"], spec["params"], spec["settings"], inputs, work, out))
     provenance = {
         part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")
     }
     provenance |= {
-        "facts": facts, "cost": meter.read(), "versions": _versions(),
+        "facts": facts, "cost": meter.read(), "lineage": _lineage(made), "versions": _versions(),
         "commit": commit(Path(__file__).parents[2]),
     }  # fmt: skip
-    write_json(out / "provenance.json", provenance)
+    seal(out, provenance)
     text = cards.card(provenance, inputs)
     if text is not None:
         write_text(out / "README.md", text)
     final.parent.mkdir(parents=True, exist_ok=True)
+    interruption.ignore()  # whoever ends with a failure now makes Snakemake remove the result
     settle(out, final)
-    shutil.rmtree(work)
     if "current" in spec["settings"]:
         _make_current(final, Path(spec["settings"]["current"]))
-    log.info("wrote %s", final)
+    shutil.rmtree(work)
+
+
+def _checked(folder: Path) -> dict[str, Any]:
+    """What an input folder says of itself, once it is known to be whole and what its path says."""
+    made = check(folder)
+    if not folder.name.endswith(made["key"]):
+        raise UserError(f"{folder}: holds what was made under key {made['key']}; remove the folder")
+    return made
+
+
+def _lineage(made: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What all ancestors cost; they themselves need not be here."""
+    found: dict[str, Any] = {}
+    for path, told in made.items():
+        found |= told["lineage"]
+        found[path] = {part: told[part] for part in ("stage", "name", "cost")}
+    return found
 
 
 def _make_current(folder: Path, owner: Path) -> None:
     """Copy the files beside `owner`, a hidden file that tells where they come from."""
     owner.unlink(missing_ok=True)
-    for file in folder.iterdir():
-        if file.name != "provenance.json":
-            unfinished = owner.parent / f"{file.name}.part"
-            shutil.copyfile(file, unfinished)
-            settle(unfinished, owner.parent / file.name)
+    for name in names(folder):
+        unfinished = owner.parent / f"{name}.part"
+        shutil.copyfile(folder / name, unfinished)
+        settle(unfinished, owner.parent / name)
     write_text(owner, f"{folder}\n")
     owner.with_name(f"{owner.name}.stale").unlink(missing_ok=True)
 
@@ -119,18 +154,21 @@ def _claim(work: Path, spec: dict[str, Any]) -> None:
     """Take the work folder, or refuse the state of another node that lies there."""
     owner = work / "spec.json"
     if owner.exists():
-        found = read_json(owner).get("key")
+        try:
+            found = read_json(owner)["key"]
+        except (UserError, LookupError, TypeError):
+            found = "that can't be read"
         if found != spec["key"]:
             raise UserError(
                 f"{work}: holds state of key {found}, not {spec['key']}; remove the folder"
             )
     else:
-        work.mkdir(parents=True, exist_ok=True)
         write_json(owner, spec)
 
 
 def _log_to(path: Path | None, name: str) -> None:
     """Messages on the terminal, with the node's name; with time and traceback in the log file."""
+    logging.raiseExceptions = False  # a log that can't be written is no reason to fail
     log.setLevel(logging.DEBUG)
     terminal = logging.StreamHandler()
     terminal.setLevel(logging.INFO)

@@ -8,6 +8,7 @@ attention is cut at each restart. Both are exact; which is faster depends on the
 from __future__ import annotations
 
 import logging
+import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
@@ -24,6 +25,8 @@ from infuse.batching import Rows, micro_batches
 from infuse.documents import Documents
 from infuse.errors import UserError
 from infuse.files import read_json, settle, write_json
+from infuse.integrity import check, seal
+from infuse.interruption import held
 from infuse.models import backbone
 from infuse.stage import Progress
 from infuse.tracking import Watch, nobody
@@ -153,6 +156,7 @@ def train(
     step depends on the weights, the optimizer's state, its rows and (seed, step) alone.
 
     Raises:
+        Stopped: a signal came; the state is saved.
         UserError: a loss or gradient is not finite, or a step has no target token; the rows of the
             source are named.
     """
@@ -166,33 +170,37 @@ def train(
     first, history = state.restore()
     due = _evaluation_steps(len(steps), recipe)
     progress = Progress(len(steps), "steps", first)
-    for step in range(first, len(steps)):
-        rows = steps[step]
-        rate = learning_rate(step, len(steps), recipe)
-        for group in optimizer.param_groups:
-            group["lr"] = rate
-        torch.manual_seed(seed * 1_000_003 + step)
-        loss, norm = _step(engine, documents, rows, recipe["max_grad_norm"], trained, step)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        values = {
-            "loss": loss,
-            "learning_rate": rate,
-            "grad_norm": norm,
-            "rows": len(rows),
-            "tokens": int(documents.lengths[rows].sum()),
-            "supervised_tokens": int(documents.supervised[rows].sum()),
-        }
-        history.steps.append({"step": step + 1} | values)
-        watch(step + 1, values)
-        if validation is not None and step + 1 in due:
-            held_out = engine.evaluate(validation)
-            history.evaluations.append({"step": step + 1, "loss": held_out})
-            watch(step + 1, {"validation_loss": held_out})
-            log.info("step %d: validation loss %.4f", step + 1, held_out)
-        if (step + 1) % checkpoint_steps == 0 and step + 1 < len(steps):
-            state.save(step + 1, history)
-        progress.advance(1, f"loss {loss:.3f}")
+    with held() as asked_to_stop:
+        for step in range(first, len(steps)):
+            rows = steps[step]
+            rate = learning_rate(step, len(steps), recipe)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            torch.manual_seed(seed * 1_000_003 + step)
+            loss, norm = _step(engine, documents, rows, recipe["max_grad_norm"], trained, step)
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            values = {
+                "loss": loss,
+                "learning_rate": rate,
+                "grad_norm": norm,
+                "rows": len(rows),
+                "tokens": int(documents.lengths[rows].sum()),
+                "supervised_tokens": int(documents.supervised[rows].sum()),
+            }
+            history.steps.append({"step": step + 1} | values)
+            watch(step + 1, values)
+            if validation is not None and step + 1 in due:
+                held_out = engine.evaluate(validation)
+                history.evaluations.append({"step": step + 1, "loss": held_out})
+                watch(step + 1, {"validation_loss": held_out})
+                log.info("step %d: validation loss %.4f", step + 1, held_out)
+            progress.advance(1, f"loss {loss:.3f}")
+            stop = asked_to_stop()
+            if stop or ((step + 1) % checkpoint_steps == 0 and step + 1 < len(steps)):
+                state.save(step + 1, history)
+            if stop:
+                break
     model.eval()
     return history
 
@@ -233,14 +241,14 @@ def _some(rows: Rows) -> str:
 
 @dataclass(frozen=True)
 class _Checkpoints:
-    """The last saved state of a run: trained weights, optimizer state, history."""
+    """The last two saved states of a run: trained weights, optimizer state, history."""
 
     work: Path
     trained: Mapping[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
 
     def save(self, step: int, history: History) -> None:
-        """Write the state under a temporary name, then let it replace the one before."""
+        """Write the state under a temporary name, then let it replace the one before the last."""
         unfinished = self.work / "checkpoint.part"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
@@ -251,29 +259,41 @@ class _Checkpoints:
         save_file({name: value.contiguous() for name, value in tensors.items()},
                   unfinished / "state.safetensors")  # fmt: skip
         write_json(unfinished / "history.json", asdict(history))
-        settle(unfinished, self.work / f"checkpoint-{step}")
-        for other in self.work.glob("checkpoint-*"):
-            if other.name != f"checkpoint-{step}":
-                shutil.rmtree(other)
+        seal(unfinished, {"step": step})
+        settle(unfinished, self._folder(step))
+        for other in self._saved()[:-2]:
+            shutil.rmtree(self._folder(other))
 
     def restore(self) -> tuple[int, History]:
-        """Put the newest state back; give the number of steps it holds, and its history."""
-        saved = sorted(int(path.name.split("-")[1]) for path in self.work.glob("checkpoint-*"))
-        if not saved:
-            return 0, History()
-        step = saved[-1]
-        folder = self.work / f"checkpoint-{step}"
-        tensors = load_file(folder / "state.safetensors")
-        for name, weight in self.trained.items():
-            with torch.no_grad():
-                weight.copy_(tensors[f"weight.{name}"])
-            self.optimizer.state[weight] = {
-                # AdamW counts its steps on the CPU unless it is fused on a GPU.
-                part: tensors[f"{part}.{name}"].to(weight.device)
-                for part in ("step", "exp_avg", "exp_avg_sq")
-            }
-        log.info("resumed after step %d", step)
-        return step, History(**read_json(folder / "history.json"))
+        """Put the newest whole state back; give the number of steps it holds, and its history."""
+        for step in reversed(self._saved()):
+            folder = self._folder(step)
+            try:
+                check(folder)
+            except UserError as damage:
+                log.warning("%s; an earlier state is taken", damage)
+                shutil.rmtree(folder)
+                continue
+            tensors = load_file(folder / "state.safetensors")
+            for name, weight in self.trained.items():
+                with torch.no_grad():
+                    weight.copy_(tensors[f"weight.{name}"])
+                self.optimizer.state[weight] = {
+                    # AdamW counts its steps on the CPU unless it is fused on a GPU.
+                    part: tensors[f"{part}.{name}"].to(weight.device)
+                    for part in ("step", "exp_avg", "exp_avg_sq")
+                }
+            log.info("resumed after step %d", step)
+            return step, History(**read_json(folder / "history.json"))
+        return 0, History()
+
+    def _folder(self, step: int) -> Path:
+        return self.work / f"checkpoint-{step}"
+
+    def _saved(self) -> list[int]:
+        """The steps of all checkpoints, in order."""
+        names = (re.fullmatch(r"checkpoint-(\d+)", path.name) for path in self.work.glob("*"))
+        return sorted(int(name[1]) for name in names if name)
 
 
 def account(

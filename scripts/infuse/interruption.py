@@ -1,0 +1,125 @@
+"""What asks a run to end, and who else is at work: signals, and locks that the kernel lets go."""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import os
+import signal
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from types import FrameType
+
+from infuse.errors import UserError
+
+log = logging.getLogger("infuse")
+SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+class Stopped(SystemExit):
+    """SIGTERM or SIGINT, as the shell's exit code for it."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(128 + number)
+        self.name = signal.Signals(number).name
+
+
+class _Listener:
+    """Raises `Stopped` where the signal finds the run, or keeps it until it is asked for."""
+
+    holding = False
+    heard: int | None = None
+
+    def __call__(self, number: int, _: FrameType | None) -> None:
+        if self.holding and self.heard is None:
+            self.heard = number
+            log.info("%s: stops after this step", signal.Signals(number).name)
+        else:
+            raise Stopped(number)
+
+
+_listener = _Listener()
+
+
+def listen() -> None:
+    """From now on SIGTERM and SIGINT raise `Stopped`."""
+    for number in SIGNALS:
+        signal.signal(number, _listener)
+
+
+def ignore() -> None:
+    """From now on SIGTERM and SIGINT do nothing: the result is about to be there."""
+    for number in SIGNALS:
+        signal.signal(number, signal.SIG_IGN)
+
+
+@contextmanager
+def held() -> Iterator[Callable[[], bool]]:
+    """Keep a signal until the block ends; it is told whether there is one. A second stops at once.
+
+    Raises:
+        Stopped: at the end of a block in which a signal came.
+    """
+    _listener.holding = True
+    try:
+        yield lambda: _listener.heard is not None
+        if _listener.heard is not None:
+            raise Stopped(_listener.heard)
+    finally:
+        _listener.holding, _listener.heard = False, None
+
+
+@contextmanager
+def lock(file: Path, exclusive: bool) -> Iterator[bool]:
+    """A lock on a file while the block runs; False where another process is in the way.
+
+    An exclusive one is not waited for. It ends with the process, however that ends. A file system
+    without locks is no obstacle.
+    """
+    descriptor = _open(file)
+    try:
+        yield _lock(descriptor, exclusive) is not False and _same(descriptor, file)
+    finally:
+        os.close(descriptor)
+
+
+def join(file: Path, locks: Path) -> bool:
+    """Share a lock on `file` until this process ends; False if another process had one.
+
+    If none had, the files in `locks` are what a killed Snakemake left, and go.
+
+    Raises:
+        UserError: the file can't be written.
+    """
+    try:
+        descriptor = _open(file)  # kept open: the lock lasts as long
+        alone = _lock(descriptor, exclusive=True)
+        if alone and locks.is_dir():
+            for left in locks.iterdir():
+                left.unlink()
+        _lock(descriptor, exclusive=False)
+    except OSError as failure:
+        raise UserError(f"{failure.filename or file}: {failure.strerror}") from None
+    return alone is not False
+
+
+def _open(file: Path) -> int:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return os.open(file, os.O_RDWR | os.O_CREAT)
+
+
+def _lock(descriptor: int, exclusive: bool) -> bool | None:
+    """Whether the lock was had; None where there are no locks. Who shares waits for its turn."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB if exclusive else fcntl.LOCK_SH)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return None
+    return True
+
+
+def _same(descriptor: int, file: Path) -> bool:
+    """Whether the open file still has its name: whoever had the lock may have removed it."""
+    return file.exists() and os.fstat(descriptor).st_ino == file.stat().st_ino

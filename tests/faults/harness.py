@@ -1,0 +1,92 @@
+"""What the families share: faults in a script, what a run left, and how many cases there are."""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import tiny
+from faults.driver import drive
+from infuse.integrity import sealed
+from workflow import Tree, again, environment, nodes
+
+LONG = bool(os.environ.get("FAULTS"))  # `make faults`; the short form is part of `make test`
+EVERY = 3  # steps between checkpoints
+STEP, PASS = "infuse.training:_step", "infuse.training:Engine.loss_sum"
+CHUNK = "infuse.engines:continue_prompts"
+Work = Callable[[Tree, str], list[str]]
+
+
+def some(cases: list[Any], short: int, seed: int = 0) -> list[Any]:
+    """All cases in the long form, else `short` of them, drawn by the seed."""
+    return cases if LONG else random.Random(seed).sample(cases, short)
+
+
+def fault(at: str, do: str, time: int = 1) -> dict[str, Any]:
+    """One fault, as tests/faults/driver.py takes it."""
+    return {"at": at, "do": do, "time": time}
+
+
+def run(
+    tree: Tree, command: list[str], *faults: Mapping[str, Any], **env: str
+) -> subprocess.CompletedProcess[str]:
+    """Run a script of the tree in a process of its own, with faults in it."""
+    with tempfile.TemporaryDirectory() as folder:
+        said = Path(folder) / "said"
+        process = tiny.forks().Process(
+            target=drive, args=(faults, command[1:], str(tree.root), environment() | env, str(said))
+        )
+        process.start()
+        process.join(300)
+        out, err = (said.with_suffix(f".{ending}").read_text() for ending in ("out", "err"))
+    assert process.exitcode is not None, "it did not end"
+    return subprocess.CompletedProcess(command, process.exitcode, out, err)
+
+
+def contents(folder: Path) -> Any:
+    """Size and SHA-256 of each file of a sealed folder."""
+    return sealed(folder)["files"]
+
+
+def artifacts(tree: Tree) -> dict[str, Any]:
+    """`contents` of everything that was made."""
+    results = tree.root / "results"
+    folders = [
+        *results.glob("artifacts/*/*-*"), *results.glob("tiny/*/tiny-*")
+    ]  # fmt: skip
+    return {
+        str(folder.relative_to(results)): {
+            name: told for name, told in contents(folder).items() if name != "costs.csv"
+        }
+        for folder in folders
+        if folder.is_dir()
+    }
+
+
+def one_line(said: subprocess.CompletedProcess[str]) -> str:
+    """The only complaint of a run that ended badly, without a traceback."""
+    assert said.returncode not in (0, None), said.stdout + said.stderr
+    assert "Traceback" not in said.stderr + said.stdout, said.stderr
+    complaints = [line for line in said.stderr.splitlines() if "error:" in line]
+    assert len(complaints) == 1, said.stderr
+    return complaints[0]
+
+
+def training(tree: Tree, name: str, epochs: int = 3) -> list[str]:
+    """The command of a training of the reasoning arm, each step in several passes."""
+    made = nodes(tree, "classifier")["reason_label-seed1"]
+    params = sealed(made)["params"]
+    return again(
+        tree, made, name, {"checkpoint_steps": EVERY}, recipe=params["recipe"] | {"epochs": epochs},
+        compute=params["compute"] | {"micro_tokens": 128},
+    )  # fmt: skip
+
+
+def generation(tree: Tree, name: str) -> list[str]:
+    """The command of drawing a reasoning for each text, ten at a time."""
+    return again(tree, nodes(tree, "reasonings")["scratch"], name, batch_rows=10)
