@@ -49,9 +49,9 @@ class Tree:
             cwd=self.root, env=environment(), text=True, capture_output=True, check=False,
         )  # fmt: skip
 
-    def scheduled(self, **change: object) -> dict[str, int]:
+    def scheduled(self, *options: str, **change: object) -> dict[str, int]:
         """How many jobs of each rule a dry run would start."""
-        said = self.run("--dry-run", "--quiet", "host", **change)
+        said = self.run(*options, "--dry-run", "--quiet", "host", **change)
         assert said.returncode == 0, said.stderr
         jobs: dict[str, int] = {}
         for line in (said.stdout + said.stderr).splitlines():

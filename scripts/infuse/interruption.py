@@ -7,11 +7,9 @@ import logging
 import os
 import signal
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import FrameType
-
-from infuse.errors import UserError
 
 log = logging.getLogger("infuse")
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -87,21 +85,18 @@ def lock(file: Path, exclusive: bool) -> Iterator[bool]:
 def join(file: Path, locks: Path) -> bool:
     """Share a lock on `file` until this process ends; False if another process had one.
 
-    If none had, the files in `locks` are what a killed Snakemake left, and go.
-
-    Raises:
-        UserError: the file can't be written.
+    If none had, the files in `locks` are what a killed Snakemake left, and go. Where nothing can be
+    written, nobody is in the way.
     """
-    try:
+    with suppress(OSError):
         descriptor = _open(file)  # kept open: the lock lasts as long
         alone = _lock(descriptor, exclusive=True)
         if alone and locks.is_dir():
             for left in locks.iterdir():
                 left.unlink()
         _lock(descriptor, exclusive=False)
-    except OSError as failure:
-        raise UserError(f"{failure.filename or file}: {failure.strerror}") from None
-    return alone is not False
+        return alone is not False
+    return True
 
 
 def _open(file: Path) -> int:

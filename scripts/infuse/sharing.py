@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import shutil
 import subprocess
 import sys
-import tempfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
@@ -90,10 +88,7 @@ def publish(plan: Plan, pulls: str) -> list[Node]:
         raise UserError("\n".join(_remedy(node, damage, pulls) for node, damage in broken))
     if here:
         _dvc("add", *(node.path for node in here))
-        with tempfile.TemporaryDirectory() as nothing:
-            # DVC remembers what a remote had; look again whether it still does.
-            pointers = (str(pointer(node)) for node in here)
-            _dvc("push", *pointers, DVC_SITE_CACHE_DIR=nothing)
+        _dvc("push", *(str(pointer(node)) for node in here))
     return here
 
 
@@ -106,6 +101,7 @@ def pull(plan: Plan) -> list[Node]:
     aside = {}
     for node, _ in _damages(node for node in _artifacts(plan) if pointer(node).is_file()):
         aside[node.path] = Path(f"results/unfinished/damaged-{node.stage}-{node.id}")
+        aside[node.path].parent.mkdir(exist_ok=True)
         Path(node.path).rename(aside[node.path])
     asked = wanted(plan) + [node for node in _artifacts(plan) if node.path in aside]
     asked = list({node.path: node for node in asked}.values())
@@ -139,7 +135,7 @@ def _fetch(asked: list[Node]) -> None:
         raise UserError(
             "\n".join(damage for _, damage in broken)
             + "\nit came so from DVC, and was removed: its object in the remote, or in DVC's cache"
-            " here, is damaged. Remove that object and publish the artifact again"
+            " here, is damaged; docs/sharing.md tells how to mend it"
         )
 
 
@@ -165,11 +161,9 @@ def _artifacts(plan: Plan) -> Iterator[Node]:
     return (node for node in plan.nodes.values() if node.path.startswith("results/artifacts/"))
 
 
-def _dvc(*arguments: str, **env: str) -> None:
-    said = subprocess.run(
-        [sys.executable, "-m", "dvc", *arguments],
-        env=os.environ | env, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+def _dvc(*arguments: str) -> None:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
     if said.returncode:
         words = " ".join(said.stderr.partition("ERROR: ")[2].replace("ERROR: ", "; ").split())
         raise UserError(f"dvc {arguments[0]}: {words or 'failed'}")

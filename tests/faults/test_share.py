@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import shlex
 import shutil
@@ -92,6 +93,7 @@ def published(built: Tree, tmp_path_factory: pytest.TempPathFactory) -> Publishe
     git(tree.root, "add", "--all")
     git(tree.root, "commit", "--quiet", "--message", "Publish")
     assert tree.scheduled() == {}, "publishing made work for the producer"
+    assert tree.scheduled("--forceall")["reasoner"] == 1
     return Published(tree, remote)
 
 
@@ -112,7 +114,7 @@ def test_a_clone_without_a_pull(published: Published, tmp_path: Path) -> None:
     }  # fmt: skip
     said = tree.run("--dry-run")
     pull = shlex.join(["python", *PULL, str(tree.root / "tiny.yaml")])
-    assert f"Note: 13 artifacts are published and not here: {pull}\n" in said.stderr
+    assert f"Note: 8 artifacts are published and not here: {pull}\n" in said.stderr
 
 
 def test_a_clone_after_a_pull(published: Published, tmp_path: Path) -> None:
@@ -290,22 +292,26 @@ def test_a_remote_that_can_not_be_reached(published: Published, tmp_path: Path) 
 def test_an_object_that_the_remote_lost_is_published_again(
     published: Published, tmp_path: Path
 ) -> None:
-    """And so is everything, to a remote that is new."""
+    """Once its folder's listing is gone too, which DVC trusts; and all of it, to a new remote."""
     remote = shutil.copytree(published.remote, tmp_path / "remote")
     tree = published.clone(tmp_path / "producer")
     dvc(tree, "remote", "modify", "storage", "url", str(remote))
-    assert share(tree, "pull").returncode == 0
+    dvc(tree, "pull")
     before = {path: path.read_bytes() for path in remote.rglob("*") if path.is_file()}
-    largest = max(before, key=lambda path: len(before[path]))
-    largest.unlink()
+    artifact = nodes(tree, "classifier")["label-seed1"]
+    listing = yaml.safe_load(Path(f"{artifact}.dvc").read_text())["outs"][0]["md5"]
+    md5 = hashlib.md5((artifact / "model.safetensors").read_bytes()).hexdigest()
+    for name in (md5, listing):
+        (remote / "files/md5" / name[:2] / name[2:]).unlink()
     assert share(tree, "publish").returncode == 0
-    assert largest.read_bytes() == before[largest]
+    assert {path: path.read_bytes() for path in before} == before
     dvc(tree, "remote", "modify", "storage", "url", str(tmp_path / "new"))
     assert share(tree, "publish").returncode == 0
-    assert list((tmp_path / "new").rglob(largest.name))
+    assert list((tmp_path / "new").rglob(md5[2:]))
 
 
-@pytest.mark.parametrize("link", some(["symlink", "hardlink"], 1))
+@pytest.mark.skipif(not LONG, reason="make faults runs this")
+@pytest.mark.parametrize("link", ["symlink", "hardlink"])
 def test_a_cache_of_links(published: Published, link: str, tmp_path: Path) -> None:
     """What is made anew does not write through a link into DVC's cache."""
     tree = published.clone(tmp_path / "clone")
