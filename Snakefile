@@ -34,7 +34,9 @@ include: "rules/evaluation.smk"
 
 onstart:
     if not alone:
-        raise WorkflowError("another run, or a job that outlived one, is at work in this folder")
+        raise WorkflowError(
+            "another run, or a job that outlived one, is at work in this folder"
+        )
     plan.write_specs()
     for note in plan.notes:
         print(f"Note: {note}", file=sys.stderr)

@@ -44,9 +44,7 @@ try:
 except UserError as mistake:
     raise WorkflowError(str(mistake)) from None
 if published := sharing.wanted(plan):
-    print(
-        f"Note: {len(published)} artifacts are published and not here: {pulls}", file=sys.stderr
-    )
+    print(f"Note: {len(published)} artifacts are published and not here: {pulls}", file=sys.stderr)
 
 gpus = int(experiment.compute.device == "cuda")
 writing = f"../envs/{'vllm' if experiment.engine == 'vllm' else 'environment'}.yaml"
