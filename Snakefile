@@ -1,6 +1,7 @@
 # From raw data to tables and figures: does a reasoning help a small model to classify?
 #
 #   snakemake --cores all results/table3.csv                           the default experiment
+#   snakemake --cores all results/arms.csv                             all its arms, regimes, controls
 #   snakemake --cores all --configfile experiments/NAME.yaml           another one
 #   snakemake --cores 1 figures                                        the figures alone
 #   snakemake --report results/report.html                             one page of all

@@ -1,9 +1,26 @@
-"""Stage 2: training sets, one classifier for each arm and seed, answers on the test split.
+"""Stage 2: training sets, one classifier for each arm, regime and seed, answers on the test split.
 
 IN   results/artifacts/{base,task,reasonings}/; for zero_shot, an endpoint
-OUT  results/artifacts/{training_set,classifier,predictions,zero_shot}/<name>-<key>/
+OUT  results/artifacts/{regime,training_set,classifier,predictions,zero_shot}/<name>-<key>/
 COST the default, four minutes in all; Llama-3.2-1B on 16,000 texts, minutes of a GPU for each
 """
+
+
+rule regime:
+    input:
+        sources("regime"),
+    output:
+        directory(artifact("regime")),
+    log:
+        "results/logs/regime/{id}.log",
+    benchmark:
+        "results/benchmarks/regime/{id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    message:
+        "Another training split ({wildcards.id})"
+    shell:
+        "python scripts/regime.py results/specs/regime/{wildcards.id}.json --log {log:q}"
 
 
 rule training_set:

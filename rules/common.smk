@@ -24,15 +24,20 @@ TABLES = {
     "table3": "accuracy",
     "table4": "scores of each label",
     "table5": "F1",
-    "arms": "every arm and its budget",
     "fidelity": "against the paper",
 }
 FIGURES = {
     "figure1": "the two stages",
     "figure2": "confusion of Q->A",
     "figure3": "confusion of Q->RA",
-    "arms": "accuracy of every arm",
 }
+ARM_TABLES = {
+    "arms": "every arm and its budget",
+    "comparisons": "what each arm has over another",
+    "regimes": "other training sets",
+    "controls": "experiments whose result is known",
+}
+ARM_FIGURES = {"arms": "accuracy of every arm", "regimes": "accuracy in each regime"}
 
 pulls = sharing.pull_command(workflow.configfiles)
 try:
@@ -52,6 +57,7 @@ writing = f"../envs/{'vllm' if experiment.engine == 'vllm' else 'environment'}.y
 
 wildcard_constraints:
     id=r"[^/]+",
+    experiment=r"[^/]+",
 
 
 def sources(stage):

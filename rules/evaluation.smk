@@ -1,7 +1,7 @@
-"""Numbers, tables and figures of this experiment.
+"""Numbers, tables and figures of this experiment, of its regimes and controls.
 
 IN   results/artifacts/{task,classifier,predictions,training_set}/
-OUT  results/<experiment>/{metrics,tables,figures}/<experiment>-<key>/, and results/table3.csv and
+OUT  results/<experiment>/{metrics,tables,figures,arms}/<name>-<key>/, and results/table3.csv and
      its siblings: those of the experiment that was built last
 COST seconds; no model is loaded
 """
@@ -9,21 +9,19 @@ COST seconds; no model is loaded
 
 rule metrics:
     input:
-        needs(plan.metrics),
+        sources("metrics"),
     output:
-        directory(plan.metrics.path),
+        directory("results/{experiment}/metrics/{id}"),
     log:
-        f"results/logs/metrics/{plan.metrics.id}.log",
+        "results/logs/metrics/{experiment}/{id}.log",
     benchmark:
-        f"results/benchmarks/metrics/{plan.metrics.id}.tsv"
+        "results/benchmarks/metrics/{experiment}/{id}.tsv"
     conda:
         "../envs/environment.yaml"
-    params:
-        spec=plan.metrics.spec_path,
     message:
-        "Numbers"
+        "Numbers ({wildcards.id})"
     shell:
-        "python scripts/metrics.py {params.spec} --log {log:q}"
+        "python scripts/metrics.py results/specs/metrics/{wildcards.id}.json --log {log:q}"
 
 
 rule tables:
@@ -69,7 +67,7 @@ rule figures:
         [
             report(
                 f"results/{name}.png",
-                caption=f"../report/{'arms_figure' if name == 'arms' else name}.rst",
+                caption=f"../report/{name}.rst",
                 category="Figures",
                 labels={"figure": name, "of": title},
             )
@@ -88,3 +86,45 @@ rule figures:
         "Figures 1-3: results/figure1.png and its siblings"
     shell:
         "python scripts/figures.py {params.spec} --log {log:q}"
+
+
+rule arms:
+    input:
+        [ancient(source.path) for source in plan.arms.inputs.values()],
+        "scripts/arms.py",
+        stale=stale("arms"),
+    output:
+        directory(plan.arms.path),
+        collect("results/{name}.{form}", name=ARM_TABLES, form=["csv", "md"]),
+        collect("results/{name}.pdf", name=ARM_FIGURES),
+        [
+            report(
+                f"results/{name}.html",
+                caption=f"../report/{name}.rst",
+                category="Arms",
+                labels={"table": name, "of": title},
+            )
+            for name, title in ARM_TABLES.items()
+        ],
+        [
+            report(
+                f"results/{name}.png",
+                caption=f"../report/{name}_figure.rst",
+                category="Arms",
+                labels={"figure": name, "of": title},
+            )
+            for name, title in ARM_FIGURES.items()
+        ],
+    log:
+        f"results/logs/arms/{plan.arms.id}.log",
+    benchmark:
+        f"results/benchmarks/arms/{plan.arms.id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        spec=plan.arms.spec_path,
+        made=made(plan.arms),
+    message:
+        "All arms, regimes and controls: results/arms.csv and its siblings"
+    shell:
+        "python scripts/arms.py {params.spec} --log {log:q}"

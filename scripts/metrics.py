@@ -1,8 +1,8 @@
 """All numbers of an experiment, from its predictions.
 
 IN   task; classifiers (for their budgets); predictions
-OUT  classifiers.csv, classes.csv, confusion.csv, contrasts.csv, baselines.csv: schemas in
-     infuse/evaluation.py; costs.csv, the one file that differs from run to run
+OUT  classifiers.csv, classes.csv, confusion.csv, contrasts.csv, comparisons.csv, baselines.csv:
+     schemas in infuse/evaluation.py; costs.csv, the one file that differs from run to run
 """
 
 from pathlib import Path
@@ -12,16 +12,17 @@ from infuse import evaluation as ev
 from infuse.files import TASK, read_json, read_labels, read_rows, write_csv
 from infuse.stage import Job, run
 
-VERSION = 2
+VERSION = 3
 
 
 def metrics(job: Job) -> dict[str, Any]:
-    """Write the six files."""
+    """Write the seven files."""
     labels = read_labels(job.inputs["task"])
     arms, seeds = job.params["arms"], job.params["seeds"]
     written = {run: ev.read_answers(job.inputs, *run) for run in ev.runs(arms, seeds)}
     facts = {
-        (arm, seed): _facts(job.inputs.get(f"classifier {arm}-seed{seed}")) for arm, seed in written
+        (arm, seed): _facts(job.inputs.get(f"classifier {arm}-seed{seed}"), arms[arm]["target"])
+        for arm, seed in written
     }
     parts = ev.roles(arms)
     ours = parts["Q->RA"]
@@ -57,6 +58,7 @@ def metrics(job: Job) -> dict[str, Any]:
             ],
             ev.CONTRASTS,
         ),
+        "comparisons": (ev.comparison_rows(job.params["comparisons"], written), ev.COMPARISONS),
         "baselines": (
             ev.baseline_rows(
                 read_rows(job.inputs["task"] / "train.parquet", TASK),
@@ -71,9 +73,18 @@ def metrics(job: Job) -> dict[str, Any]:
     return {}
 
 
-def _facts(classifier: Path | None) -> dict[str, Any]:
-    """What a training recorded of its budget; nothing where there was none."""
-    return read_json(classifier / "provenance.json")["facts"] if classifier else {}
+def _facts(classifier: Path | None, target: str) -> dict[str, Any]:
+    """What a training recorded of its budget, and how often the teacher of its reasonings is right;
+    nothing where there was none.
+    """
+    if classifier is None:
+        return {}
+    made = read_json(classifier / "provenance.json")
+    facts: dict[str, Any] = made["facts"]
+    if target in ("reason_label", "label_reason"):
+        for told in made["lineage"].values():
+            facts |= {k: v for k, v in told["facts"].items() if k == "teacher_accuracy"}
+    return facts
 
 
 def _costs(folders: list[Path]) -> list[dict[str, Any]]:

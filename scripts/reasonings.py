@@ -1,6 +1,8 @@
 """One reasoning for each training and validation text, from the text and its gold label.
 
-IN   reasoner; task. In place of a reasoner: a column of the task, an endpoint, a published set
+IN   reasoner; task. In place of a reasoner: the untuned base, the words of a linear model, a column
+     of the task, an endpoint, a published set. Where some texts have got other labels, the
+     reasonings from before: they stay with texts that have not
 OUT  reasonings.parquet: split, id, reasoning, finish, tokens
 
 Cost: one generation for each text. Chunks are kept, so a killed run goes on where it stopped.
@@ -16,30 +18,49 @@ from infuse import generation, models
 from infuse.documents import Encoder, reasoner_prompt
 from infuse.engines import load_writer
 from infuse.errors import UserError
-from infuse.files import REASONINGS, TASK, TEXT_REASONING_LABEL, read_rows, write_rows
+from infuse.evaluation import linear_model
+from infuse.files import (
+    REASONINGS,
+    TASK,
+    TEXT_REASONING_LABEL,
+    read_json,
+    read_rows,
+    write_rows,
+)
+from infuse.keywords import cross_fitted, reasons_of
 from infuse.sources import read_file, read_hub
 from infuse.stage import Job, run
 
 VERSION = 2
 log = logging.getLogger("infuse")
+Row = dict[str, Any]
+Made = tuple[list[Row], dict[str, Any]]  # rows, and facts of their making
 
 
 def reasonings(job: Job) -> dict[str, Any]:
     """Write, ask for, take or import the reasonings, and tell how they came out."""
-    made = {"reasoner": _write, "column": _taken, "endpoint": _asked}
+    makers = {
+        "reasoner": _write, "base": _write, "keywords": _weighed, "column": _taken,
+        "endpoint": _asked,
+    }  # fmt: skip
     schema = TEXT_REASONING_LABEL if job.params["kind"] == "column" else TASK
     texts = [
         {"split": split, **row}
         for split in ("train", "validation")
         for row in read_rows(job.inputs["task"] / f"{split}.parquet", schema)
     ]
-    rows = made.get(job.params["kind"], _imported)(job, texts)
+    kept = _kept(job)
+    rows, told = makers.get(job.params["kind"], _imported)(
+        job, [row for row in texts if (row["split"], row["id"]) not in kept]
+    )
+    rows = [*kept.values(), *rows]
     write_rows(job.out / "reasonings.parquet", rows, REASONINGS)
     facts = {
         "rows": len(rows),
         "cut_at_limit": sum(row["finish"] == "length" for row in rows),
         "empty": sum(not row["reasoning"].strip() for row in rows),
         "mean_tokens": round(sum(row["tokens"] for row in rows) / len(rows), 1),
+        **told,
     }
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     first = next(
@@ -49,7 +70,21 @@ def reasonings(job: Job) -> dict[str, Any]:
     return facts
 
 
-def _write(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _kept(job: Job) -> dict[tuple[str, int], Row]:
+    """The known reasonings of texts whose label is the same."""
+    if "known" not in job.inputs:
+        return {}
+    changed = set(read_json(job.inputs["task"] / "changed.json"))
+    rows = read_rows(job.inputs["known"] / "reasonings.parquet", REASONINGS)
+    return {
+        (row["split"], row["id"]): row
+        for row in rows
+        if row["split"] != "train" or row["id"] not in changed
+    }
+
+
+def _write(job: Job, texts: list[Row]) -> Made:
+    """What the reasoner, or the base model, writes."""
     models.set_threads(job.params["compute"])
     encoder = Encoder(models.load_tokenizer(job.inputs["reasoner"]))
     writer = load_writer(job.params["engine"], job.inputs["reasoner"], job.params["compute"])
@@ -58,7 +93,7 @@ def _write(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         for ids in encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
     ]
 
-    def write(chunk: list[int]) -> list[dict[str, Any]]:
+    def write(chunk: list[int]) -> list[Row]:
         written = writer.write(
             [prompts[row] for row in chunk], chunk, encoder.end_of_text, job.params
         )
@@ -73,14 +108,32 @@ def _write(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
             for row, one in zip(chunk, written, strict=True)
         ]
 
-    return generation.in_chunks(job.work, prompts, job.params["batch_rows"], REASONINGS, write)
+    rows = generation.in_chunks(job.work, prompts, job.params["batch_rows"], REASONINGS, write)
+    return rows, {}
 
 
-def _asked(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _weighed(job: Job, texts: list[Row]) -> Made:
+    """The words that a linear model gives most weight; it has seen other training texts alone."""
+    train = [row for row in texts if row["split"] == "train"]
+    others = [row for row in texts if row["split"] != "train"]
+    known = [row["text"] for row in train], [row["label"] for row in train]
+    reasons, accuracy = cross_fitted(*known, job.params["words"], job.params["folds"])
+    model = linear_model(*known)
+    if model is None:
+        raise UserError("reasonings: keywords need texts with words of two letters or more")
+    reasons += reasons_of(
+        model, [row["text"] for row in others], [row["label"] for row in others],
+        job.params["words"],
+    )  # fmt: skip
+    made = zip([*train, *others], reasons, strict=True)
+    return [_imported_row(row, reason) for row, reason in made], {"teacher_accuracy": accuracy}
+
+
+def _asked(job: Job, texts: list[Row]) -> Made:
     """What the model behind an endpoint says when it is told text and label."""
     from infuse import endpoint
 
-    def question(row: dict[str, Any]) -> str:
+    def question(row: Row) -> str:
         # One pass, so that a text which holds "{label}" stays as it is.
         parts = re.split(r"({text}|{label})", job.params["prompt"])
         return "".join(row[part[1:-1]] if part in ("{text}", "{label}") else part for part in parts)
@@ -91,29 +144,22 @@ def _asked(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         job.params,
         Path(job.settings["answers"]),
     )
-    used = endpoint.usage(job.settings["endpoint"], replies)
-    log.info("%s", ", ".join(f"{name} {value}" for name, value in used.items()))
-    return [
+    rows = [
         {
             "split": row["split"], "id": row["id"], "reasoning": reply.text.strip(),
             "finish": reply.finish, "tokens": reply.completion_tokens or len(reply.text.split()),
         }
         for row, reply in zip(texts, replies, strict=True)
     ]  # fmt: skip
+    return rows, endpoint.usage(job.settings["endpoint"], replies)
 
 
-def _taken(_: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _taken(_: Job, texts: list[Row]) -> Made:
     """The reasonings that stand in the task's own column."""
-    return [
-        {
-            "split": row["split"], "id": row["id"], "reasoning": row["reasoning"],
-            "finish": "imported", "tokens": len(row["reasoning"].split()),
-        }
-        for row in texts
-    ]  # fmt: skip
+    return [_imported_row(row, row["reasoning"]) for row in texts], {}
 
 
-def _imported(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
+def _imported(job: Job, texts: list[Row]) -> Made:
     """The published reasoning of each text that has one, matched on text and label."""
     columns = job.params["columns"]
     names = [columns[part] for part in ("text", "label", "reasoning")]
@@ -123,20 +169,23 @@ def _imported(job: Job, texts: list[dict[str, Any]]) -> list[dict[str, Any]]:
         if row[names[2]] is not None
     }
     rows = [
-        {
-            "split": row["split"], "id": row["id"], "reasoning": found[key],
-            "finish": "imported", "tokens": len(found[key].split()),
-        }
+        _imported_row(row, found[key])
         for row in texts
         if (key := (row["text"].strip(), row["label"])) in found
-    ]  # fmt: skip
+    ]
     if not rows:
         raise UserError("reasonings: no imported row matches a text and label of the task")
     log.info("%d of %d texts have an imported reasoning", len(rows), len(texts))
-    return rows
+    return rows, {}
 
 
-def _published(job: Job, names: list[str]) -> Iterator[dict[str, Any]]:
+def _imported_row(text: Row, reasoning: str) -> Row:
+    """A reasoning that no model wrote here; its tokens are words."""
+    place = {part: text[part] for part in ("split", "id")}
+    return place | {"reasoning": reasoning, "finish": "imported", "tokens": len(reasoning.split())}
+
+
+def _published(job: Job, names: list[str]) -> Iterator[Row]:
     if job.params["kind"] == "hub":
         return read_hub(job.params, "train", names)
     return read_file(job.settings["path"], names)

@@ -10,13 +10,10 @@ import argparse
 import functools
 import sys
 from pathlib import Path
-from typing import Any
-
-import yaml
 
 from infuse import sharing
-from infuse.config import load, merge
-from infuse.errors import UserError, first_line
+from infuse.config import load, merge, read_change
+from infuse.errors import UserError
 from infuse.interruption import join
 from infuse.plan import build
 
@@ -37,7 +34,7 @@ def main() -> None:
             raise UserError("expected to run in the folder of the Snakefile")
         if not join(Path("results/.lock"), Path(".snakemake/locks")):
             raise UserError("another run, or a job that outlived one, is at work in this folder")
-        plan = build(load(functools.reduce(merge, map(_read, arguments.configfile), {})))
+        plan = build(load(functools.reduce(merge, map(read_change, arguments.configfile), {})))
         if arguments.what == "publish":
             here = sharing.publish(plan, sharing.pull_command(arguments.configfile))
             print(f"{len(here)} artifacts are published; commit their pointers, results/**/*.dvc")
@@ -46,16 +43,6 @@ def main() -> None:
     except (UserError, OSError) as mistake:
         print(f"error: {mistake}", file=sys.stderr)
         sys.exit(1)
-
-
-def _read(path: Path) -> dict[str, Any]:
-    try:
-        change = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:
-        raise UserError(f"{path}: not a readable config ({first_line(failure)})") from None
-    if not isinstance(change, dict):
-        raise UserError(f"{path}: expected a mapping")
-    return change
 
 
 if __name__ == "__main__":

@@ -1,12 +1,9 @@
-"""Tables 1-5, all arms, and the comparison with what the paper published.
+"""Tables 1-5, and the comparison with what the paper published.
 
 IN   metrics; task; training set with reasonings, predictions of the reasoning arm (for table 2)
-OUT  table1 ... table5, arms, fidelity: each as .csv, .md and .html; copied to results/
+OUT  table1 ... table5, fidelity: each as .csv, .md and .html; copied to results/
 """
 
-import csv
-import io
-from pathlib import Path
 from typing import Any
 
 from infuse import evaluation as ev
@@ -15,16 +12,13 @@ from infuse import tables as made
 from infuse.files import (
     TASK,
     TEXT_REASONING_LABEL,
-    html,
-    markdown,
     read_csv,
     read_labels,
     read_rows,
-    write_text,
 )
 from infuse.stage import Job, run
 
-VERSION = 2
+VERSION = 3
 
 
 def tables(job: Job) -> dict[str, Any]:
@@ -37,7 +31,6 @@ def tables(job: Job) -> dict[str, Any]:
             ("classifiers", ev.CLASSIFIERS),
             ("classes", ev.CLASSES),
             ("contrasts", ev.CONTRASTS),
-            ("baselines", ev.BASELINES),
         )
     }
     splits = {
@@ -50,7 +43,6 @@ def tables(job: Job) -> dict[str, Any]:
         "table3": made.table3(arms, numbers["classifiers"], numbers["contrasts"]),
         "table4": made.table4(arms, numbers["classes"], labels),
         "table5": made.table5(arms, numbers["classifiers"]),
-        "arms": made.all_arms(arms, numbers["classifiers"], numbers["baselines"]),
     }
     setting = job.params["setting"] | {"recipe": fidelity.recipe_name(job.params["recipes"])}
     if fidelity.is_published_task(splits.values()):
@@ -58,7 +50,7 @@ def tables(job: Job) -> dict[str, Any]:
     ours = made.quantities(arms, splits["test"], numbers["classifiers"], numbers["classes"])
     parts["fidelity"] = made.comparison(fidelity.fidelity(ours, setting))
     for name, table in parts.items():
-        _write(job.out / name, table)
+        made.write(job.out / name, table)
     return {}
 
 
@@ -70,16 +62,6 @@ def _reasoned(job: Job, arm: str | None, seed: int) -> tuple[list[ev.Row], list[
         read_rows(job.inputs["training_set"] / "train.parquet", TEXT_REASONING_LABEL),
         ev.read_answers(job.inputs, arm, seed),
     )
-
-
-def _write(path: Path, table: made.Table) -> None:
-    columns = list(dict.fromkeys(name for line in table for name in line))
-    cells = [[line.get(name, "") for name in columns] for line in table]
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *cells])
-    write_text(path.with_suffix(".csv"), text.getvalue())
-    write_text(path.with_suffix(".md"), markdown(columns, cells))
-    write_text(path.with_suffix(".html"), html(columns, cells))
 
 
 if __name__ == "__main__":

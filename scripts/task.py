@@ -9,10 +9,10 @@ A split that the source does not have is cut from train, by text and label.
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from infuse import diary
+from infuse import diary, riddles
 from infuse.errors import UserError
 from infuse.files import TASK, TEXT_REASONING_LABEL, write_json, write_rows
 from infuse.sources import hub_label_names, label_names, read_file, read_hub
@@ -21,6 +21,7 @@ from infuse.stage import Job, run
 
 VERSION = 2
 SPLITS = ("train", "validation", "test")
+OWN = {"generated": diary.LABELS, "riddles": riddles.LABELS}  # labels of our generators
 MOST_LABELS = 200  # more are a sign of the wrong column
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
@@ -89,8 +90,8 @@ def _told(job: Job, split: str) -> str:
 def _known_labels(job: Job, declared: list[str] | None) -> Known | None:
     """The names that the config gives the labels, or else the source, if it does."""
     source = job.params["source"]
-    if source["kind"] == "generated":
-        return Known(declared or list(diary.LABELS), places=False)
+    if source["kind"] in OWN:
+        return Known(declared or list(OWN[source["kind"]]), places=False)
     column = job.params["columns"]["label"]
     own = (
         hub_label_names(source, column) if source["kind"] == "hub"
@@ -105,18 +106,24 @@ def _known_labels(job: Job, declared: list[str] | None) -> Known | None:
 def _raw(job: Job, split: str) -> Iterator[Row]:
     """Rows of a split with the keys text and label, and reasoning and id where there are any."""
     source = job.params["source"]
-    if source["kind"] == "generated":
+    if source["kind"] in OWN:
         # One draw for all splits, since texts differ only within a draw.
-        lines = diary.texts(sum(source[part] for part in SPLITS), source["seed"])
+        rows = sum(source[part] for part in SPLITS)
         start = sum(source[part] for part in SPLITS[: SPLITS.index(split)])
-        for line in lines[start : start + source[split]]:
-            yield {"text": line.text, "label": line.label}
+        for line in _drawn(source, rows)[start : start + source[split]]:
+            yield {part: getattr(line, part, "") for part in ("text", "label", "reasoning")}
         return
     columns = {part: name for part, name in job.params["columns"].items() if name}
     names, place = list(columns.values()), _place(job, split)
     rows = read_hub(source, place, names) if source["kind"] == "hub" else read_file(place, names)
     for row in rows:
         yield {part: row[name] for part, name in columns.items()}
+
+
+def _drawn(source: dict[str, Any], rows: int) -> Sequence[Any]:
+    if source["kind"] == "generated":
+        return diary.texts(rows, source["seed"])
+    return riddles.riddles(rows, *(source[part] for part in ("both", "honest", "noise", "seed")))
 
 
 def _clean(rows: Iterable[Row], known: Known | None, told: str, empty: list[int]) -> Iterator[Row]:

@@ -1,6 +1,6 @@
 """What a classifier learns from: (text, label), or (text, reasoning, label).
 
-IN   task; reasonings
+IN   task; reasonings; the base model, whose tokens are counted where reasonings are perturbed
 OUT  train.parquet, validation.parquet: id, text, [reasoning,] label
 """
 
@@ -8,22 +8,34 @@ import logging
 from typing import Any
 
 from infuse.errors import UserError
-from infuse.files import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL, read_rows, write_rows
+from infuse.files import (
+    REASONINGS,
+    TASK,
+    TEXT_LABEL,
+    TEXT_REASONING_LABEL,
+    read_labels,
+    read_rows,
+    write_rows,
+)
 from infuse.stage import Job, run
 
 VERSION = 1
 log = logging.getLogger("infuse")
+Row = dict[str, Any]
 
 
 def training_set(job: Job) -> dict[str, Any]:
     """Join reasonings to texts; a text without a reasoning is left out, counted and named."""
     facts: dict[str, Any] = {}
+    schema = TEXT_LABEL
     reasons: dict[tuple[str, int], str] | None = None
     if "reasonings" in job.inputs:
+        schema = TEXT_REASONING_LABEL
         reasons = {
             (row["split"], row["id"]): row["reasoning"]
             for row in read_rows(job.inputs["reasonings"] / "reasonings.parquet", REASONINGS)
         }
+    splits: dict[str, list[Row]] = {}
     for split in ("train", "validation"):
         rows = read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
         missing: list[int] = []
@@ -36,20 +48,51 @@ def training_set(job: Job) -> dict[str, Any]:
             ]
         if split == "train" and not rows:
             raise UserError("training set: no training text has a reasoning")
-        schema = TEXT_LABEL if reasons is None else TEXT_REASONING_LABEL
-        write_rows(job.out / f"{split}.parquet", rows, schema)
+        splits[split] = rows
         facts[split] = {
             "rows": len(rows),
             "no_reasoning": {"rows": len(missing), "first": missing[:5]},
         }
-        log.info(
-            "%s: %d rows, %d without a reasoning %s",
-            split,
-            len(rows),
-            len(missing),
-            missing[:5] or "",
-        )
+        log.info("%s: %d rows, %d without a reasoning %s", split, len(rows), len(missing),
+                 missing[:5] or "")  # fmt: skip
+    if "perturb" in job.params:
+        _perturb(job, splits, facts)
+    for split, rows in splits.items():
+        write_rows(job.out / f"{split}.parquet", rows, schema)
     return facts
+
+
+def _perturb(job: Job, splits: dict[str, list[Row]], facts: dict[str, Any]) -> None:
+    """Put pseudo-reasonings in the place of reasonings; count those that are not as long."""
+    from infuse import models, perturbations
+    from infuse.documents import Encoder
+
+    encoder = Encoder(models.load_tokenizer(job.inputs["base"]))
+
+    def measure(texts: Any) -> list[int]:
+        return [len(ids) for ids in encoder.plain(texts)]
+
+    reasoned = {
+        split: [
+            perturbations.Reasoned(f"{split} {row['id']}", row["label"], row["reasoning"].strip())
+            for row in rows
+        ]
+        for split, rows in splits.items()
+    }
+    labels = read_labels(job.inputs["task"])
+    for split, rows in splits.items():
+        made = perturbations.perturb(
+            job.params["perturb"], reasoned[split], reasoned["train"], labels, measure
+        )
+        before = measure([row.reasoning for row in reasoned[split]])
+        facts[split]["other_length"] = sum(
+            abs(tokens - made_tokens) > 1
+            for tokens, made_tokens in zip(before, measure(made), strict=True)
+        )
+        splits[split] = [row | {"reasoning": text} for row, text in zip(rows, made, strict=True)]
+    log.info(
+        "for example: %r became %r", reasoned["train"][0].reasoning, splits["train"][0]["reasoning"]
+    )
 
 
 if __name__ == "__main__":

@@ -74,7 +74,8 @@ def _seal(folder: Path) -> None:
     file = folder / SEAL
     found = json.loads(file.read_text()) if file.exists() else {}
     if folder.is_dir() and "seal" not in found:
-        own = {"stage": "none", "name": "none", "key": folder.name, "cost": {}, "lineage": {}}
+        own = {"stage": "none", "name": "none", "key": folder.name, "facts": {}, "cost": {}}
+        own["lineage"] = {}
         seal(folder, own | found)
 
 

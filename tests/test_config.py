@@ -270,7 +270,7 @@ def test_a_file_that_no_arm_needs_may_be_missing() -> None:
     change = {"reasonings": {"kind": "file", "path": "no.csv", "columns": columns}}
     with pytest.raises(UserError, match=r"no\.csv"):
         plan.build(config.load(change))
-    only = {"arms": {"label": {"target": "label"}}, "triples": None}
+    only = {"arms": {"label": {"target": "label"}}, "triples": None, "controls": []}
     assert not list(plan.build(config.load(change | only)).stage("reasonings"))
     assert not list(plan.build(config.load(only)).stage("reasonings"))
 

@@ -85,7 +85,7 @@ def specials(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> list[int]:
 @settings(deadline=None, max_examples=50)
 @given(
     rows=st.lists(st.tuples(TEXTS, st.sampled_from(LABELS), TEXTS), min_size=20, max_size=20),
-    target=st.sampled_from(get_args(Target)),
+    target=st.sampled_from([form for form in get_args(Target) if form != "head"]),
 )
 def test_chats_begin_once_end_once_and_bear_loss_on_the_target(
     tokenizer: PreTrainedTokenizerFast,

@@ -167,3 +167,161 @@ def test_a_text_without_a_label_costs_recall_and_no_precision() -> None:
     assert absent == (0, 0, 0, 0)
     assert statistics.macro_f1([first, second, absent]) == pytest.approx(3 / 5)
     assert statistics.weighted_f1([first, second, absent]) == pytest.approx(17 / 20)
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_as_published(correct: int, n: int, low: float, high: float) -> None:
+    """Newcombe, Statistics in Medicine 17, 1998, table I, method 3."""
+    assert statistics.wilson(correct, n) == pytest.approx((low, high), abs=5.1e-5)
+
+
+def test_mcnemar_as_published() -> None:
+    """Ratings of a prime minister: 86 and 150 of 1,600 changed their minds (Agresti; Fay, 2010)."""
+    assert statistics.mcnemar_exact(86, 150) == pytest.approx(3.716e-5, rel=1e-3)
+
+
+T_1 = 12.706205  # the t distribution's 97.5 % point at one degree of freedom
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "error", "df"),
+    [
+        # seeds 1, items 1, rest 1
+        ([[3, 1], [1, 1]], 1.5, math.sqrt(1 / 4), 1),
+        # seeds 1.5, items 4.5, rest 0.5
+        ([[4, 0, 2], [2, 0, 1]], 1.5, math.sqrt(5.5 / 6), (5.5 / 1.5) ** 2),
+        # seeds 0, items 2, rest 2: nothing is left but chance
+        ([[1, -1], [-1, 1]], 0, 0, math.inf),
+        # one seed: the deviations are 1, 0, -1
+        ([[2, 1, 0]], 1, math.sqrt(1 / 3), 2),
+    ],
+)
+def test_crossed_worked_by_hand(
+    values: list[list[float]], mean: float, error: float, df: float
+) -> None:
+    found = statistics.crossed(np.array(values, float))
+    half = stats.t.ppf(0.975, df) * error
+    assert found[:3] == pytest.approx((mean, mean - half, mean + half))
+    assert found.df == pytest.approx(df)
+
+
+def test_crossed_p_worked_by_hand() -> None:
+    """t = 3 at one degree of freedom, a Cauchy variable."""
+    found = statistics.crossed(np.array([[3.0, 1], [1, 1]]))
+    assert found.p == pytest.approx(1 - 2 * math.atan(3) / math.pi)
+    assert found.high - found.mean == pytest.approx(T_1 / 2)
+    assert statistics.crossed(np.zeros((3, 4))).p == 1
+    assert statistics.crossed(np.ones((3, 4))).p == 0
+
+
+@calm
+@given(values=st.lists(st.floats(-5, 5), min_size=2, max_size=20))
+def test_one_seed_is_the_t_test(values: list[float]) -> None:
+    found = statistics.crossed(np.array([values]))
+    if np.var(values) > 1e-6:
+        test = stats.ttest_1samp(values, 0)
+        assert found.p == pytest.approx(test.pvalue)
+        interval = test.confidence_interval()
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.5], ids="seeds differ by {}".format)
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int, spread: float) -> None:
+    """2,000 studies of two arms that answer 300 hard and easy texts, trained with some seeds."""
+    draw = np.random.default_rng(3)
+
+    def share(ease: float) -> float:
+        return float(stats.norm.cdf(ease / math.sqrt(1.5**2 + spread**2 + 0.8**2)))
+
+    def right(ease: float, texts: statistics.Values) -> statistics.Values:
+        seed = draw.normal(0, spread, (seeds, 1))
+        return (ease + texts + seed + draw.normal(0, 0.8, (seeds, 300)) > 0).astype(float)
+
+    covered = 0
+    for _ in range(2000):
+        texts = draw.normal(0, 1.5, 300)
+        found = statistics.crossed(right(0.8, texts) - right(0.5, texts))
+        covered += found.low <= share(0.8) - share(0.5) <= found.high
+    assert 0.93 <= covered / 2000 <= 0.97
+
+
+def test_the_bootstrap_of_one_seed_is_that_of_its_items() -> None:
+    values = np.random.default_rng(0).normal(0.3, 1, (1, 400))
+    low, high = statistics.two_way_bootstrap(values, 2000, 0)
+    expected = statistics.crossed(values)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.02)
+    assert statistics.two_way_bootstrap(np.ones((3, 5)), 10, 0) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("p", "adjusted"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.2], [0.2]),
+        ([0.5, 0.6], [1, 1]),
+        ([0.01, 0.02, 0.03], [0.03, 0.04, 0.04]),
+        ([], []),
+    ],
+)
+def test_holm_worked_by_hand(p: list[float], adjusted: list[float]) -> None:
+    assert statistics.holm(p) == pytest.approx(adjusted)
+
+
+@calm
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_rejects_what_its_steps_reject(p: list[float]) -> None:
+    """Up from the smallest, each against 5 % over those left, until the first that fails."""
+    rejected = set()
+    for step, at in enumerate(np.argsort(p, kind="stable")):
+        if (len(p) - step) * p[at] > 0.05:
+            break
+        rejected.add(at)
+    assert {at for at, value in enumerate(statistics.holm(p)) if value <= 0.05} == rejected
+
+
+@pytest.mark.parametrize(
+    ("discordant", "difference", "n"),
+    # (1.959964 sqrt(0.2) + 0.841621 sqrt(0.19))^2 / 0.01, and so on
+    [(0.2, 0.1, 154.60), (0.1, 0.05, 311.60), (0.5, 0.1, 390.87)],
+)
+def test_detectable_differences_worked_by_hand(
+    discordant: float, difference: float, n: float
+) -> None:
+    found = statistics.detectable(discordant, round(n))
+    assert found == pytest.approx(difference, rel=2e-3)
+
+
+def test_what_no_number_of_texts_can_detect() -> None:
+    assert statistics.detectable(0.0, 100) == 0
+    assert statistics.detectable(0.01, 20) == 0.01
+
+
+@pytest.mark.parametrize(
+    ("chances", "true", "score"),
+    [
+        ([[0.7, 0.2, 0.1]], [0], 0.14),
+        ([[0.1, 0.1, 0.8]], [1], 1.46),
+        ([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], [0, 1], 0.8),
+        ([[1, 0]], [0], 0),
+        ([[1, 0]], [1], 2),
+    ],
+)
+def test_brier_worked_by_hand(chances: list[list[float]], true: list[int], score: float) -> None:
+    assert statistics.brier(np.array(chances), np.array(true)) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(("bins", "error"), [(15, 0.4), (1, 0.8 - 2 / 3)])
+def test_calibration_error_worked_by_hand(bins: int, error: float) -> None:
+    """Sure by 0.9, right once in two; sure by 0.6, right."""
+    chances = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
+    found = statistics.calibration_error(chances, np.array([0, 1, 1]), bins)
+    assert found == pytest.approx(error)

@@ -18,9 +18,9 @@ from torch.nn import functional
 from transformers import get_scheduler
 
 import tiny
-from infuse import batching, models, training
+from infuse import batching, generation, models, training
 from infuse.batching import Rows
-from infuse.documents import Documents
+from infuse.documents import Documents, Encoder, collect, head_pieces
 from infuse.errors import UserError
 from infuse.integrity import seal
 from infuse.training import Engine, History
@@ -211,6 +211,82 @@ def test_rates_equal_those_of_transformers(total: int, warmup: int, schedule: st
         )
         optimizer.step()
         scheduler.step()
+
+
+def labelled(seed: int) -> Documents:
+    """Documents of which each target has a label's tokens among others."""
+    found = tiny.random_documents(12, seed)
+    longer = found.with_loss_on_prompts(found.lengths)  # all but the first token
+    some = np.maximum(1, longer.supervised // 3)
+    starts = longer.starts + longer.supervised // 2
+    return replace(longer, label_tokens=some.astype(np.int32), label_starts=starts.astype(np.int32))
+
+
+@pytest.mark.parametrize("layout", ["padded", "packed"])
+@pytest.mark.parametrize("share", [0.1, 0.5, 0.9])
+def test_labels_have_their_share_of_the_loss(padded: Engine, layout: str, share: float) -> None:
+    """The loss is `share` of the labels' mean and the rest of the others', however it is cut."""
+    documents = labelled(3)
+    rows = np.flatnonzero(documents.supervised > documents.label_tokens)
+    engine = replace(padded, compute=tiny.COMPUTE | {"layout": layout}, label_weight=share)
+    weights = engine.weights(documents, rows)
+    assert weights is not None
+    supervised = int(documents.supervised[rows].sum())
+    parts = [engine.loss_sum(documents, part, weights) for part in np.array_split(rows, 3)]
+    loss = torch.stack(parts).sum().item() / supervised
+    mask = np.concatenate([documents.is_label(row) for row in rows])
+    each = np.concatenate([_losses_of(padded, documents, row) for row in rows])
+    assert mask.sum() == documents.label_tokens[rows].sum()
+    expected = share * each[mask].mean() + (1 - share) * each[~mask].mean()
+    assert loss == pytest.approx(expected, rel=1e-5)
+
+
+def _losses_of(engine: Engine, documents: Documents, row: int) -> np.ndarray[Any, Any]:
+    """The cross-entropy of each target token of one document, by transformers' own logits."""
+    ids = torch.from_numpy(documents[row].astype(np.int64))[None]
+    with torch.no_grad():
+        logits = engine.model(ids).logits[0, documents.starts[row] - 1 : -1]
+    wanted = ids[0, documents.starts[row] :]
+    return functional.cross_entropy(logits, wanted, reduction="none").numpy()
+
+
+def test_the_tokens_own_share_as_weight_is_the_plain_loss(padded: Engine) -> None:
+    documents = labelled(4)
+    rows = np.flatnonzero(documents.supervised > documents.label_tokens)
+    own = documents.label_tokens[rows].sum() / documents.supervised[rows].sum()
+    weights = replace(padded, label_weight=float(own)).weights(documents, rows)
+    assert weights == pytest.approx((1, 1))
+
+
+def test_a_loss_on_prompts_leaves_targets_and_first_tokens_as_they_are() -> None:
+    documents = tiny.random_documents(30, 5)
+    wanted = np.random.default_rng(0).integers(0, 40, 30)
+    made = documents.with_loss_on_prompts(wanted)
+    assert (made.tokens == documents.tokens).all() and (made.starts >= 1).all()
+    assert (made.supervised >= documents.supervised).all()
+    room = np.minimum(wanted, documents.lengths - 1)
+    assert (made.supervised == np.maximum(room, documents.supervised)).all()
+
+
+def test_a_head_is_trained_and_read_alike(tmp_path: Path) -> None:
+    """The loss of training is that of the scores which the saved head gives the same prompts."""
+    models.save(tiny.model(), tiny.tokenizer(), tmp_path / "base")
+    model = models.new_head(tmp_path / "base", 3, seed=1)
+    again, other = (models.new_head(tmp_path / "base", 3, seed=s).score.weight for s in (1, 2))
+    assert torch.equal(model.score.weight, again) and not torch.equal(again, other)
+    encoder = Encoder(tiny.tokenizer())
+    texts, places = ["so happy", "i fear the words, and the day", "no"], [2, 0, 1]
+    documents, _ = collect(head_pieces(encoder, texts, places), 1000)
+    every = np.arange(3)
+    for layout in ("padded", "packed"):
+        engine = Engine(model, tiny.COMPUTE | {"layout": layout, "micro_tokens": 9999})
+        loss = engine.loss_sum(documents, every).item()
+        models.save(model, tiny.tokenizer(), tmp_path / layout)
+        scores = generation.score_classes(
+            models.load_head(tmp_path / layout).eval(), encoder.chats(texts)
+        )
+        assert np.exp(scores).sum(1) == pytest.approx(1)
+        assert loss == pytest.approx(-scores[every, places].sum(), rel=1e-5)
 
 
 def test_account() -> None:

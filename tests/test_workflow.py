@@ -14,7 +14,7 @@ import yaml
 from infuse import config, plan
 from infuse.errors import UserError
 from task import SPLITS
-from workflow import ROOT, Tree
+from workflow import ALL, ROOT, Tree
 
 pytestmark = pytest.mark.xdist_group("workflow")
 
@@ -23,9 +23,10 @@ ONLY_LABEL = {"arms": {"label": {"target": "label"}}}
 
 def test_all_tables_and_figures_are_there(built: Tree) -> None:
     results = built.root / "results"
-    for name in ("table1", "table2", "table3", "table4", "table5", "arms", "fidelity"):
+    tables = ("arms", "comparisons", "regimes", "controls", "fidelity")
+    for name in (*tables, *(f"table{n}" for n in range(1, 6))):
         assert (results / f"{name}.csv").stat().st_size and (results / f"{name}.md").stat().st_size
-    for name in ("figure1", "figure2", "figure3", "arms"):
+    for name in ("figure1", "figure2", "figure3", "arms", "regimes"):
         assert (results / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
         assert (results / f"{name}.pdf").read_bytes()[:4] == b"%PDF"
 
@@ -66,7 +67,7 @@ def test_current_results_follow_the_experiment(built: Tree) -> None:
     first = table.read_bytes()
     for change, expected in ((ONLY_LABEL, None), ({}, first)):
         shutil.rmtree(built.root / ".snakemake")
-        said = built.run("all", **change)
+        said = built.run(*ALL, **change)
         assert said.returncode == 0, said.stderr
         assert (table.read_bytes() == first) == (expected == first)
 
@@ -75,7 +76,7 @@ def test_a_hyper_parameter_reruns_its_stage_and_what_follows(built: Tree) -> Non
     tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
     longer = tiny["prediction"] | {"max_new_tokens": 25}
     assert built.scheduled(prediction=longer) == {
-        "predictions": 3, "metrics": 1, "tables": 1, "figures": 1,
+        "predictions": 3, "metrics": 1, "tables": 1, "figures": 1, "arms": 1,
     }  # fmt: skip
 
 
@@ -160,6 +161,16 @@ def _candidates(name: str, value: Any) -> Iterator[Any]:
             yield 100
         case "match":
             yield None
+        case "comparisons":
+            yield [["reason_label", "label"]]
+        case "controls":
+            yield ["experiments/gain.yaml"]
+        case "expected":
+            yield "gain"
+        case "arms":
+            yield ["label"]
+        case "rows" | "label_noise" | "imbalance" | "cue" if isinstance(value, list):
+            yield [0.7]
     if isinstance(value, bool) or value is None:
         return
     if isinstance(value, int):
@@ -193,16 +204,17 @@ def test_the_documented_layout_is_the_real_one() -> None:
 
 
 def test_the_report_holds_every_table_and_figure_with_what_made_it(built: Tree) -> None:
-    assert built.run("all").returncode == 0
+    assert built.run(*ALL).returncode == 0
     said = built.run("--report", "results/report.html")
     assert said.returncode == 0, said.stderr
     page = (built.root / "results/report.html").read_text()
-    tables = ["table1", "table2", "table3", "table4", "table5", "arms", "fidelity"]
-    for name in (
-        [f"{t}.html" for t in tables] + [f"figure{n}.png" for n in (1, 2, 3)] + ["arms.png"]
-    ):
+    tables = ["table1", "table2", "table3", "table4", "table5", "fidelity"]
+    arms = [f"{name}.html" for name in ("arms", "comparisons", "regimes", "controls")]
+    arms += ["arms.png", "regimes.png"]
+    figures = [f"figure{n}.png" for n in (1, 2, 3)]
+    for name in [f"{table}.html" for table in tables] + figures + arms:
         assert f'"{name}"' in page
     tiny = plan.build(config.load(yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())))
-    for node, shown in ((tiny.tables, len(tables)), (tiny.figures, 4)):
+    for node, shown in ((tiny.tables, 6), (tiny.figures, 3), (tiny.arms, 6)):
         made = f"Made by scripts/{node.stage}.py, key {node.key}, commit"
         assert page.count(made) >= shown

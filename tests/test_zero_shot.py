@@ -10,7 +10,7 @@ import pytest
 
 from infuse.files import TASK, ZERO_SHOT, read_rows
 from server import Answer, Asked, Server, completion, refusing, serve, small_model
-from workflow import Tree, nodes
+from workflow import ALL, Tree, nodes
 
 pytestmark = pytest.mark.xdist_group("workflow")
 KEY = "sk-planted-0123456789abcdef"
@@ -45,13 +45,13 @@ def test_the_row_of_table_3(built: Tree, server: Server, monkeypatch: pytest.Mon
         "reasonings": {"kind": "endpoint", "endpoint": "local", "max_new_tokens": 4},
     }  # fmt: skip
     monkeypatch.setenv("INFUSE_KEY", "sk-wrong")
-    refused = built.run("all", **change)
+    refused = built.run(*ALL, **change)
     screen = refused.stdout + refused.stderr
     assert refused.returncode != 0 and "Traceback" not in screen
     assert f"{server.url} refuses the key in $INFUSE_KEY (401)" in screen
 
     monkeypatch.setenv("INFUSE_KEY", KEY)
-    said = built.run("all", **change)
+    said = built.run(*ALL, **change)
     assert said.returncode == 0, said.stderr
     test = read_rows(nodes(built, "task")["generated"] / "test.parquet", TASK)
     (folder,) = (built.root / "results/artifacts/zero_shot").iterdir()

@@ -111,6 +111,7 @@ def documents(lengths: Sequence[int], starts: Sequence[int], seed: int = 0) -> D
         np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
         np.array(starts, np.int32),
         np.ones(len(lengths), np.int32),
+        np.array(starts, np.int32),
         np.arange(100, 100 + len(lengths)),
     )
 

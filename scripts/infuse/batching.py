@@ -44,6 +44,12 @@ def steps(lengths: Rows, batching: Mapping[str, Any], epochs: int, seed: int) ->
     return taken
 
 
+def repeated_steps(lengths: Rows, batching: Mapping[str, Any], count: int, seed: int) -> list[Rows]:
+    """Exactly `count` steps of the size that `batching` says, over as many epochs as they take."""
+    one = len(steps(lengths, batching, 1, seed))
+    return steps(lengths, batching, count // one + 1, seed)[:count]
+
+
 def matched_steps(rows: int, epochs: int, count: int, seed: int) -> list[Rows]:
     """The same passes over the rows, cut into exactly `count` steps of nearly equal size.
 

@@ -20,6 +20,7 @@ TARGETS = {
     "label": "a label",
     "reason_label": "a reasoning, then a label",
     "label_reason": "a label, then a reasoning",
+    "head": "the score of each label, by a linear head",
 }
 GOLD = "The reasonings were written by someone, or something, that knew the right label."
 MANNER = "What the model writes is an account in their manner; it need not be how it decides."
@@ -43,13 +44,14 @@ def _model(made: Provenance, inputs: Mapping[str, Path]) -> str:
 
     params, facts = made["params"], made["facts"]
     base = _told(inputs["base"])["params"] if "base" in inputs else params
-    head = ModelCardData(
+    target = params.get("target", "label")
+    head = target == "head"
+    front = ModelCardData(
         library_name="transformers",
-        pipeline_tag="text-generation",
+        pipeline_tag="text-classification" if head else "text-generation",
         base_model=base["id"] if base["kind"] == "hub" else None,
         tags=["reasoning-infused", made["stage"]],
     )
-    target = params.get("target", "label")
     parts = [f"# {made['name']}", MODELS[made["stage"]].format(target=TARGETS[target])]
     if "chat" in params:
         parts += [
@@ -60,14 +62,14 @@ def _model(made: Provenance, inputs: Mapping[str, Path]) -> str:
     recipe = params.get("recipe") or params.get("pretraining")
     if recipe:
         parts += ["## Training", _table(_flat(recipe)), _table(_numbers(facts))]
-    explains = made["stage"] == "reasoner" or target != "label"
+    explains = made["stage"] == "reasoner" or target in ("reason_label", "label_reason")
     limits = [f"{GOLD} {MANNER}"] if made["stage"] != "base" and explains else []
     limits += [
         "No accuracy stands here: the tables of the experiment have it, with the controls.",
         "The licence is that of the base model and of the data.",
     ]
     parts += ["## Limits", "".join(f"- {line}\n" for line in limits)]
-    return _page(head, [*parts, *_origin(made)])
+    return _page(front, [*parts, *_origin(made)])
 
 
 def _data(made: Provenance, inputs: Mapping[str, Path]) -> str:
@@ -96,10 +98,19 @@ def _data(made: Provenance, inputs: Mapping[str, Path]) -> str:
         for split, part in facts.items()
     )
     parts = [f"# {made['name']}", columns, _table(rows)]
-    parts += [f"The texts: {_source(task['params']['source'])}."]
+    told = task["params"]
+    texts = _source(told["source"]) if "source" in told else "those of a task, changed on purpose"
+    parts += [f"The texts: {texts}."]
+    if "source" not in told:
+        parts += [f"The change: `{told['kind']}`, {told['value']:g} (docs/arms.md)."]
     if "reasonings" in inputs:
         reasonings = _told(inputs["reasonings"])["params"]
         parts += [f"The reasonings: {_source(reasonings)}.", GOLD]
+    if "perturb" in made["params"]:
+        parts += [
+            f"In their place stand pseudo-reasonings of the kind `{made['params']['perturb']}`, of"
+            " the same length in tokens: what they say is not meant to make sense."
+        ]
     counts = task["facts"]["train"]["labels"]
     parts += ["## Labels of the training texts", _table((k, str(n)) for k, n in counts.items())]
     return _page(head, [*parts, *_origin(made)])
@@ -107,11 +118,14 @@ def _data(made: Provenance, inputs: Mapping[str, Path]) -> str:
 
 def _source(params: Mapping[str, Any]) -> str:
     kinds = {
+        "riddles": "made by the workflow's generator of riddles",
         "generated": "made by the workflow's generator",
         "files": "local files, known by their content alone",
         "file": "a local file, known by its content alone",
         "column": "a column beside the texts",
         "reasoner": "written by the reasoner, from text and gold label",
+        "base": "written by the base model as it was, from text and gold label",
+        "keywords": "the words of a text that weigh most for its gold label in a linear model",
     }
     if params["kind"] == "hub":
         return f"`{params['id']}` at {params['revision']}"

@@ -25,7 +25,8 @@ from pydantic import (
     field_validator,
 )
 
-from infuse.errors import first_line
+from infuse.errors import UserError, first_line
+from infuse.perturbations import Kind
 from infuse.refusals import PATTERNS, explain, hint, nearest, refusal, shown
 
 DEFAULTS = Path(__file__).parents[2] / "config.yaml"
@@ -88,6 +89,19 @@ class GeneratedTask(Section):
     seed: Seed
 
 
+class Riddles(Section):
+    """Riddles from the workflow's own generator: controls of the comparison itself."""
+
+    kind: Literal["riddles"]
+    train: PositiveInt
+    validation: PositiveInt
+    test: PositiveInt
+    both: bool = Field(description="whether two steps lead to the label, or one")
+    honest: bool = Field(description="whether reasonings tell the first step, or something random")
+    noise: Annotated[float, Field(ge=0, lt=0.75)]
+    seed: Seed
+
+
 class TaskFiles(Section):
     """A local parquet, jsonl or csv file for each split; those not given are cut from train."""
 
@@ -133,7 +147,7 @@ class Sizes(Section):
 class Task(Section):
     """Labelled texts."""
 
-    source: Annotated[GeneratedTask | TaskFiles | TaskHub, Field(discriminator="kind")]
+    source: Annotated[GeneratedTask | Riddles | TaskFiles | TaskHub, Field(discriminator="kind")]
     split: Split
     rows: Sizes
     columns: TaskColumns
@@ -335,14 +349,34 @@ class Reasoner(Section):
 
 
 class Sampling(Section):
-    """How the reasoner writes; temperature 0 is greedy."""
+    """How a model writes; temperature 0 is greedy."""
 
-    kind: Literal["reasoner"]
+    kind: str
     temperature: Annotated[float, Field(ge=0)]
     top_p: Annotated[float, Field(gt=0, le=1)]
     max_new_tokens: PositiveInt
     batch_rows: PositiveInt
     seed: Seed
+
+
+class Written(Sampling):
+    """Reasonings of the reasoner."""
+
+    kind: Literal["reasoner"]
+
+
+class Untuned(Sampling):
+    """Reasonings of the base model, which has seen no triples but those of its corpus."""
+
+    kind: Literal["base"]
+
+
+class Keywords(Section):
+    """The words of a text that weigh most for its label in a linear model of other texts."""
+
+    kind: Literal["keywords"]
+    words: PositiveInt = 5
+    folds: Annotated[int, Field(ge=2)] = 5
 
 
 class Column(Section):
@@ -395,17 +429,71 @@ class ImportedHub(Section):
     columns: ReasoningColumns
 
 
-class Match(Section):
-    """What an arm takes over from another arm."""
+Reasons = Annotated[
+    Written | Untuned | Keywords | Column | Asked | ImportedFile | ImportedHub,
+    Field(discriminator="kind"),
+]
 
-    steps: str
+
+class Match(Section):
+    """What an arm takes over from another arm.
+
+    Its number of steps, over the same passes cut smaller or by repeating the rows; its number of
+    supervised tokens, by a loss on the last tokens of the prompt too.
+    """
+
+    steps: str | None = None
+    by: Literal["splitting", "repeating"] = "splitting"
+    supervised_tokens: str | None = None
 
 
 class Arm(Section):
     """How a training target is made, and with what budget."""
 
-    target: Literal["label", "reason_label", "label_reason"]
+    target: Literal["label", "reason_label", "label_reason", "head"]
+    reasons: str | None = None
+    perturb: Kind | None = None
+    label_weight: Share | None = None
+    system: bool = True
     match: Match | None = None
+
+    @property
+    def reasoned(self) -> bool:
+        """Whether a reasoning is part of the target."""
+        return self.target in ("reason_label", "label_reason")
+
+    @field_validator("reasons", "perturb", "label_weight")
+    @classmethod
+    def _target_has_a_reasoning(cls, value: Any, info: ValidationInfo) -> Any:
+        target = info.data.get("target")
+        if value is not None and target in ("label", "head"):
+            raise ValueError(f": a target of {target} has no reasoning")
+        return value
+
+    @field_validator("match")
+    @classmethod
+    def _match_makes_sense(cls, match: Match | None, info: ValidationInfo) -> Match | None:
+        if match and not match.steps and not match.supervised_tokens:
+            raise ValueError(": expected the name of an arm in steps or supervised_tokens")
+        if match and match.supervised_tokens and info.data.get("target") != "label":
+            raise ValueError(".supervised_tokens: expected in an arm whose target is label")
+        return match
+
+
+class Regimes(Section):
+    """Other training sets that the compared arms learn from: each a share, below 1 of the rows.
+
+    `rows`: so many of the training rows. `label_noise`: so many labels are drawn from the others.
+    `imbalance`: of all labels but the most frequent, so many rows are left. `cue`: so many texts
+    begin with a word that stands for their label, and no test text does.
+    """
+
+    arms: list[Name] | None = Field(description="null: those of the first comparison")
+    rows: list[Share]
+    label_noise: list[Share]
+    imbalance: list[Share]
+    cue: list[Annotated[float, Field(gt=0, le=1)]]
+    seed: Seed
 
 
 class Separators(Section):
@@ -503,10 +591,13 @@ class Experiment(Section):
     date_string: str
     endpoints: dict[Name, Endpoint]
     reasoner: Reasoner
+    other_reasonings: dict[Name, Reasons]
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
-    reasonings: Annotated[
-        Sampling | Column | Asked | ImportedFile | ImportedHub, Field(discriminator="kind")
-    ]
+    comparisons: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] | None
+    regimes: Regimes | None
+    controls: list[str]
+    expected: Literal["gain", "none"] | None
+    reasonings: Reasons
     classifier: Classifier
     seeds: Annotated[list[Seed], Field(min_length=1)]
     prediction: Prediction
@@ -536,43 +627,74 @@ class Experiment(Section):
     @field_validator("reasonings")
     @classmethod
     def _reasonings_have_a_source(cls, section: Any, info: ValidationInfo) -> Any:
-        arms, task = info.data.get("arms"), info.data.get("task")
-        if arms is not None and all(arm.target == "label" for arm in arms.values()):
+        arms = info.data.get("arms")
+        if arms is not None and not any(arm.reasoned and not arm.reasons for arm in arms.values()):
             return section
-        if isinstance(section, Sampling) and info.data.get("triples", ...) is None:
-            raise ValueError(".kind: a reasoner learns from triples, and those are null")
-        if isinstance(section, Column) and task is not None:
-            if isinstance(task.source, GeneratedTask):
-                raise ValueError(".kind: generated texts have no column of reasonings")
-            if task.columns.reasoning is None:
-                raise ValueError(".kind: expected the column's name in task.columns.reasoning")
+        _sourced(section, info.data, "")
         return section
+
+    @field_validator("other_reasonings")
+    @classmethod
+    def _reasons_exist(cls, others: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        for name, section in others.items():
+            _sourced(section, info.data, f".{name}")
+            _reachable(section, info.data, f".{name}")
+        return others
 
     @field_validator("reasonings", "zero_shot")
     @classmethod
     def _endpoint_exists(cls, section: Any, info: ValidationInfo) -> Any:
-        known = info.data.get("endpoints")
-        if isinstance(section, Asked | ZeroShot) and known is not None:
-            _known(section.endpoint, list(known), ".endpoint", "one of endpoints")
+        _reachable(section, info.data, "")
         return section
 
     @field_validator("arms")
     @classmethod
-    def _matches_exist(cls, arms: dict[str, Arm]) -> dict[str, Arm]:
+    def _arms_fit_each_other(cls, arms: dict[str, Arm], info: ValidationInfo) -> dict[str, Arm]:
         mistakes = [f".{ZERO_SHOT}: expected another name, this one is taken"] * (ZERO_SHOT in arms)
+        sources = info.data.get("other_reasonings")
         for name, arm in arms.items():
-            if arm.match is None:
-                continue
-            where, wanted = f".{name}.match.steps", arm.match.steps
-            other = arms.get(wanted)
-            if other is None:
-                near = nearest(wanted, list(arms))
-                mistakes.append(f"{where}: expected the name of an arm, found {wanted!r}{near}")
-            elif other.match is not None:
-                mistakes.append(f"{where}: expected an arm without a match, found {wanted!r}")
+            if arm.reasons and sources is not None and arm.reasons not in sources:
+                near = nearest(arm.reasons, list(sources))
+                expected = "expected one of other_reasonings"
+                mistakes.append(f".{name}.reasons: {expected}, found {arm.reasons!r}{near}")
+            for what, wanted in (arm.match.model_dump(exclude={"by"}) if arm.match else {}).items():
+                if wanted is not None:
+                    mistakes += _unmatched(f".{name}.match.{what}", name, wanted, arms)
         if mistakes:
             raise ValueError("\n".join(mistakes))
         return arms
+
+    @field_validator("comparisons")
+    @classmethod
+    def _compared_arms_exist(
+        cls, pairs: list[list[str]] | None, info: ValidationInfo
+    ) -> list[list[str]] | None:
+        arms = info.data.get("arms")
+        mistakes = []
+        for index, pair in enumerate(pairs or ()):
+            for place, name in enumerate(pair):
+                if arms is not None and name not in arms:
+                    mistakes.append(_no_arm(f"[{index}][{place}]", name, arms))
+            if pair[0] == pair[1]:
+                mistakes.append(f"[{index}]: expected two different arms, found {pair[0]!r} twice")
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+        return pairs
+
+    @field_validator("regimes")
+    @classmethod
+    def _regimes_have_arms(cls, regimes: Regimes | None, info: ValidationInfo) -> Regimes | None:
+        arms = info.data.get("arms")
+        if regimes is None or arms is None:
+            return regimes
+        mistakes = [
+            _no_arm(f".arms[{index}]", name, arms)
+            for index, name in enumerate(regimes.arms or ())
+            if name not in arms
+        ]
+        if mistakes:
+            raise ValueError("\n".join(mistakes))
+        return regimes
 
     @field_validator("seeds")
     @classmethod
@@ -580,6 +702,40 @@ class Experiment(Section):
         if len(set(seeds)) < len(seeds):
             raise ValueError(f": expected different numbers, found {seeds}")
         return seeds
+
+
+def _unmatched(where: str, name: str, wanted: str, arms: Mapping[str, Arm]) -> list[str]:
+    """Why an arm can't take over something of the arm `wanted`, if it can't."""
+    if wanted == name:
+        return [f"{where}: expected another arm than {name!r} itself"]
+    if wanted not in arms:
+        return [_no_arm(where, wanted, arms)]
+    if arms[wanted].match is not None:
+        return [f"{where}: expected an arm without a match, found {wanted!r}"]
+    return []
+
+
+def _no_arm(where: str, name: str, arms: Mapping[str, Arm]) -> str:
+    return f"{where}: expected the name of an arm, found {name!r}{nearest(name, list(arms))}"
+
+
+def _sourced(section: Any, known: Mapping[str, Any], below: str) -> None:
+    """Refuse a source of reasonings that lacks what it is made of."""
+    task = known.get("task")
+    if isinstance(section, Written) and known.get("triples", ...) is None:
+        raise ValueError(f"{below}.kind: a reasoner learns from triples, and those are null")
+    if isinstance(section, Column) and task is not None and not isinstance(task.source, Riddles):
+        if isinstance(task.source, GeneratedTask):
+            raise ValueError(f"{below}.kind: generated texts have no column of reasonings")
+        if task.columns.reasoning is None:
+            raise ValueError(f"{below}.kind: expected the column's name in task.columns.reasoning")
+
+
+def _reachable(section: Any, known: Mapping[str, Any], below: str) -> None:
+    """Refuse a section that asks an endpoint which is not there."""
+    endpoints = known.get("endpoints")
+    if isinstance(section, Asked | ZeroShot) and endpoints is not None:
+        _known(section.endpoint, list(endpoints), f"{below}.endpoint", "one of endpoints")
 
 
 def _known(name: str, names: list[str], below: str, expected: str) -> None:
@@ -613,6 +769,21 @@ def merge(default: Mapping[str, Any], change: Mapping[str, Any]) -> dict[str, An
         else:
             merged[key] = value
     return merged
+
+
+def read_change(path: Path) -> dict[str, Any]:
+    """The content of an experiment file.
+
+    Raises:
+        UserError: it can't be read, or is no mapping.
+    """
+    try:
+        change = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as failure:
+        raise UserError(f"{path}: not a readable config ({first_line(failure)})") from None
+    if not isinstance(change, dict):
+        raise UserError(f"{path}: expected a mapping")
+    return change
 
 
 def load(change: Mapping[str, Any]) -> Experiment:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from infuse.errors import UserError
 
-Target = Literal["label", "reason_label", "label_reason"]
+Target = Literal["label", "reason_label", "label_reason", "head"]
 Ids = list[int]
 _SLOT = "\N{OBJECT REPLACEMENT CHARACTER}"
 
@@ -31,6 +31,7 @@ class Documents:
         offsets: int64 [documents + 1], where each document starts and ends in `tokens`.
         starts: int32 [documents], the place in the document of its first target token (>= 1).
         label_tokens: int32 [documents], how many of the target's tokens are the label's.
+        label_starts: int32 [documents], the place in the document of the first of them.
         rows: int64 [documents], the row of the source that each came from.
     """
 
@@ -38,6 +39,7 @@ class Documents:
     offsets: npt.NDArray[np.int64]
     starts: npt.NDArray[np.int32]
     label_tokens: npt.NDArray[np.int32]
+    label_starts: npt.NDArray[np.int32]
     rows: npt.NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -56,15 +58,32 @@ class Documents:
         """Target tokens of each document."""
         return self.lengths - self.starts
 
+    def is_label(self, index: int) -> npt.NDArray[np.bool_]:
+        """Bool [target tokens] of a document: whether they are the label's."""
+        places = np.arange(self.starts[index], self.lengths[index])
+        first = self.label_starts[index]
+        return (places >= first) & (places < first + self.label_tokens[index])
+
+    def with_loss_on_prompts(self, supervised: npt.NDArray[np.int64]) -> Documents:
+        """The same documents with so many target tokens each: the target, and before it the end of
+        the prompt. A document keeps those it has, and its first token never bears loss.
+        """
+        starts = np.clip(self.lengths - supervised, 1, self.starts)
+        return replace(self, starts=starts.astype(np.int32))
+
 
 @dataclass(frozen=True)
 class Piece:
-    """One document before it is laid down: token ids of prompt and target, and its source row."""
+    """One document before it is laid down: token ids of prompt and target, and its source row.
+
+    The label has `label_tokens` of the target's tokens, from its place `label_start` on.
+    """
 
     row: int
     prompt: Ids
     target: Ids
     label_tokens: int = 0
+    label_start: int = 0
 
 
 def collect(pieces: Iterable[Piece], max_length: int) -> tuple[Documents, dict[str, Any]]:
@@ -101,6 +120,7 @@ def collect(pieces: Iterable[Piece], max_length: int) -> tuple[Documents, dict[s
             offsets,
             np.array([len(piece.prompt) for piece in kept], np.int32),
             np.array([piece.label_tokens for piece in kept], np.int32),
+            np.array([len(piece.prompt) + piece.label_start for piece in kept], np.int32),
             np.array([piece.row for piece in kept], np.int64),
         ),
         report,
@@ -230,6 +250,20 @@ def classifier_pieces(
     for row, (chat, name, reason) in enumerate(
         zip(chats, names, encoder.plain([text.strip() for text in reasonings]), strict=True)
     ):
-        parts = reason + between + name if target == "reason_label" else name + between + reason
-        pieces.append(Piece(row, chat, parts + ends if reason else [], len(name)))
+        first = target == "label_reason"
+        parts = name + between + reason if first else reason + between + name
+        start = 0 if first else len(reason + between)
+        pieces.append(Piece(row, chat, parts + ends if reason else [], len(name), start))
     return pieces
+
+
+def head_pieces(encoder: Encoder, texts: Sequence[str], places: Sequence[int]) -> list[Piece]:
+    """Documents for a linear head: chat | the label's place among the labels.
+
+    The place stands where a target token would. No state depends on it, since it comes last.
+    """
+    chats = encoder.chats(texts)
+    return [
+        Piece(row, chat, [place], 1)
+        for row, (chat, place) in enumerate(zip(chats, places, strict=True))
+    ]

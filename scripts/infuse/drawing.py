@@ -10,12 +10,22 @@ import matplotlib
 matplotlib.use("Agg")
 import numpy as np
 from matplotlib import pyplot as plt
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from infuse.evaluation import Row
+from infuse.tables import Point
 
 MOST_COUNTS = 30  # columns of a confusion figure whose counts are written
+# How the axis of a regime is called, and where on it the task's own training texts stand.
+REGIMES = {
+    "rows": ("share of the training texts", 1.0),
+    "label_noise": ("share of wrong labels", 0.0),
+    "imbalance": ("share left of rarer labels", 1.0),
+    "cue": ("share of texts with a planted cue", 0.0),
+}
+LINES = ("#2f6f9f", "#c2571a", "#4d7c3a", "#7a4b94", "#8a6d1b", "#555555")
 INK, ACCENT, PALE = "#1f2933", "#2f6f9f", "#e8f0f6"
 plt.rcParams.update(
     {
@@ -133,3 +143,42 @@ def arms(classifiers: Sequence[Row], baselines: Sequence[Row]) -> Figure:
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
     return figure
+
+
+def regimes(classifiers: Sequence[Row], points: Sequence[Point]) -> Figure:
+    """Accuracy of the compared arms along each regime: a dot for each seed, a line for the mean.
+
+    Args:
+        classifiers: of the task's own training texts, where every curve begins or ends.
+    """
+    kinds = [kind for kind in REGIMES if any(point.kind == kind for point in points)]
+    figure, grid = plt.subplots(
+        1, max(1, len(kinds)), figsize=(0.8 + 2.6 * max(1, len(kinds)), 3.2), sharey=True,
+        squeeze=False, layout="constrained",
+    )  # fmt: skip
+    for axes, kind in zip(grid[0], kinds, strict=False):
+        title, own = REGIMES[kind]
+        curve = [(point.value, point.classifiers) for point in points if point.kind == kind]
+        _curves(axes, sorted([*curve, (own, classifiers)], key=lambda at: at[0]))
+        axes.set_xlabel(title)
+    for axes in grid[0]:
+        axes.spines[["top", "right"]].set_visible(False)
+    grid[0][0].set_ylabel("accuracy on the test texts, %")
+    if kinds:
+        handles, names = grid[0][0].get_legend_handles_labels()
+        figure.legend(handles, names, loc="outside upper center", ncols=3, frameon=False)
+    else:
+        grid[0][0].set_title("no regimes")
+    return figure
+
+
+def _curves(axes: Axes, curve: Sequence[tuple[float, Sequence[Row]]]) -> None:
+    everywhere = set.intersection(*({row["arm"] for row in rows} for _, rows in curve))
+    arms = [name for name in dict.fromkeys(row["arm"] for row in curve[0][1]) if name in everywhere]
+    for name, color in zip(arms, LINES * len(arms), strict=False):
+        means = []
+        for value, rows in curve:
+            reached = [100 * row["accuracy"] for row in rows if row["arm"] == name]
+            means.append(sum(reached) / len(reached))
+            axes.plot([value] * len(reached), reached, "o", color=color, markersize=4, alpha=0.5)
+        axes.plot([value for value, _ in curve], means, color=color, lw=1.5, label=name)

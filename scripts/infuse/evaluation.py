@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from infuse.files import PREDICTIONS, read_rows
 from infuse.outcomes import OUTCOMES
 
 Row = dict[str, Any]
+BOOTSTRAPS = 4000
 
 CLASSIFIERS = pa.schema(
     [
@@ -31,11 +32,14 @@ CLASSIFIERS = pa.schema(
         # From here on empty for a model that was asked through an endpoint.
         ("closed_set_accuracy", pa.float64()),
         ("closed_set_nll", pa.float64()),  # nats; given the arm's own prefix
+        ("closed_set_brier", pa.float64()),
+        ("closed_set_ece", pa.float64()),
         ("steps", pa.int64()),
         ("sum_of_learning_rates", pa.float64()),
         ("tokens", pa.int64()),
         ("supervised_tokens", pa.int64()),
         ("label_share_of_loss", pa.float64()),
+        ("teacher_accuracy", pa.float64()),  # of a linear model whose words are the reasonings
     ]
 )
 CLASSES = pa.schema(
@@ -73,6 +77,25 @@ CONTRASTS = pa.schema(
         ("mcnemar_p", pa.float64()),
     ]
 )
+COMPARISONS = pa.schema(
+    [
+        ("arm", pa.string()),
+        ("against", pa.string()),
+        ("measure", pa.string()),  # of `MEASURES`
+        ("seeds", pa.int64()),
+        ("n", pa.int64()),
+        ("difference", pa.float64()),
+        ("low", pa.float64()),  # 95 %, over texts and seeds (`statistics.crossed`)
+        ("high", pa.float64()),
+        ("df", pa.float64()),
+        ("p", pa.float64()),
+        ("holm_p", pa.float64()),  # over the comparisons of this measure
+        ("bootstrap_low", pa.float64()),
+        ("bootstrap_high", pa.float64()),
+        ("discordant", pa.float64()),  # share of texts that one of a pair has right, mean of seeds
+        ("detectable", pa.float64()),  # with one pair of seeds, by McNemar's test, 80 % of the time
+    ]
+)
 BASELINES = pa.schema(
     [
         ("baseline", pa.string()),
@@ -95,16 +118,24 @@ COSTS = pa.schema(
 def roles(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
     """Which arm plays each part of table 3: the first of its form, or None."""
 
-    def first(target: str, matched: bool) -> str | None:
-        fits = (n for n, a in arms.items() if a["target"] == target and bool(a["match"]) == matched)
-        return next(fits, None)
+    def first(target: str, matched: bool = False) -> str | None:
+        return next((name for name, arm in arms.items() if _is_plain(arm, target, matched)), None)
 
     return {
-        "zero-shot": first(ZERO_SHOT, False),
-        "Q->A": first("label", False),
-        "Q->A, equal steps": first("label", True),
-        "Q->RA": first("reason_label", False),
+        "zero-shot": first(ZERO_SHOT),
+        "Q->A": first("label"),
+        "Q->A, equal steps": first("label", matched=True),
+        "Q->RA": first("reason_label"),
     }
+
+
+def _is_plain(arm: Mapping[str, Any], target: str, matched: bool) -> bool:
+    """Whether an arm has that target and nothing of its own but, if so, another arm's steps."""
+    match = arm.get("match") or {}
+    own = [arm.get(part) for part in ("reasons", "perturb", "label_weight")]
+    own += [not arm.get("system", True), match.get("supervised_tokens")]
+    splits = bool(match.get("steps")) and match.get("by") != "repeating"
+    return arm["target"] == target and not any(own) and (splits if matched else not match)
 
 
 def runs(arms: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> list[tuple[str, int]]:
@@ -149,9 +180,12 @@ def classifier_row(
 def _closed_set(rows: Sequence[Row], true: Any) -> Row:
     log_probabilities = np.array([row["log_probabilities"] for row in rows])
     normalized = log_probabilities - np.logaddexp.reduce(log_probabilities, 1, keepdims=True)
+    chances = np.exp(normalized)
     return {
         "closed_set_accuracy": float(np.mean([row["closed_set"] == row["label"] for row in rows])),
         "closed_set_nll": float(-normalized[np.arange(len(rows)), true].mean()),
+        "closed_set_brier": statistics.brier(chances, true),
+        "closed_set_ece": statistics.calibration_error(chances, true),
     }
 
 
@@ -190,6 +224,52 @@ def contrast_row(
         "low": test.low, "high": test.high, "z": test.z, "z_p": test.p,
         "only_arm_right": only_a, "only_against_right": only_b,
         "mcnemar_p": statistics.mcnemar_exact(only_a, only_b),
+    }  # fmt: skip
+
+
+MEASURES: dict[str, Callable[[Row], bool]] = {
+    "accuracy": lambda row: row["outcome"] == "right",
+    "closed set accuracy": lambda row: row.get("closed_set", row["predicted"]) == row["label"],
+}
+
+
+def comparison_rows(
+    pairs: Sequence[Sequence[str]], written: Mapping[tuple[str, int], Sequence[Row]]
+) -> list[Row]:
+    """Each pair of arms by each measure, over all seeds; an arm with one run meets all of them."""
+    rows = []
+    for measure, right in MEASURES.items():
+        family = [
+            _comparison(arm, other, *(_right(name, written, right) for name in (arm, other)))
+            for arm, other in pairs
+        ]
+        adjusted = statistics.holm([row["p"] for row in family])
+        rows += [
+            row | {"measure": measure, "holm_p": p} for row, p in zip(family, adjusted, strict=True)
+        ]
+    return rows
+
+
+def _right(
+    arm: str, written: Mapping[tuple[str, int], Sequence[Row]], right: Callable[[Row], bool]
+) -> statistics.Values:
+    """1 where an answer is right, else 0: [seeds, texts]."""
+    return np.array(
+        [[right(row) for row in rows] for (name, _), rows in written.items() if name == arm], float
+    )
+
+
+def _comparison(arm: str, other: str, ours: statistics.Values, theirs: statistics.Values) -> Row:
+    differences = ours - theirs
+    found = statistics.crossed(differences)
+    bounds = statistics.two_way_bootstrap(differences, BOOTSTRAPS, seed=0)
+    discordant = float((differences != 0).mean())
+    seeds, n = differences.shape
+    return {
+        "arm": arm, "against": other, "seeds": seeds, "n": n, "difference": found.mean,
+        "low": max(found.low, -1.0), "high": min(found.high, 1.0), "df": found.df, "p": found.p,
+        "bootstrap_low": bounds[0], "bootstrap_high": bounds[1], "discordant": discordant,
+        "detectable": statistics.detectable(discordant, n),
     }  # fmt: skip
 
 

@@ -35,6 +35,7 @@ REASONINGS = _schema(
     finish=pa.string(),  # "stop" at the end, "length" at the limit, "imported"
     tokens=pa.int32(),
 )
+ID = _schema(id=pa.int64())
 TEXT_LABEL = _schema(id=pa.int64(), text=pa.string(), label=pa.string())
 TEXT_REASONING_LABEL = _schema(
     id=pa.int64(), text=pa.string(), reasoning=pa.string(), label=pa.string()

@@ -24,6 +24,7 @@ from infuse.documents import Ids
 from infuse.errors import UserError
 from infuse.files import read_rows, settle, write_rows
 from infuse.integrity import check, seal
+from infuse.models import backbone
 from infuse.stage import Progress
 
 log = logging.getLogger("infuse")
@@ -129,6 +130,25 @@ def continue_prompts(
         Written(ids, "stop" if ended else "length")
         for ids, ended in zip(written, stopped, strict=True)
     ]
+
+
+@torch.inference_mode()
+def score_classes(model: PreTrainedModel, prompts: Sequence[Ids]) -> npt.NDArray[np.float64]:
+    """Log-probability, in nats, that a linear head gives each label after each prompt.
+
+    Returns:
+        float64 [prompts, labels].
+    """
+    decoder, head = backbone(model)
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
+    # Causal attention never looks right, so padding there needs no mask.
+    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long, device=model.device)
+    for line, prompt in enumerate(prompts):
+        tokens[line, : len(prompt)] = torch.tensor(prompt)
+    states = decoder(input_ids=tokens, use_cache=False).last_hidden_state
+    last = states[torch.arange(len(prompts), device=model.device), lengths - 1]
+    result: npt.NDArray[np.float64] = torch.log_softmax(head(last).double(), -1).cpu().numpy()
+    return result
 
 
 @torch.inference_mode()

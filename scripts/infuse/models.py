@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
@@ -121,16 +127,33 @@ def load_model(folder: Path | str, **hub: Any) -> PreTrainedModel:
     Raises:
         UserError: the folder holds no usable weights, or lacks some of them.
     """
+    return _load(AutoModelForCausalLM, folder, **hub)
+
+
+def load_head(folder: Path | str) -> PreTrainedModel:
+    """The same for a model with a linear head in place of its vocabulary."""
+    return _load(AutoModelForSequenceClassification, folder)
+
+
+def new_head(folder: Path | str, labels: int, seed: int) -> PreTrainedModel:
+    """A language model's backbone with a linear head for so many labels, drawn by the seed."""
+    torch.manual_seed(seed)
+    return _load(AutoModelForSequenceClassification, folder, {"score.weight"}, num_labels=labels)
+
+
+def _load(kind: Any, folder: Path | str, new: Collection[str] = (), **own: Any) -> PreTrainedModel:
+    """A model of a kind; weights in `new` need not be in the folder."""
     try:
-        model, loaded = AutoModelForCausalLM.from_pretrained(
+        model, loaded = kind.from_pretrained(
             folder, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa",
-            output_loading_info=True, ignore_mismatched_sizes=True, **hub,
+            output_loading_info=True, ignore_mismatched_sizes=True, **own,
         )  # fmt: skip
     except Exception as damage:  # safetensors and the hub client have errors of their own kinds
         raise UserError(f"{folder}: no usable model ({_told(damage)})") from damage
     # transformers would draw these at random.
     misshapen = {name for name, *_ in loaded["mismatched_keys"]}
-    for what, names in (("missing", loaded["missing_keys"]), ("of another shape", misshapen)):
+    missing = set(loaded["missing_keys"]) - set(new)
+    for what, names in (("missing", missing), ("of another shape", misshapen)):
         if names:
             raise UserError(f"{folder}: weights are {what}: {', '.join(sorted(names))}")
     return model
@@ -152,7 +175,7 @@ def tune(model: PreTrainedModel, tuning: Mapping[str, Any], seed: int) -> PreTra
         lora_alpha=tuning["alpha"],
         lora_dropout=tuning["dropout"],
         target_modules=tuning["modules"],
-        task_type="CAUSAL_LM",
+        task_type="SEQ_CLS" if hasattr(model, "score") else "CAUSAL_LM",
     )
     try:
         return get_peft_model(model, adapters)
@@ -161,9 +184,9 @@ def tune(model: PreTrainedModel, tuning: Mapping[str, Any], seed: int) -> PreTra
 
 
 def backbone(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Module]:
-    """The decoder without its head, and the head."""
-    causal = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return causal.base_model, causal.get_output_embeddings()
+    """The decoder without its head, and the head: that of a vocabulary, or of labels."""
+    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
+    return whole.base_model, getattr(whole, "score", None) or whole.get_output_embeddings()
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

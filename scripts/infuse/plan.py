@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import ast
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
 from infuse.config import (
+    DEFAULTS,
     ZERO_SHOT,
     Arm,
     Asked,
@@ -26,12 +27,18 @@ from infuse.config import (
     GeneratedTriples,
     HubModel,
     ImportedFile,
+    Keywords,
+    Riddles,
     Sampling,
     Scratch,
     TaskFiles,
     TripleFiles,
+    Written,
+    load,
+    read_change,
 )
 from infuse.errors import UserError
+from infuse.evaluation import roles
 from infuse.files import content_hash, fingerprint, write_json
 from infuse.refusals import refusal
 
@@ -113,6 +120,7 @@ class Plan:
     metrics: Node
     tables: Node
     figures: Node
+    arms: Node
     notes: list[str]
 
     @cached_property
@@ -125,9 +133,14 @@ class Plan:
                 visit(source)
             found.setdefault((node.stage, node.id), node)
 
-        visit(self.tables)
-        visit(self.figures)
+        for last in self.last:
+            visit(last)
         return found
+
+    @property
+    def last(self) -> tuple[Node, ...]:
+        """The nodes that people read, from which all others are reached."""
+        return self.tables, self.figures, self.arms
 
     def stage(self, stage: str) -> Iterator[Node]:
         """The nodes of one stage."""
@@ -137,7 +150,7 @@ class Plan:
     def example(self) -> Node:
         """The classifier to try first: one that reasons, if there is one."""
         made = list(self.stage("classifier"))
-        return next((node for node in made if node.params["target"] != "label"), made[0])
+        return next((node for node in made if node.params["separator"]), made[0])
 
     def write_specs(self) -> None:
         """Write each node's spec to its file."""
@@ -151,48 +164,15 @@ def build(config: Experiment) -> Plan:
     Raises:
         UserError: files that the config names do not exist, one line for each.
     """
-    contents = _contents(config)
-    task = _task(config, contents)
-    triples = _triples(config, contents)
-    base = _base(config, contents, task, triples)
-    sets = {"label": Node("training_set", "text_label", {}, {"task": task})}
-    if _needs_reasons(config):
-        reasonings = _reasonings(config, contents, task, triples, base)
-        sets["reason"] = Node(
-            "training_set", "text_reasoning_label", {}, {"task": task, "reasonings": reasonings}
-        )
-    classifiers = {
-        f"{name}-seed{seed}": _classifier(config, f"{name}-seed{seed}", arm, seed, base, task, sets)
-        for name, arm in config.arms.items()
-        for seed in config.seeds
-    }
-    predictions = {
-        name: Node(
-            "predictions",
-            name,
-            {**config.prediction.model_dump(), **_generation(config)},
-            {"classifier": node, "task": task},
-        )
-        for name, node in classifiers.items()
-    }
-    answers = {f"predictions {name}": node for name, node in predictions.items()}
-    if config.zero_shot is not None:
-        answers[ZERO_SHOT] = _zero_shot(config, task)
-    folder = f"results/{config.experiment}"
+    graph = _Graph(config, _contents(config))
     arms = {name: arm.model_dump() for name, arm in config.arms.items()}
     if config.zero_shot is not None:
-        arms[ZERO_SHOT] = {"target": ZERO_SHOT, "match": None}
-    metrics = Node(
-        "metrics",
-        config.experiment,
-        {"arms": arms, "seeds": config.seeds},
-        {"task": task, **{f"classifier {name}": node for name, node in classifiers.items()}}
-        | answers,
-        folder=folder,
-    )
-    tables = Node(
+        arms[ZERO_SHOT] = {"target": ZERO_SHOT}
+    shown = {name: arms[name] for name in arms if name in roles(arms).values()} or arms
+    pairs = compared(config)
+    metrics = graph.metrics(shown, [pair for pair in pairs if set(pair) <= shown.keys()])
+    tables = graph.last(
         "tables",
-        config.experiment,
         {
             **metrics.params,
             "setting": _setting(config),
@@ -201,27 +181,238 @@ def build(config: Experiment) -> Plan:
                 "classifier": config.classifier.recipe.model_dump(),
             },
         },
-        {"task": task, "metrics": metrics, "training_set": sets.get("reason", sets["label"])}
-        | answers,
-        {"current": "results/.tables"},
-        folder,
+        {"metrics": metrics, "training_set": graph.shown(config.arms)}
+        | {role: node for role, node in metrics.inputs.items() if role in graph.answers},
     )
-    figures = Node(
-        "figures",
-        config.experiment,
-        metrics.params,
-        {"task": task, "metrics": metrics},
-        {"current": "results/.figures"},
-        folder,
+    figures = graph.last("figures", metrics.params, {"metrics": metrics})
+    every = graph.metrics(arms, pairs)
+    points = graph.regimes(pairs[:1])
+    controls = _controls(config)
+    last = graph.last(
+        "arms",
+        {
+            **every.params,
+            "regimes": list(points),
+            "controls": [[name, config.expected] for name, (config, _) in controls.items()],
+        },
+        {"metrics": every}
+        | {f"regime {kind} {value:g}": node for (kind, value), node in points.items()}
+        | {f"control {name}": node for name, (_, node) in controls.items()},
     )
-    return Plan(config.experiment, metrics, tables, figures, _notes(config))
+    return Plan(config.experiment, metrics, tables, figures, last, _notes(config))
+
+
+def compared(config: Experiment) -> list[list[str]]:
+    """The pairs of arms that are compared, the primary one first.
+
+    Where the config names none: the reasoning arm with the other arms of table 3, first that which
+    takes its steps.
+    """
+    if config.comparisons is not None:
+        return config.comparisons
+    parts = roles({name: arm.model_dump() for name, arm in config.arms.items()})
+    others = [parts["Q->A, equal steps"], parts["Q->A"]]
+    ours = parts["Q->RA"]
+    return [[ours, other] for other in others if ours and other]
+
+
+def _controls(config: Experiment) -> dict[str, tuple[Experiment, Node]]:
+    """The experiments whose result is known, by name, with the numbers of their arms.
+
+    Raises:
+        UserError: one can't be read, or does not say what is expected of it.
+    """
+    found = {}
+    for index, path in enumerate(config.controls):
+        where, file = f"controls[{index}]: {path}", DEFAULTS.parent / path
+        if not file.is_file():
+            raise refusal([f"{where}: no such file"])
+        try:
+            change = read_change(file)
+            control = load(change | {"regimes": None, "controls": []})
+        except UserError as mistake:
+            lines = str(mistake).split("\n  ")
+            raise refusal(f"{where}: {line}" for line in lines[1:] or lines) from None
+        if control.expected is None or not compared(control):
+            raise refusal([f"{where}: expected `expected`, and two arms to compare"])
+        graph = _Graph(control, _contents(control))
+        arms = {name: arm.model_dump() for name, arm in control.arms.items()}
+        found[control.experiment] = control, graph.metrics(arms, compared(control))
+    return found
+
+
+class _Graph:
+    """The artifacts of an experiment, up to the answers on its test texts."""
+
+    def __init__(self, config: Experiment, contents: dict[str, str]) -> None:
+        self.config, self._contents = config, contents
+        self.answers: set[str] = set()  # the roles of inputs that hold answers on the test texts
+        self.task = _task(config, contents)
+        self.triples = _triples(config, contents)
+        self.base = _base(config, contents, self.task, self.triples)
+
+    def metrics(
+        self,
+        arms: Mapping[str, Any],
+        pairs: list[list[str]],
+        texts: Node | None = None,
+        part: str = "",
+    ) -> Node:
+        """The numbers of arms, trained on `texts` or the task's own.
+
+        Args:
+            pairs: the arms that are compared.
+            part: tells this node from others of the experiment.
+        """
+        answers = {
+            f"predictions {name}-seed{seed}": self._predictions(name, seed, texts or self.task)
+            for name in arms
+            if name != ZERO_SHOT
+            for seed in self.config.seeds
+        }
+        inputs = {"task": self.task} | {
+            role.replace("predictions", "classifier", 1): node.inputs["classifier"]
+            for role, node in answers.items()
+        }
+        if ZERO_SHOT in arms:
+            answers[ZERO_SHOT] = _zero_shot(self.config, self.task)
+        self.answers |= answers.keys()
+        params = {"arms": dict(arms), "seeds": self.config.seeds, "comparisons": pairs}
+        name = "-".join(filter(None, [self.config.experiment, part]))
+        return Node("metrics", name, params, inputs | answers, folder=self._folder)
+
+    def last(self, stage: str, params: dict[str, Any], inputs: dict[str, Node]) -> Node:
+        """A stage whose files people read, and find again in results/."""
+        current = {"current": f"results/.{stage}"}
+        inputs = {"task": self.task} | inputs
+        return Node(stage, self.config.experiment, params, inputs, current, self._folder)
+
+    def regimes(self, primary: list[list[str]]) -> dict[tuple[str, float], Node]:
+        """The numbers of the compared arms in each regime; of all arms, where none are compared."""
+        section, known = self.config.regimes, self.config.arms
+        if section is None:
+            return {}
+        names = section.arms or [name for pair in primary for name in pair] or known
+        arms = {name: known[name].model_dump() for name in names}
+        pairs = [pair for pair in primary if set(pair) <= arms.keys()]
+        found = {}
+        for kind, values in section.model_dump(exclude={"arms", "seed"}).items():
+            for value in values:
+                params = {"kind": kind, "value": value, "seed": section.seed}
+                texts = Node("regime", f"{kind}-{value:g}", params, {"task": self.task})
+                found[kind, value] = self.metrics(arms, pairs, texts, texts.name)
+        return found
+
+    @property
+    def _folder(self) -> str:
+        return f"results/{self.config.experiment}"
+
+    def _predictions(self, name: str, seed: int, texts: Node) -> Node:
+        """What an arm, trained on `texts` with a seed, answers on the test texts."""
+        classifier = self._classifier(name, seed, texts)
+        params = {**self.config.prediction.model_dump(), **_generation(self.config)}
+        return Node(
+            "predictions", classifier.name, params, {"classifier": classifier, "task": self.task}
+        )
+
+    def shown(self, arms: Mapping[str, Arm]) -> Node:
+        """The training set that table 2 looks at: that of the first arm that reasons."""
+        reasoned = (arm for arm in arms.values() if arm.target == "reason_label")
+        return self._training_set(next(reasoned, next(iter(arms.values()))), self.task)
+
+    def _classifier(self, name: str, seed: int, texts: Node) -> Node:
+        config, arm = self.config, self.config.arms[name]
+        params: dict[str, Any] = {
+            **self._form(arm),
+            "label_weight": arm.label_weight,
+            "recipe": config.classifier.recipe.model_dump(),
+            "seed": seed,
+            "match": {},
+            **_training_arithmetic(config),
+        }
+        inputs = {
+            "base": self.base, "task": self.task, "training_set": self._training_set(arm, texts)
+        }  # fmt: skip
+        if arm.match is not None:
+            for what, other in arm.match.model_dump(exclude={"by"}).items():
+                if other is not None:
+                    params["match"][what] = self._form(config.arms[other])
+                    inputs[f"match {what}"] = self._training_set(config.arms[other], texts)
+            params["match"] |= {"by": arm.match.by} if arm.match.steps else {}
+        regime = f"-{texts.name}" if texts is not self.task else ""
+        return Node(
+            "classifier", f"{name}{regime}-seed{seed}", params, inputs, _training_settings(config)
+        )
+
+    def _form(self, arm: Arm) -> dict[str, Any]:
+        """How an arm is asked and what it answers."""
+        system = self.config.task.system if arm.system else ""
+        return {
+            "chat": {"system": system, "date_string": self.config.date_string},
+            "target": arm.target,
+            "separator": getattr(self.config.classifier.separators, arm.target, None),
+        }
+
+    def _training_set(self, arm: Arm, texts: Node) -> Node:
+        if not arm.reasoned:
+            return Node("training_set", "text_label", {}, {"task": texts})
+        source = arm.reasons or "reasonings"
+        inputs = {"task": texts, "reasonings": self._reasonings(source, texts)}
+        parts = [arm.perturb, arm.reasons, "text_reasoning_label"]
+        params: dict[str, Any] = {}
+        if arm.perturb is not None:
+            params, inputs["base"] = {"perturb": arm.perturb}, self.base
+        return Node("training_set", "_".join(filter(None, parts)), params, inputs)
+
+    def _reasonings(self, source: str, texts: Node) -> Node:
+        """The reasonings of the section `reasonings`, or of one of `other_reasonings`.
+
+        Texts with other labels than the task's get their own, where somebody can write them.
+        """
+        config, inputs = self.config, {"task": self.task}
+        section = config.other_reasonings.get(source, config.reasonings)
+        if texts.params.get("kind") == "label_noise":
+            if isinstance(section, Sampling | Asked):
+                inputs = {"task": texts, "known": self._reasonings(source, self.task)}
+            elif isinstance(section, Keywords):
+                inputs = {"task": texts}
+        params: dict[str, Any] = section.model_dump()
+        settings: dict[str, Any] = {}
+        name = "imported"
+        if isinstance(section, Sampling):
+            name, params = self.base.name, params | _generation(config)
+            inputs["reasoner"] = self._reasoner() if isinstance(section, Written) else self.base
+        elif isinstance(section, Asked):
+            name = section.endpoint
+            params["endpoint"], settings = _endpoint(config, section.endpoint)
+        elif isinstance(section, ImportedFile):
+            settings["path"] = params.pop("path")
+            params["content"] = self._contents[_section_path(source)]
+            settings["contents"] = {settings["path"]: params["content"]}
+        elif isinstance(section, Column | Keywords):
+            name = section.kind
+        return Node("reasonings", name, params, inputs, settings)
+
+    def _reasoner(self) -> Node:
+        config = self.config
+        assert self.triples is not None  # the config was refused otherwise
+        return Node(
+            "reasoner",
+            self.base.name,
+            config.reasoner.model_dump() | _training_arithmetic(config),
+            {"base": self.base, "triples": self.triples},
+            _training_settings(config),
+        )
 
 
 def _notes(config: Experiment) -> list[str]:
-    reasoner = _needs_reasons(config) and isinstance(config.reasonings, Sampling)
+    reasoner = any(
+        isinstance(config.other_reasonings.get(source, config.reasonings), Written)
+        for source in _sources(config)
+    )
     base = isinstance(config.base, Scratch) and "triples" in config.base.corpus
     learners = ["the base model"] * base + ["the reasoner"] * reasoner
-    own = not isinstance(config.task.source, GeneratedTask)
+    own = not isinstance(config.task.source, GeneratedTask | Riddles)
     generated = config.triples and isinstance(config.triples.source, GeneratedTriples)
     if own and generated and learners:
         return [
@@ -267,12 +458,21 @@ def _files(config: Experiment) -> Iterator[tuple[str, str]]:
         for index, entry in enumerate(base.corpus):
             if entry not in PARTS:
                 yield f"base.corpus[{index}]", entry
-    if isinstance(reasonings, ImportedFile) and _needs_reasons(config):
-        yield "reasonings.path", reasonings.path
+    for source in _sources(config):
+        section = config.other_reasonings.get(source, reasonings)
+        if isinstance(section, ImportedFile):
+            yield _section_path(source), section.path
 
 
-def _needs_reasons(config: Experiment) -> bool:
-    return any(arm.target != "label" for arm in config.arms.values())
+def _section_path(source: str) -> str:
+    """The key of the file that a source of reasonings is read from."""
+    return "reasonings.path" if source == "reasonings" else f"other_reasonings.{source}.path"
+
+
+def _sources(config: Experiment) -> list[str]:
+    """The sources of reasonings that arms need."""
+    named = [arm.reasons or "reasonings" for arm in config.arms.values() if arm.reasoned]
+    return list(dict.fromkeys(named))
 
 
 def _task(config: Experiment, contents: dict[str, str]) -> Node:
@@ -283,7 +483,9 @@ def _task(config: Experiment, contents: dict[str, str]) -> Node:
         "rows": section.rows.model_dump(), "split": None,
     }  # fmt: skip
     settings: dict[str, Any] = {}
-    if not isinstance(source, GeneratedTask):
+    if isinstance(source, Riddles):
+        params["columns"] = {"reasoning": "reasoning"}
+    elif not isinstance(source, GeneratedTask):
         params["columns"] = section.columns.model_dump()
         cut = [split for split in ("validation", "test") if getattr(source, split) is None]
         if cut:
@@ -349,34 +551,6 @@ def _base(config: Experiment, contents: dict[str, str], task: Node, triples: Nod
     return Node("base", "scratch", params, inputs, settings)
 
 
-def _reasonings(
-    config: Experiment, contents: dict[str, str], task: Node, triples: Node | None, base: Node
-) -> Node:
-    section = config.reasonings
-    params: dict[str, Any] = section.model_dump()
-    settings: dict[str, Any] = {}
-    if isinstance(section, Sampling):
-        assert triples is not None  # the config was refused otherwise
-        reasoner = Node(
-            "reasoner",
-            base.name,
-            config.reasoner.model_dump() | _training_arithmetic(config),
-            {"base": base, "triples": triples},
-            _training_settings(config),
-        )
-        params |= _generation(config)
-        return Node("reasonings", base.name, params, {"reasoner": reasoner, "task": task})
-    if isinstance(section, Asked):
-        params["endpoint"], settings = _endpoint(config, section.endpoint)
-        return Node("reasonings", section.endpoint, params, {"task": task}, settings)
-    if isinstance(section, ImportedFile):
-        settings["path"] = params.pop("path")
-        params["content"] = contents["reasonings.path"]
-        settings["contents"] = {settings["path"]: params["content"]}
-    name = "column" if isinstance(section, Column) else "imported"
-    return Node("reasonings", name, params, {"task": task}, settings)
-
-
 def _zero_shot(config: Experiment, task: Node) -> Node:
     assert config.zero_shot is not None
     endpoint, settings = _endpoint(config, config.zero_shot.endpoint)
@@ -391,38 +565,6 @@ def _endpoint(config: Experiment, name: str) -> tuple[dict[str, Any], dict[str, 
         {part: section[part] for part in ("url", "model")},
         {"endpoint": section, "answers": "results/answers"},
     )
-
-
-def _classifier(
-    config: Experiment,
-    name: str,
-    arm: Arm,
-    seed: int,
-    base: Node,
-    task: Node,
-    sets: dict[str, Node],
-) -> Node:
-    def training_set(target: str) -> Node:
-        return sets["label" if target == "label" else "reason"]
-
-    def separator(target: str) -> str | None:
-        return getattr(config.classifier.separators, target, None)
-
-    params: dict[str, Any] = {
-        "chat": {"system": config.task.system, "date_string": config.date_string},
-        "recipe": config.classifier.recipe.model_dump(),
-        "seed": seed,
-        "target": arm.target,
-        "separator": separator(arm.target),
-        "match": None,
-        **_training_arithmetic(config),
-    }
-    inputs = {"base": base, "task": task, "training_set": training_set(arm.target)}
-    if arm.match is not None:
-        target = config.arms[arm.match.steps].target
-        params["match"] = {"target": target, "separator": separator(target)}
-        inputs["match"] = training_set(target)
-    return Node("classifier", name, params, inputs, _training_settings(config))
 
 
 def _generation(config: Experiment) -> dict[str, Any]:
@@ -445,7 +587,7 @@ def _setting(config: Experiment) -> dict[str, str]:
     """What produced our numbers, in the words that the fidelity table compares."""
     # Imported reasonings stand in for what a reasoner would have made of the triples.
     reasons: Any = config.reasonings
-    if isinstance(reasons, Sampling) and config.triples is not None:
+    if isinstance(reasons, Written) and config.triples is not None:
         reasons = config.triples.source
     asked = config.zero_shot and config.endpoints[config.zero_shot.endpoint].model
     return {

@@ -81,10 +81,11 @@ class Reader:
         self.form = Form.load(folder)
         device = models.set_threads(compute)
         self._encoder = Encoder(models.load_tokenizer(folder), **self.form.chat)
-        self._writer = load_writer(engine, folder, compute)
+        self._writer = None if self._head else load_writer(engine, folder, compute)
         self._model = getattr(self._writer, "model", None)
         if self._model is None:
-            self._model = models.load_model(folder).to(device).eval()
+            load = models.load_head if self._head else models.load_model
+            self._model = load(folder).to(device).eval()
         most = int(self._model.config.max_position_embeddings)
         self.positions = min(most, getattr(self._writer, "positions", most))
 
@@ -96,6 +97,13 @@ class Reader:
         """A greedy answer to each prompt, and a score for each label."""
         if not prompts:
             return []
+        if self._writer is None:
+            scores = generation.score_classes(self._model, prompts)
+            said = [self.form.labels[int(place)] for place in scores.argmax(1)]
+            return [
+                Read(Answer(label, "", label, "answered"), 0, score)
+                for label, score in zip(said, scores, strict=True)
+            ]
         written = self._writer.write(
             prompts, rows, self._encoder.end_of_turn, {"max_new_tokens": max_new_tokens}
         )
@@ -118,6 +126,11 @@ class Reader:
             Read(answer, len(one.tokens) + (one.finish == "stop"), score)
             for answer, one, score in zip(answers, written, scores, strict=True)
         ]
+
+    @property
+    def _head(self) -> bool:
+        """Whether it gives labels by a linear head and writes nothing."""
+        return self.form.target == "head"
 
     @cached_property
     def _between(self) -> Ids:

@@ -41,8 +41,8 @@ def wanted(plan: Plan) -> list[Node]:
         for source in node.inputs.values():
             visit(source)
 
-    visit(plan.tables)
-    visit(plan.figures)
+    for last in plan.last:
+        visit(last)
     return list(found.values())
 
 

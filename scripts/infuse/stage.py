@@ -131,11 +131,11 @@ def _checked(folder: Path) -> dict[str, Any]:
 
 
 def _lineage(made: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
-    """What all ancestors cost; they themselves need not be here."""
+    """What all ancestors cost and told; they themselves need not be here."""
     found: dict[str, Any] = {}
     for path, told in made.items():
         found |= told["lineage"]
-        found[path] = {part: told[part] for part in ("stage", "name", "cost")}
+        found[path] = {part: told[part] for part in ("stage", "name", "facts", "cost")}
     return found
 
 

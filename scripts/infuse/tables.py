@@ -1,4 +1,4 @@
-"""Tables 1-5 of arXiv 2507.00214 and one of all arms, as rows of text ready to print.
+"""Tables 1-5 of arXiv 2507.00214 and those of our arms, as rows of text ready to print.
 
 Shares are in percent. Means are over seeds; an interval is Wilson's for that mean over the n test
 texts (95 %), so it covers the choice of texts and not of seeds.
@@ -6,14 +6,19 @@ texts (95 %), so it covers the choice of texts and not of seeds.
 
 from __future__ import annotations
 
+import csv
+import io
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from infuse import statistics
-from infuse.evaluation import Row, linear_model, roles
+from infuse.evaluation import CLASSIFIERS, COMPARISONS, Row, linear_model, roles
 from infuse.fidelity import Line
+from infuse.files import html, markdown, write_text
 from infuse.outcomes import OUTCOMES
 
 Table = list[dict[str, str]]
@@ -148,6 +153,8 @@ def all_arms(
         "macro_f1": "{:.4f}".format,
         "weighted_f1": "{:.4f}".format,
         "closed_set_nll": "{:.4f}".format,
+        "closed_set_brier": "{:.4f}".format,
+        "closed_set_ece": "{:.4f}".format,
         "sum_of_learning_rates": "{:.4g}".format,
         "tokens": "{:.0f}".format,
         "supervised_tokens": "{:.0f}".format,
@@ -157,10 +164,109 @@ def all_arms(
         rows = [row for row in classifiers if row["arm"] == arm]
         line = {"arm": arm, **_arm(arm, classifiers)}
         told = {name: f for name, f in formats.items() if rows[0][name] is not None}
-        table.append(
-            line | {name.replace("_", " "): f(_mean(rows, name)) for name, f in told.items()}
-        )
+        line |= {name.replace("_", " "): f(_mean(rows, name)) for name, f in told.items()}
+        if rows[0]["teacher_accuracy"] is not None:
+            line["teacher %"] = percent(_mean(rows, "teacher_accuracy"))
+        table.append(line)
     return table
+
+
+class Point(NamedTuple):
+    """The numbers of one regime: rows of `CLASSIFIERS` and of `COMPARISONS`."""
+
+    kind: str
+    value: float
+    classifiers: Sequence[Row]
+    comparisons: Sequence[Row]
+
+
+OF_A_POINT = (("classifiers", CLASSIFIERS), ("comparisons", COMPARISONS))
+
+
+def comparisons(rows: Sequence[Row]) -> Table:
+    """What each arm has over another, in points; the first row is the primary comparison."""
+    return [
+        {
+            "arm": row["arm"],
+            "against": row["against"],
+            "measure": row["measure"],
+            **_difference(row),
+            "Holm p": f"{row['holm_p']:.2g}",
+            "seeds": str(row["seeds"]),
+            "n": str(row["n"]),
+            "bootstrap low": _points(row["bootstrap_low"]),
+            "bootstrap high": _points(row["bootstrap_high"]),
+            "discordant %": percent(row["discordant"]),
+            "detectable": percent(row["detectable"]),
+        }
+        for row in rows
+    ]
+
+
+def regimes(points: Sequence[Point]) -> Table:
+    """The compared arms in each regime, and what the first has over the second."""
+    table = []
+    arms = dict.fromkeys(row["arm"] for row in points[-1].classifiers)
+    for point in points:
+        where = {"regime": point.kind or "none", "share": f"{point.value:g}" if point.kind else ""}
+        primary = [row for row in point.comparisons if row["measure"] == "accuracy"][:1]
+        for arm in arms:
+            told = _arm(arm, point.classifiers)
+            parts = ("accuracy %", "low", "high", "by seed", "closed set %", "steps")
+            line = where | {"arm": arm} | {part: told[part] for part in parts}
+            for row in primary:
+                if row["arm"] == arm:
+                    told = _difference(row)
+                    interval = f"{told['low']} to {told['high']}"
+                    line |= {"against": row["against"], "difference": told["difference"]}
+                    line |= {"95 %": interval, "p": told["p"]}
+            table.append(line)
+    return table
+
+
+def controls(found: Sequence[tuple[str, str, Sequence[Row]]]) -> Table:
+    """Experiments whose result is known: what was expected, and what came.
+
+    A gain must be larger than chance explains (5 %), and no gain must not be.
+
+    Args:
+        found: name, `gain` or `none`, and rows of `COMPARISONS`.
+    """
+    table = []
+    for name, expected, rows in found:
+        primary = next(row for row in rows if row["measure"] == "accuracy")
+        gain = primary["low"] > 0
+        moved = gain or primary["high"] < 0
+        table.append(
+            {
+                "control": name, "arm": primary["arm"], "against": primary["against"],
+                "expected": expected, **_difference(primary),
+                "as expected": "yes" if (gain if expected == "gain" else not moved) else "no",
+            }
+        )  # fmt: skip
+    return table or [{"control": NOT_RUN}]
+
+
+def _difference(row: Row) -> dict[str, str]:
+    return {
+        "difference": _points(row["difference"]), "low": _points(row["low"]),
+        "high": _points(row["high"]), "p": f"{row['p']:.2g}",
+    }  # fmt: skip
+
+
+def _points(share: float) -> str:
+    return f"{100 * share:+.2f}"
+
+
+def write(path: Path, table: Table) -> None:
+    """Write a table as .csv, .md and .html."""
+    columns = list(dict.fromkeys(name for line in table for name in line))
+    cells = [[line.get(name, "") for name in columns] for line in table]
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([columns, *cells])
+    write_text(path.with_suffix(".csv"), text.getvalue())
+    write_text(path.with_suffix(".md"), markdown(columns, cells))
+    write_text(path.with_suffix(".html"), html(columns, cells))
 
 
 def quantities(

@@ -49,13 +49,22 @@ class Engine:
     Attributes:
         compute: device, dtype (of the matrix products; weights stay float32), layout and
             micro_tokens, the most tokens of one forward pass.
+        label_weight: the share of the loss that falls on the labels' tokens; None: that of these
+            tokens among all.
     """
 
     model: PreTrainedModel
     compute: Mapping[str, Any]
+    label_weight: float | None = None
 
-    def loss_sum(self, documents: Documents, rows: Rows) -> torch.Tensor:
-        """Sum of the cross-entropy in nats over the target tokens of `rows`, in one pass."""
+    def loss_sum(
+        self, documents: Documents, rows: Rows, weights: tuple[float, float] | None = None
+    ) -> torch.Tensor:
+        """Sum of the cross-entropy in nats over the target tokens of `rows`, in one pass.
+
+        Args:
+            weights: of each token of a label, and of each other; None: 1.
+        """
         lengths, starts = documents.lengths[rows], documents.starts[rows]
         if self.compute["layout"] == "padded":
             width = int(lengths.max())
@@ -88,8 +97,22 @@ class Engine:
             ).last_hidden_state
             states = states.flatten(0, 1)[self._tensor(wanted - 1)]
             logits = head(states)
-        return functional.cross_entropy(
-            logits.float(), tokens.flatten()[self._tensor(wanted)], reduction="sum"
+        targets = tokens.flatten()[self._tensor(wanted)]
+        if weights is None:
+            return functional.cross_entropy(logits.float(), targets, reduction="sum")
+        of_labels = np.concatenate([documents.is_label(row) for row in rows])
+        losses = functional.cross_entropy(logits.float(), targets, reduction="none")
+        return losses @ self._tensor(np.where(of_labels, *weights)).to(losses.dtype)
+
+    def weights(self, documents: Documents, rows: Rows) -> tuple[float, float] | None:
+        """The weights for `loss_sum` by which a step's labels have `label_weight` of its loss."""
+        if self.label_weight is None:
+            return None
+        every, labels = (
+            int(count[rows].sum()) for count in (documents.supervised, documents.label_tokens)
+        )
+        return self.label_weight * every / labels, (1 - self.label_weight) * every / (
+            every - labels
         )
 
     def passes(self, documents: Documents, rows: Rows) -> list[Rows]:
@@ -218,9 +241,9 @@ def _step(
     where = f"step {step + 1} (rows {_some(documents.rows[rows])})"
     if supervised == 0:
         raise UserError(f"{where}: no token bears loss")
-    total = 0.0
+    total, weights = 0.0, engine.weights(documents, rows)
     for part in engine.passes(documents, rows):
-        loss = engine.loss_sum(documents, part) / supervised
+        loss = engine.loss_sum(documents, part, weights) / supervised
         loss.backward()  # type: ignore[no-untyped-call]
         total += loss.item()
     norm = torch.nn.utils.clip_grad_norm_(trained.values(), max_norm).item()
@@ -297,7 +320,10 @@ class _Checkpoints:
 
 
 def account(
-    documents: Documents, steps: Sequence[Rows], recipe: Mapping[str, Any]
+    documents: Documents,
+    steps: Sequence[Rows],
+    recipe: Mapping[str, Any],
+    label_weight: float | None = None,
 ) -> dict[str, float]:
     """What a training took: the budget that a fair comparison must hold equal."""
     visited = np.concatenate(steps)
@@ -310,5 +336,7 @@ def account(
         ),
         "tokens": int(documents.lengths[visited].sum()),
         "supervised_tokens": supervised,
-        "label_share_of_loss": int(documents.label_tokens[visited].sum()) / supervised,
+        "label_share_of_loss": (
+            label_weight or int(documents.label_tokens[visited].sum()) / supervised
+        ),
     }

@@ -32,7 +32,7 @@ from faults.harness import (
     some,
     training,
 )
-from workflow import Tree, environment
+from workflow import ALL, Tree, environment
 
 # Where a run can be killed, how, and about how often it comes by there.
 IN_TRAINING = [
@@ -181,7 +181,7 @@ def test_without_checkpoints_more_is_lost(built: Tree, tmp_path: Path) -> None:
 def begin(tree: Tree) -> subprocess.Popen[str]:
     """Start the workflow as the leader of its own process group."""
     tree.run("--version")  # writes tiny.yaml
-    command = ["snakemake", "--cores", "1", "--configfile", "tiny.yaml", "--", "all"]
+    command = ["snakemake", "--cores", "1", "--configfile", "tiny.yaml", "--", *ALL]
     return subprocess.Popen(
         command, cwd=tree.root, env=environment(), text=True, start_new_session=True,
         stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
@@ -220,7 +220,7 @@ def test_the_workflow_killed_at_rule_boundaries(built: Tree, tmp_path: Path, who
             _wait_for_orphans(tree)
         if process.returncode == 0:
             break
-    said = tree.run("all")
+    said = tree.run(*ALL)
     assert said.returncode == 0, said.stdout + said.stderr
     assert artifacts(tree) == {
         path: told for path, told in artifacts(built).items() if path in artifacts(tree)

@@ -21,9 +21,9 @@ import yaml
 
 from faults.harness import LONG, fault, run, some
 from faults.test_corruption import flip
-from workflow import ROOT, Tree, environment, nodes
+from workflow import ALL, ROOT, Tree, environment, nodes
 
-CHEAP = {"metrics": 1, "tables": 1, "figures": 1}
+CHEAP = {"metrics": 1, "tables": 1, "figures": 1, "arms": 1}
 PULL = ("scripts/share.py", "pull", "--configfile")
 
 
@@ -122,7 +122,7 @@ def test_a_clone_after_a_pull(published: Published, tmp_path: Path) -> None:
     tree = pulled(published, tmp_path / "clone")
     assert tree.scheduled() == CHEAP
     assert not list(tree.root.glob("results/artifacts/base/*/"))
-    said = tree.run("all")
+    said = tree.run(*ALL)
     assert said.returncode == 0, said.stderr
     for name in ("table3", "arms"):
         ours, theirs = (one.root / f"results/{name}.csv" for one in (tree, published.tree))
@@ -177,7 +177,7 @@ def test_raw_data_changed_and_restored(built: Tree, tmp_path: Path) -> None:
     }
     before = tree.scheduled(**change)
     assert before["task"] == 1
-    assert tree.run("all", **change).returncode == 0
+    assert tree.run(*ALL, **change).returncode == 0
     dvc(tree, "remote", "add", "--default", "storage", str(tmp_path / "remote"))
     assert share(tree, "publish").returncode == 0
     dvc(tree, "add", "data/a.csv")
@@ -323,7 +323,7 @@ def test_a_cache_of_links(published: Published, link: str, tmp_path: Path) -> No
     assert rows.is_symlink() or rows.stat().st_nlink > 1
     stored = [path for path in (tree.root / ".dvc/cache").rglob("*") if path.is_file()]
     cache = {path: path.read_bytes() for path in stored}
-    assert tree.run("all").returncode == 0  # which writes the specs
+    assert tree.run(*ALL).returncode == 0  # which writes the specs
     spec = f"results/specs/predictions/{made.name}.json"
     said = run(tree, [sys.executable, "scripts/predictions.py", spec])
     assert said.returncode == 0, said.stderr

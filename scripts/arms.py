@@ -1,0 +1,54 @@
+"""Every arm, how arms compare, in which regimes, and whether the controls come out as they must.
+
+IN   metrics of all arms; metrics of the compared arms in each regime; metrics of each control
+OUT  arms, comparisons, regimes, controls: each as .csv, .md and .html; arms and regimes as .png and
+     .pdf; copied to results/
+"""
+
+from typing import Any
+
+import pyarrow as pa
+
+from infuse import drawing
+from infuse import evaluation as ev
+from infuse import tables as made
+from infuse.files import read_csv
+from infuse.stage import Job, run
+
+VERSION = 1
+
+
+def arms(job: Job) -> dict[str, Any]:
+    """Write the tables and draw the figures."""
+
+    def numbers(role: str, name: str, schema: pa.Schema) -> list[ev.Row]:
+        return read_csv(job.inputs[role] / f"{name}.csv", schema)
+
+    classifiers = numbers("metrics", "classifiers", ev.CLASSIFIERS)
+    baselines = numbers("metrics", "baselines", ev.BASELINES)
+    comparisons = numbers("metrics", "comparisons", ev.COMPARISONS)
+    points = [
+        made.Point(
+            kind, value, *(numbers(f"regime {kind} {value:g}", *part) for part in made.OF_A_POINT)
+        )
+        for kind, value in job.params["regimes"]
+    ]
+    plain = [made.Point("", 1.0, classifiers, comparisons)]
+    controls = [
+        (name, expected, numbers(f"control {name}", "comparisons", ev.COMPARISONS))
+        for name, expected in job.params["controls"]
+    ]
+    for name, table in {
+        "arms": made.all_arms(job.params["arms"], classifiers, baselines),
+        "comparisons": made.comparisons(comparisons),
+        "regimes": made.regimes(plain + points),
+        "controls": made.controls(controls),
+    }.items():
+        made.write(job.out / name, table)
+    drawing.save(drawing.arms(classifiers, baselines), job.out / "arms")
+    drawing.save(drawing.regimes(classifiers, points), job.out / "regimes")
+    return {}
+
+
+if __name__ == "__main__":
+    run(arms)
