@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import Any
+
+import pytest
 
 from infuse import drawing
+from infuse.tables import Point
 
 LABELS = ["joy", "fear"]
 ROWS = [
@@ -46,6 +50,41 @@ def test_many_labels_and_any_label_can_be_drawn(tmp_path: Path) -> None:
     rows = [{"arm": "a", "seed": 1, "label": n, "predicted": n, "rows": 1} for n in labels]
     drawing.save(drawing.confusion(rows, labels, "Q->A"), tmp_path / "many")
     assert (tmp_path / "many.png").stat().st_size < 500_000
+
+
+def test_an_arm_has_one_colour_in_all_regimes_and_its_line_goes_through_its_means() -> None:
+    def rows(**reached: float) -> list[dict[str, Any]]:
+        return [
+            {"arm": arm, "seed": seed, "accuracy": share + 0.02 * seed}
+            for arm, share in reached.items()
+            for seed in (-1, 1)
+        ]
+
+    own = rows(label=0.1, same=0.5, why=0.8)  # in another order, and with an arm of its own
+    points = [
+        Point("rows", 0.2, rows(why=0.3, same=0.4), []),
+        Point("label_noise", 0.3, rows(why=0.6, same=0.2), []),
+    ]
+    figure = drawing.regimes(own, points)
+    curves = [
+        {
+            line.get_label(): line
+            for line in axes.lines
+            if len(line.get_xdata()) == 2 and line.get_linestyle() == "-"
+        }
+        for axes in figure.axes
+    ]
+    expected = [
+        {"why": ([0.2, 1], [30, 80]), "same": ([0.2, 1], [40, 50])},
+        {"why": ([0, 0.3], [80, 60]), "same": ([0, 0.3], [50, 20])},
+    ]
+    for drawn, wanted in zip(curves, expected, strict=True):
+        assert drawn.keys() == wanted.keys()
+        for arm, (x, y) in wanted.items():
+            assert list(drawn[arm].get_xdata()) == x
+            assert list(drawn[arm].get_ydata()) == pytest.approx(y)
+            assert drawn[arm].get_color() == curves[0][arm].get_color()
+    assert curves[0]["why"].get_color() != curves[0]["same"].get_color()
 
 
 def test_no_model_library_is_needed() -> None:

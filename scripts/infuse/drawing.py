@@ -152,6 +152,7 @@ def regimes(classifiers: Sequence[Row], points: Sequence[Point]) -> Figure:
         classifiers: of the task's own training texts, where every curve begins or ends.
     """
     kinds = [kind for kind in REGIMES if any(point.kind == kind for point in points)]
+    arms = list(dict.fromkeys(row["arm"] for point in points for row in point.classifiers))
     figure, grid = plt.subplots(
         1, max(1, len(kinds)), figsize=(0.8 + 2.6 * max(1, len(kinds)), 3.2), sharey=True,
         squeeze=False, layout="constrained",
@@ -159,7 +160,7 @@ def regimes(classifiers: Sequence[Row], points: Sequence[Point]) -> Figure:
     for axes, kind in zip(grid[0], kinds, strict=False):
         title, own = REGIMES[kind]
         curve = [(point.value, point.classifiers) for point in points if point.kind == kind]
-        _curves(axes, sorted([*curve, (own, classifiers)], key=lambda at: at[0]))
+        _curves(axes, sorted([*curve, (own, classifiers)], key=lambda at: at[0]), arms)
         axes.set_xlabel(title)
     for axes in grid[0]:
         axes.spines[["top", "right"]].set_visible(False)
@@ -172,9 +173,7 @@ def regimes(classifiers: Sequence[Row], points: Sequence[Point]) -> Figure:
     return figure
 
 
-def _curves(axes: Axes, curve: Sequence[tuple[float, Sequence[Row]]]) -> None:
-    everywhere = set.intersection(*({row["arm"] for row in rows} for _, rows in curve))
-    arms = [name for name in dict.fromkeys(row["arm"] for row in curve[0][1]) if name in everywhere]
+def _curves(axes: Axes, curve: Sequence[tuple[float, Sequence[Row]]], arms: Sequence[str]) -> None:
     for name, color in zip(arms, LINES * len(arms), strict=False):
         means = []
         for value, rows in curve:
