@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import itertools
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +57,13 @@ STUDY: dict[str, Any] = {
 
 
 @pytest.fixture(scope="module")
-def study(built: Tree) -> Tree:
-    """The tiny experiment with all kinds of arms, two regimes and a control."""
-    (built.root / "small-control.yaml").write_text(yaml.safe_dump(CONTROL))
-    said = built.run(*ALL, **_study(built))
+def study(built: Tree, tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """The tiny experiment with all kinds of arms, a regime and a control, in a tree of its own."""
+    tree = Tree(shutil.copytree(built.root, tmp_path_factory.mktemp("study") / "tree"))
+    (tree.root / "small-control.yaml").write_text(yaml.safe_dump(CONTROL))
+    said = tree.run(*ALL, **_study(tree))
     assert said.returncode == 0, said.stdout + said.stderr
-    return built
+    return tree
 
 
 def _study(tree: Tree) -> dict[str, Any]:

@@ -205,7 +205,7 @@ def test_the_documented_layout_is_the_real_one() -> None:
 
 def test_the_report_holds_every_table_and_figure_with_what_made_it(built: Tree) -> None:
     assert built.run(*ALL).returncode == 0
-    said = built.run("--report", "results/report.html")
+    said = built.run("--report", "results/report.html", "--", *ALL)
     assert said.returncode == 0, said.stderr
     page = (built.root / "results/report.html").read_text()
     tables = ["table1", "table2", "table3", "table4", "table5", "fidelity"]
