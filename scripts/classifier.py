@@ -19,6 +19,7 @@ from infuse.errors import UserError
 from infuse.files import ID, TEXT_LABEL, TEXT_REASONING_LABEL, read_labels, read_table, write_json
 from infuse.reading import Form
 from infuse.stage import Job, run
+from infuse.targets import REASONED
 
 VERSION = 3
 log = logging.getLogger("infuse")
@@ -95,7 +96,7 @@ def _documents(
 ) -> tuple[Documents, dict[str, Any]]:
     """Documents of a split of the training set in that role, in a form: target, separator, chat."""
     target = form["target"]
-    reasons = target in ("reason_label", "label_reason")
+    reasons = target in REASONED
     schema = TEXT_REASONING_LABEL if reasons else TEXT_LABEL
     table = read_table(job.inputs[role] / f"{split}.parquet", schema)
     encoder, columns = Encoder(tokenizer, **form["chat"]), table.to_pydict()

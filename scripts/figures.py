@@ -10,6 +10,7 @@ from infuse import drawing
 from infuse import evaluation as ev
 from infuse.files import read_csv, read_labels
 from infuse.stage import Job, run
+from infuse.targets import roles
 
 VERSION = 3
 
@@ -17,7 +18,7 @@ VERSION = 3
 def figures(job: Job) -> dict[str, Any]:
     """Draw all three."""
     labels = read_labels(job.inputs["task"])
-    parts, seed = ev.roles(job.params["arms"]), job.params["seeds"][0]
+    parts, seed = roles(job.params["arms"]), job.params["seeds"][0]
     cells = read_csv(job.inputs["metrics"] / "confusion.csv", ev.CONFUSION)
     drawing.save(drawing.stages(), job.out / "figure1")
     for name, part in (("figure2", "Q->A"), ("figure3", "Q->RA")):

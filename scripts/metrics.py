@@ -11,6 +11,7 @@ from typing import Any
 from infuse import evaluation as ev
 from infuse.files import TASK, read_json, read_labels, read_rows, write_csv
 from infuse.stage import Job, run
+from infuse.targets import REASONED, roles
 
 VERSION = 3
 
@@ -24,7 +25,7 @@ def metrics(job: Job) -> dict[str, Any]:
         (arm, seed): _facts(job.inputs.get(f"classifier {arm}-seed{seed}"), arms[arm]["target"])
         for arm, seed in written
     }
-    parts = ev.roles(arms)
+    parts = roles(arms)
     ours = parts["Q->RA"]
     against = [other for part, other in parts.items() if other and part != "Q->RA"] if ours else []
     files = {
@@ -81,7 +82,7 @@ def _facts(classifier: Path | None, target: str) -> dict[str, Any]:
         return {}
     made = read_json(classifier / "provenance.json")
     facts: dict[str, Any] = made["facts"]
-    if target in ("reason_label", "label_reason"):
+    if target in REASONED:
         for told in made["lineage"].values():
             facts |= {k: v for k, v in told["facts"].items() if k == "teacher_accuracy"}
     return facts

@@ -17,6 +17,7 @@ from infuse.files import (
     read_rows,
 )
 from infuse.stage import Job, run
+from infuse.targets import roles
 
 VERSION = 3
 
@@ -39,7 +40,7 @@ def tables(job: Job) -> dict[str, Any]:
     }
     parts = {
         "table1": made.table1(splits, labels),
-        "table2": made.table2(*_reasoned(job, ev.roles(arms)["Q->RA"], seeds[0])),
+        "table2": made.table2(*_reasoned(job, roles(arms)["Q->RA"], seeds[0])),
         "table3": made.table3(arms, numbers["classifiers"], numbers["contrasts"]),
         "table4": made.table4(arms, numbers["classes"], labels),
         "table5": made.table5(arms, numbers["classifiers"]),

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from infuse.files import markdown, read_json
+from infuse.targets import REASONED
 
 Provenance = Mapping[str, Any]
 
@@ -62,7 +63,7 @@ def _model(made: Provenance, inputs: Mapping[str, Path]) -> str:
     recipe = params.get("recipe") or params.get("pretraining")
     if recipe:
         parts += ["## Training", _table(_flat(recipe)), _table(_numbers(facts))]
-    explains = made["stage"] == "reasoner" or target in ("reason_label", "label_reason")
+    explains = made["stage"] == "reasoner" or target in REASONED
     limits = [f"{GOLD} {MANNER}"] if made["stage"] != "base" and explains else []
     limits += [
         "No accuracy stands here: the tables of the experiment have it, with the controls.",

@@ -10,7 +10,7 @@ import json
 import re
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 from urllib.parse import urlsplit
 
 import yaml
@@ -28,6 +28,7 @@ from pydantic import (
 from infuse.errors import UserError, first_line
 from infuse.perturbations import Kind
 from infuse.refusals import PATTERNS, explain, hint, nearest, refusal, shown
+from infuse.targets import REASONED, ZERO_SHOT, Target
 
 DEFAULTS = Path(__file__).parents[2] / "config.yaml"
 _NAME, _COMMIT, _HUB, _DATA, _CORPUS = PATTERNS
@@ -56,7 +57,6 @@ LabelName = Annotated[str, BeforeValidator(_label_name, json_schema_input_type=s
 Tracker = Literal[
     "tensorboard", "wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio"
 ]
-ZERO_SHOT = "zero_shot"  # how its row is called where an arm's name stands
 # What stands in results/ beside the experiments.
 TAKEN = ("answers", "artifacts", "benchmarks", "logs", "specs", "trackers", "unfinished")
 
@@ -450,7 +450,7 @@ class Match(Section):
 class Arm(Section):
     """How a training target is made, and with what budget."""
 
-    target: Literal["label", "reason_label", "label_reason", "head"]
+    target: Target
     reasons: str | None = None
     perturb: Kind | None = None
     label_weight: Share | None = None
@@ -460,13 +460,13 @@ class Arm(Section):
     @property
     def reasoned(self) -> bool:
         """Whether a reasoning is part of the target."""
-        return self.target in ("reason_label", "label_reason")
+        return self.target in REASONED
 
     @field_validator("reasons", "perturb", "label_weight")
     @classmethod
     def _target_has_a_reasoning(cls, value: Any, info: ValidationInfo) -> Any:
         target = info.data.get("target")
-        if value is not None and target in ("label", "head"):
+        if value is not None and target in get_args(Target) and target not in REASONED:
             raise ValueError(f": a target of {target} has no reasoning")
         return value
 

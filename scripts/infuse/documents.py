@@ -10,14 +10,14 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from infuse.errors import UserError
+from infuse.targets import Target
 
-Target = Literal["label", "reason_label", "label_reason", "head"]
 Ids = list[int]
 _SLOT = "\N{OBJECT REPLACEMENT CHARACTER}"
 

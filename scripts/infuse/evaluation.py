@@ -11,9 +11,9 @@ import numpy as np
 import pyarrow as pa
 
 from infuse import files, statistics
-from infuse.config import ZERO_SHOT
 from infuse.files import PREDICTIONS, read_rows
 from infuse.outcomes import OUTCOMES
+from infuse.targets import ZERO_SHOT
 
 Row = dict[str, Any]
 BOOTSTRAPS = 4000
@@ -113,29 +113,6 @@ COSTS = pa.schema(
         ("energy_joules", pa.float64()),
     ]
 )
-
-
-def roles(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
-    """Which arm plays each part of table 3: the first of its form, or None."""
-
-    def first(target: str, matched: bool = False) -> str | None:
-        return next((name for name, arm in arms.items() if _is_plain(arm, target, matched)), None)
-
-    return {
-        "zero-shot": first(ZERO_SHOT),
-        "Q->A": first("label"),
-        "Q->A, equal steps": first("label", matched=True),
-        "Q->RA": first("reason_label"),
-    }
-
-
-def _is_plain(arm: Mapping[str, Any], target: str, matched: bool) -> bool:
-    """Whether an arm has that target and nothing of its own but, if so, another arm's steps."""
-    match = arm.get("match") or {}
-    own = [arm.get(part) for part in ("reasons", "perturb", "label_weight")]
-    own += [not arm.get("system", True), match.get("supervised_tokens")]
-    splits = bool(match.get("steps")) and match.get("by") != "repeating"
-    return arm["target"] == target and not any(own) and (splits if matched else not match)
 
 
 def runs(arms: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> list[tuple[str, int]]:

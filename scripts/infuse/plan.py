@@ -17,7 +17,6 @@ from typing import Any
 
 from infuse.config import (
     DEFAULTS,
-    ZERO_SHOT,
     Arm,
     Asked,
     Column,
@@ -38,9 +37,9 @@ from infuse.config import (
     read_change,
 )
 from infuse.errors import UserError
-from infuse.evaluation import roles
 from infuse.files import content_hash, fingerprint, write_json
 from infuse.refusals import refusal
+from infuse.targets import ZERO_SHOT, roles
 
 SCRIPTS = Path(__file__).parents[1]
 PARTS = ("task", "triples")  # of a corpus that are no files
@@ -182,7 +181,11 @@ def build(config: Experiment) -> Plan:
             },
         },
         {"metrics": metrics, "training_set": graph.shown(config.arms)}
-        | {role: node for role, node in metrics.inputs.items() if role in graph.answers},
+        | {
+            role: node
+            for role, node in metrics.inputs.items()
+            if node.stage in ("predictions", ZERO_SHOT)
+        },
     )
     figures = graph.last("figures", metrics.params, {"metrics": metrics})
     every = graph.metrics(arms, pairs)
@@ -246,7 +249,6 @@ class _Graph:
 
     def __init__(self, config: Experiment, contents: dict[str, str]) -> None:
         self.config, self._contents = config, contents
-        self.answers: set[str] = set()  # the roles of inputs that hold answers on the test texts
         self.task = _task(config, contents)
         self.triples = _triples(config, contents)
         self.base = _base(config, contents, self.task, self.triples)
@@ -276,7 +278,6 @@ class _Graph:
         }
         if ZERO_SHOT in arms:
             answers[ZERO_SHOT] = _zero_shot(self.config, self.task)
-        self.answers |= answers.keys()
         params = {"arms": dict(arms), "seeds": self.config.seeds, "comparisons": pairs}
         name = "-".join(filter(None, [self.config.experiment, part]))
         return Node("metrics", name, params, inputs | answers, folder=self._folder)

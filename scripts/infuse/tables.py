@@ -16,10 +16,11 @@ from typing import NamedTuple
 import numpy as np
 
 from infuse import statistics
-from infuse.evaluation import CLASSIFIERS, COMPARISONS, Row, linear_model, roles
+from infuse.evaluation import CLASSIFIERS, COMPARISONS, Row, linear_model
 from infuse.fidelity import Line
 from infuse.files import html, markdown, write_text
 from infuse.outcomes import OUTCOMES
+from infuse.targets import roles
 
 Table = list[dict[str, str]]
 NOT_RUN = "not run"
