@@ -6,6 +6,7 @@ import pytest
 
 from infuse import evaluation as ev
 from infuse.files import PREDICTIONS, read_csv, read_rows
+from infuse.targets import roles
 from workflow import Tree, nodes
 
 pytestmark = pytest.mark.xdist_group("workflow")
@@ -45,7 +46,7 @@ def test_roles_are_told_by_form() -> None:
         "why": {"target": "reason_label", "match": None},
         "bare": {"target": "label", "match": None},
     }
-    assert ev.roles(arms) == {
+    assert roles(arms) == {
         "zero-shot": None, "Q->A": "bare", "Q->A, equal steps": "later", "Q->RA": "why",
     }  # fmt: skip
-    assert set(ev.roles({}).values()) == {None}
+    assert set(roles({}).values()) == {None}

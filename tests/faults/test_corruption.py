@@ -88,7 +88,6 @@ def test_damage_in_an_artifact(
             assert dry.returncode and f"{path.relative_to(built.root)}: " in dry.stdout + dry.stderr
             assert "and it is made anew" in dry.stdout + dry.stderr
     assert not (built.root / f"results/{tmp_path.name}").exists()
-    shutil.rmtree(built.root / f"results/unfinished/{tmp_path.name}")
 
 
 @pytest.mark.parametrize("how", some(["flipped", "cut"], 1))
@@ -135,7 +134,6 @@ def test_an_artifact_under_a_wrong_key(built: Tree, tmp_path: Path) -> None:
     finally:
         shutil.rmtree(right)
         shutil.move(aside, right)
-        shutil.rmtree(built.root / f"results/unfinished/{tmp_path.name}")
 
 
 def test_state_under_a_wrong_key(built: Tree, tmp_path: Path) -> None:
@@ -145,7 +143,6 @@ def test_state_under_a_wrong_key(built: Tree, tmp_path: Path) -> None:
     (unfinished / tmp_path.name).rename(unfinished / f"{tmp_path.name}-other")
     said = run(built, training(built, f"{tmp_path.name}-other"))
     assert f"holds state of key {tmp_path.name}, not {tmp_path.name}-other" in one_line(said)
-    shutil.rmtree(unfinished / f"{tmp_path.name}-other")
 
 
 def test_without_the_check_damage_is_used(built: Tree, tmp_path: Path) -> None:

@@ -258,7 +258,6 @@ def test_while_an_orphan_lives_nothing_else_starts(built: Tree, tmp_path: Path) 
     assert said.returncode and "LockException" in said.stderr
     said = built.run("results/table3.csv")
     assert said.returncode == 0 and table.exists(), said.stderr
-    shutil.rmtree(built.root / f"results/unfinished/{tmp_path.name}", ignore_errors=True)
 
 
 def test_a_second_workflow_is_refused(built: Tree, tmp_path: Path) -> None:
@@ -277,7 +276,6 @@ def test_a_second_workflow_is_refused(built: Tree, tmp_path: Path) -> None:
     )
     assert "Traceback" not in said.stdout + said.stderr
     assert built.run("results/table3.csv").returncode == 0 and table.read_bytes() == before
-    shutil.rmtree(built.root / f"results/unfinished/{tmp_path.name}")
 
 
 def test_two_runs_at_once(built: Tree, tmp_path: Path) -> None:
@@ -297,7 +295,6 @@ def test_without_the_lock_two_runs_would_share_a_folder(built: Tree, tmp_path: P
         said = run(built, command, free, fault(STEP, "term", 2))
         first.kill()
     assert said.returncode and "at work there" not in said.stderr
-    shutil.rmtree(built.root / f"results/unfinished/{tmp_path.name}")
 
 
 @contextmanager

@@ -109,5 +109,4 @@ def test_without_publishing_at_the_end_a_half_would_stand_there(
         command = training(built, tmp_path.name)
         assert run(built, command, fault("infuse.stage:seal", "full"), *taken_out).returncode == 1
         assert (built.root / f"results/{tmp_path.name}").exists() == bool(taken_out)
-    shutil.rmtree(built.root / f"results/unfinished/{tmp_path.name}")
     shutil.rmtree(built.root / f"results/{tmp_path.name}")
