@@ -15,7 +15,7 @@ from infuse import tables as made
 from infuse.files import read_csv
 from infuse.stage import Job, run
 
-VERSION = 1
+VERSION = 2
 
 
 def arms(job: Job) -> dict[str, Any]:

@@ -123,7 +123,9 @@ def _raw(job: Job, split: str) -> Iterator[Row]:
 def _drawn(source: dict[str, Any], rows: int) -> Sequence[Any]:
     if source["kind"] == "generated":
         return diary.texts(rows, source["seed"])
-    return riddles.riddles(rows, *(source[part] for part in ("both", "honest", "noise", "seed")))
+    return riddles.riddles(
+        rows, *(source[part] for part in ("words", "both", "honest", "noise", "seed"))
+    )
 
 
 def _clean(rows: Iterable[Row], known: Known | None, told: str, empty: list[int]) -> Iterator[Row]:

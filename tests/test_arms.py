@@ -37,17 +37,7 @@ ARMS = PLAIN | {
     "keywords_label": {"target": "reason_label", "reasons": "keywords"},
     "head": {"target": "head", "match": {"steps": "reason_label"}},
 }  # fmt: skip
-# A control small enough for a test, whose result is not looked at.
-CONTROL = TINY | {
-    "experiment": "small_control", "expected": "gain",
-    "arms": {"label_same_steps": SAME, "reason_label": REASON},
-    "base": {"pretraining": None},
-    "reasonings": {"kind": "column"},
-    "task": {"source": {
-        "kind": "riddles", "train": 40, "validation": 8, "test": 12, "both": True, "honest": True,
-        "noise": 0.0, "seed": 0,
-    }},
-}  # fmt: skip
+CONTROLS = ("gain", "no-gain")  # of experiments/, here with one seed
 STUDY: dict[str, Any] = {
     "arms": ARMS,
     "other_reasonings": {"keywords": {"kind": "keywords"}},
@@ -60,14 +50,20 @@ STUDY: dict[str, Any] = {
 def study(built: Tree, tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """The tiny experiment with all kinds of arms, a regime and a control, in a tree of its own."""
     tree = Tree(shutil.copytree(built.root, tmp_path_factory.mktemp("study") / "tree"))
-    (tree.root / "small-control.yaml").write_text(yaml.safe_dump(CONTROL))
+    for name in CONTROLS:
+        control = yaml.safe_load((ROOT / f"experiments/{name}.yaml").read_text())
+        _control(tree, name).write_text(yaml.safe_dump(control | {"seeds": [1]}))
     said = tree.run(*ALL, **_study(tree))
     assert said.returncode == 0, said.stdout + said.stderr
     return tree
 
 
 def _study(tree: Tree) -> dict[str, Any]:
-    return STUDY | {"controls": [str(tree.root / "small-control.yaml")]}
+    return STUDY | {"controls": [str(_control(tree, name)) for name in CONTROLS]}
+
+
+def _control(tree: Tree, name: str) -> Path:
+    return tree.root / f"one-seed-{name}.yaml"
 
 
 def numbers(tree: Tree) -> plan.Node:
@@ -119,9 +115,14 @@ def test_the_tables_hold_every_arm_comparison_regime_and_control(study: Tree) ->
     ]
     regimes = [(line["regime"], line["share"]) for line in read("regimes")]
     assert regimes == [("none", "")] * 2 + [("label_noise", "0.3")] * 2
-    (control,) = read("controls")
-    assert (control["control"], control["expected"]) == ("small_control", "gain")
-    assert control["as expected"] in ("yes", "no")
+
+
+def test_the_instrument_finds_a_gain_where_there_is_one_and_none_where_there_is_none(
+    study: Tree,
+) -> None:
+    with (study.root / "results/controls.csv").open() as file:
+        lines = [(line["control"], line["as expected"]) for line in csv.DictReader(file)]
+    assert lines == [("gain", "yes"), ("no_gain", "yes")]
 
 
 def test_reasonings_of_texts_with_their_own_labels_are_not_written_again(study: Tree) -> None:

@@ -15,16 +15,16 @@ from infuse.riddles import COLOURS, LABELS, riddles
 def test_the_words_alone_decide_and_more_rows_change_none(
     rows: int, both: bool, honest: bool, seed: int
 ) -> None:
-    made = riddles(rows, both, honest, 0.0, seed)
-    assert made == riddles(rows, both, honest, 0.0, seed) and len(made) == rows
+    made = riddles(rows, 40, both, honest, 0.0, seed)
+    assert made == riddles(rows, 40, both, honest, 0.0, seed) and len(made) == rows
     labels: dict[str, set[str]] = defaultdict(set)
-    for riddle in riddles(400, both, honest, 0.0, seed):
+    for riddle in riddles(400, 40, both, honest, 0.0, seed):
         labels[riddle.text if both else riddle.text.split()[0]].add(riddle.label)
     assert all(len(found) == 1 for found in labels.values())
 
 
 def test_an_honest_reasoning_decides_and_neither_word_does() -> None:
-    made = riddles(4000, True, True, 0.0, 0)
+    made = riddles(4000, 40, True, True, 0.0, 0)
     by_reason: dict[str, set[str]] = defaultdict(set)
     colour: dict[str, set[str]] = defaultdict(set)
     by_word: dict[str, Counter[str]] = defaultdict(Counter)
@@ -40,7 +40,7 @@ def test_an_honest_reasoning_decides_and_neither_word_does() -> None:
 
 
 def test_a_random_reasoning_says_nothing_and_noise_is_as_large_as_told() -> None:
-    made = riddles(4000, False, False, 0.2, 0)
+    made = riddles(4000, 40, False, False, 0.2, 0)
     pairs = Counter((riddle.reasoning, riddle.label) for riddle in made)
     assert len(pairs) == len(COLOURS) ** 2 * len(LABELS)
     assert max(pairs.values()) < 2 * 4000 / len(pairs)

@@ -96,6 +96,9 @@ class Riddles(Section):
     train: PositiveInt
     validation: PositiveInt
     test: PositiveInt
+    words: Annotated[int, Field(ge=4, le=180, multiple_of=4)] = Field(
+        description="that may stand in each of the two places of a riddle"
+    )
     both: bool = Field(description="whether two steps lead to the label, or one")
     honest: bool = Field(description="whether reasonings tell the first step, or something random")
     noise: Annotated[float, Field(ge=0, lt=0.75)]

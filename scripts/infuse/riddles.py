@@ -16,7 +16,6 @@ import numpy as np
 COLOURS = ("red", "blue", "green", "gold")
 LABELS = ("north", "east", "south", "west")
 WORDS = tuple(f"{a}{b}{c}" for a in "bdfklmnprstv" for b in "aeiou" for c in "lmnrst")
-EACH = 40  # words in each place
 
 
 class Riddle(NamedTuple):
@@ -27,21 +26,24 @@ class Riddle(NamedTuple):
     reasoning: str
 
 
-def riddles(rows: int, both: bool, honest: bool, noise: float, seed: int) -> list[Riddle]:
+def riddles(
+    rows: int, words: int, both: bool, honest: bool, noise: float, seed: int
+) -> list[Riddle]:
     """Riddles over the same words whatever the number of rows.
 
     Args:
+        words: that may stand in each of the two places; a multiple of the number of colours.
         both: the two colours decide together, else the first alone.
         honest: reasonings tell the words' colours, else colours drawn at random.
         noise: the share of labels that are drawn from the other three; the best attainable accuracy
             is 1 less that.
     """
     draw = np.random.default_rng(seed)
-    words = draw.choice(np.array(WORDS), (2, EACH), replace=False)
-    colours = draw.permuted(np.tile(np.arange(len(COLOURS)), (2, EACH // len(COLOURS))), axis=1)
+    known = draw.choice(np.array(WORDS), (2, words), replace=False)
+    colours = draw.permuted(np.tile(np.arange(len(COLOURS)), (2, words // len(COLOURS))), axis=1)
     made = []
     for _ in range(rows):
-        at = draw.integers(EACH, size=2)
+        at = draw.integers(words, size=2)
         own = colours[[0, 1], at]
         direction = int(own.sum() if both else own[0]) % len(LABELS)
         if draw.random() < noise:
@@ -49,7 +51,7 @@ def riddles(rows: int, both: bool, honest: bool, noise: float, seed: int) -> lis
         told = own if honest else draw.integers(len(COLOURS), size=2)
         made.append(
             Riddle(
-                " ".join(words[[0, 1], at]),
+                " ".join(known[[0, 1], at]),
                 LABELS[direction],
                 " ".join(COLOURS[colour] for colour in told),
             )

@@ -24,6 +24,7 @@ from infuse.targets import roles
 
 Table = list[dict[str, str]]
 NOT_RUN = "not run"
+MARGIN = 0.05  # of accuracy: what counts as no difference, in a control
 MODELS = {"zero-shot": "zero-shot API model"}  # what tables call a part; others go by its name
 KINDS = (
     "right, good reasoning",
@@ -228,7 +229,8 @@ def regimes(points: Sequence[Point]) -> Table:
 def controls(found: Sequence[tuple[str, str, Sequence[Row]]]) -> Table:
     """Experiments whose result is known: what was expected, and what came.
 
-    A gain must be larger than chance explains (5 %), and no gain must not be.
+    A gain must be larger than chance explains (5 %). Where there is none, the whole 95 % interval
+    must lie within `MARGIN` of zero: a comparison that can't tell shows nothing.
 
     Args:
         found: name, `gain` or `none`, and rows of `COMPARISONS`.
@@ -236,13 +238,13 @@ def controls(found: Sequence[tuple[str, str, Sequence[Row]]]) -> Table:
     table = []
     for name, expected, rows in found:
         primary = next(row for row in rows if row["measure"] == "accuracy")
-        gain = primary["low"] > 0
-        moved = gain or primary["high"] < 0
+        low, high = primary["low"], primary["high"]
+        found_so = low > 0 if expected == "gain" else max(-low, high) < MARGIN
         table.append(
             {
                 "control": name, "arm": primary["arm"], "against": primary["against"],
                 "expected": expected, **_difference(primary),
-                "as expected": "yes" if (gain if expected == "gain" else not moved) else "no",
+                "as expected": "yes" if found_so else "no",
             }
         )  # fmt: skip
     return table or [{"control": NOT_RUN}]
