@@ -13,7 +13,7 @@ from infuse.files import TASK, read_json, read_labels, read_rows, write_csv
 from infuse.stage import Job, run
 from infuse.targets import REASONED, roles
 
-VERSION = 3
+VERSION = 4
 
 
 def metrics(job: Job) -> dict[str, Any]:
@@ -83,8 +83,8 @@ def _facts(classifier: Path | None, target: str) -> dict[str, Any]:
     made = read_json(classifier / "provenance.json")
     facts: dict[str, Any] = made["facts"]
     if target in REASONED:
-        for told in made["lineage"].values():
-            facts |= {k: v for k, v in told["facts"].items() if k == "teacher_accuracy"}
+        learned_from = made["lineage"][made["inputs"]["training_set"]]["facts"]
+        facts |= {k: v for k, v in learned_from.items() if k == "teacher_accuracy"}
     return facts
 
 

@@ -17,7 +17,7 @@ from infuse.files import PREDICTIONS, TASK, read_rows, write_rows
 from infuse.reading import Reader
 from infuse.stage import Job, run
 
-VERSION = 2
+VERSION = 3
 log = logging.getLogger("infuse")
 
 

@@ -16,7 +16,7 @@ from infuse.files import TASK, read_labels, read_rows, write_json, write_rows
 from infuse.splits import chosen
 from infuse.stage import Job, run
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 
@@ -69,11 +69,11 @@ def wrong(rows: list[Row], share: float, labels: list[str], seed: int) -> list[R
 
 
 def rare(rows: list[Row], share: float, labels: list[str], seed: int) -> list[Row]:
-    """All rows of the most frequent label, and that share of each other's."""
+    """All rows of the most frequent label, and that share of each other's, one at least."""
     counts = Counter(row["label"] for row in rows)
     most = max(labels, key=lambda label: counts[label])
     order = np.random.default_rng(seed).permutation(len(rows))
-    left = {label: round(share * counts[label]) for label in labels} | {most: len(rows)}
+    left = {label: max(1, round(share * counts[label])) for label in labels} | {most: len(rows)}
     kept = set()
     for place in order.tolist():
         label = rows[place]["label"]

@@ -13,13 +13,14 @@ from infuse.files import (
     TASK,
     TEXT_LABEL,
     TEXT_REASONING_LABEL,
+    read_json,
     read_labels,
     read_rows,
     write_rows,
 )
 from infuse.stage import Job, run
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 
@@ -31,6 +32,8 @@ def training_set(job: Job) -> dict[str, Any]:
     reasons: dict[tuple[str, int], str] | None = None
     if "reasonings" in job.inputs:
         schema = TEXT_REASONING_LABEL
+        written = read_json(job.inputs["reasonings"] / "provenance.json")["facts"]
+        facts |= {k: v for k, v in written.items() if k == "teacher_accuracy"}
         reasons = {
             (row["split"], row["id"]): row["reasoning"]
             for row in read_rows(job.inputs["reasonings"] / "reasonings.parquet", REASONINGS)
@@ -84,11 +87,12 @@ def _perturb(job: Job, splits: dict[str, list[Row]], facts: dict[str, Any]) -> N
         made = perturbations.perturb(
             job.params["perturb"], reasoned[split], reasoned["train"], labels, measure
         )
-        before = measure([row.reasoning for row in reasoned[split]])
+        own = [row.reasoning for row in reasoned[split]]
         facts[split]["other_length"] = sum(
-            abs(tokens - made_tokens) > 1
-            for tokens, made_tokens in zip(before, measure(made), strict=True)
+            abs(tokens - wanted) > 1
+            for tokens, wanted in zip(measure(made), measure(own), strict=True)
         )
+        facts[split]["unchanged"] = sum(a == b for a, b in zip(made, own, strict=True))
         splits[split] = [row | {"reasoning": text} for row, text in zip(rows, made, strict=True)]
     log.info(
         "for example: %r became %r", reasoned["train"][0].reasoning, splits["train"][0]["reasoning"]

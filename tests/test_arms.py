@@ -179,6 +179,44 @@ def test_a_point_that_two_regimes_share_is_made_once() -> None:
         }
 
 
+def _reasonings(graph: plan.Plan, regime: str) -> list[plan.Node]:
+    """Where the training sets of a regime have their reasonings from."""
+    return [
+        node.inputs["reasonings"]
+        for node in graph.stage("training_set")
+        if "reasonings" in node.inputs and node.inputs["task"].name.startswith(regime)
+    ]
+
+
+def test_keywords_know_the_labels_of_their_regime_alone() -> None:
+    arms = {"label": LABEL, "hint": REASON | {"reasons": "keywords"}}
+    section = {"rows": [0.5], "label_noise": [0.3], "imbalance": [], "cue": []}
+    change = {"arms": arms, "regimes": section, "other_reasonings": STUDY["other_reasonings"]}
+    graph = plan.build(config.load(TINY | change | {"comparisons": [["hint", "label"]]}))
+    for regime in ("rows", "label_noise"):
+        (reasons,) = _reasonings(graph, regime)
+        assert reasons.inputs["task"].name.startswith(regime)
+
+
+def test_reasonings_that_argue_for_the_true_label_meet_no_wrong_one() -> None:
+    section = {"rows": [0.5], "label_noise": [0.3], "imbalance": [], "cue": []}
+    control = yaml.safe_load((ROOT / "experiments/gain.yaml").read_text())
+    graph = plan.build(config.load(control | {"regimes": section}))
+    assert _reasonings(graph, "rows") and not _reasonings(graph, "label_noise")
+    assert any("no regime has wrong labels: reasonings" in note for note in graph.notes)
+
+
+def test_controls_run_on_the_instrument_beside_which_they_stand() -> None:
+    own = config.load(TINY).compute.model_dump()
+    compute = own | {"layout": "packed", "dtype": "bfloat16"}
+    path = str(ROOT / "experiments/gain.yaml")
+    graph = plan.build(config.load(TINY | {"compute": compute, "controls": [path]}))
+    made = [node for node in graph.stage("classifier") if "riddles" in node.inputs["task"].name]
+    assert made and all(node.params["compute"] == compute for node in made)
+    with pytest.raises(UserError, match=r"controls\[1\]: .* found 'gain' twice"):
+        plan.build(config.load(TINY | {"controls": [path, path]}))
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

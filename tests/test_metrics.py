@@ -42,6 +42,8 @@ def test_every_artifact_is_in_the_costs(built: Tree) -> None:
 
 def test_roles_are_told_by_form() -> None:
     arms = {
+        "another": {"target": "label", "match": {"steps": "hints"}},
+        "hints": {"target": "reason_label", "reasons": "keywords"},
         "later": {"target": "label", "match": {"steps": "why"}},
         "why": {"target": "reason_label", "match": None},
         "bare": {"target": "label", "match": None},

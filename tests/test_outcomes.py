@@ -42,7 +42,8 @@ def test_an_answer_has_one_outcome_and_it_agrees_with_what_was_predicted(
     answer = read(generated, target, gold, finish)
     assert answer.generated == generated
     assert OUTCOMES.count(answer.outcome) == 1
-    assert (answer.outcome == "truncated") == (finish == "length")
+    begun = target == "label_reason" and FIRST in generated
+    assert (answer.outcome == "truncated") == (finish == "length" and not begun)
     assert (answer.predicted != "") == (answer.outcome in ("right", "wrong"))
     assert (answer.outcome == "right") == (answer.predicted == gold)
     assert answer.predicted in ["", *LABELS]
@@ -110,7 +111,9 @@ def test_labels_in_a_reasoning_without_separator_do_not_count(reason: str, gold:
         ("label_reason", f"{FIRST}joy", "stop", "", "no_answer", "joy"),
         ("label_reason", f"glad{FIRST}joy", "stop", "", "no_answer", "joy"),
         ("label_reason", "joy", "stop", "joy", "right", ""),
-        ("label_reason", f"joy{FIRST}so so", "length", "", "truncated", "so so"),
+        ("label_reason", f"joy{FIRST}so so", "length", "joy", "right", "so so"),
+        ("label_reason", f"glad{FIRST}so so", "length", "", "no_answer", "so so"),
+        ("label_reason", "joy joy", "length", "", "truncated", ""),
     ],
 )  # fmt: skip
 def test_table(

@@ -101,6 +101,50 @@ def test_order_is_lost_and_the_space_between_words_stays() -> None:
     assert again == made
 
 
+@settings(deadline=None)
+@given(row=REASONINGS)
+def test_a_reasoning_is_left_in_order_only_where_no_other_order_is_as_long(row: str) -> None:
+    rows = [Reasoned("train 0", "joy", row)]
+    (made,) = perturb("shuffle", rows, rows, LABELS, lambda texts: [1] * len(texts))
+    words = row.split()
+    assert (made != row) or len(set(words)) == 1 or len(words) == 2
+
+
+def test_two_words_change_their_places() -> None:
+    rows = [Reasoned(f"train {n}", "joy", "red blue") for n in range(50)]
+    made = perturb("shuffle", rows, rows, LABELS, lambda texts: [1] * len(texts))
+    assert made.count("blue red") >= 48
+
+
+def test_another_rows_reasoning_says_nothing_of_the_label_even_by_its_length() -> None:
+    rows = [
+        Reasoned(f"train {n}", label, " ".join([label] * length))
+        for n in range(1000)
+        for label, length in (("joy", 3 + n % 3), ("anger", 9 + n % 3))
+    ]
+    measure = lambda texts: [len(text.split()) for text in texts]  # noqa: E731
+    made = perturb("other", rows, rows, LABELS, measure)
+    own = sum(row.label in text.split() for row, text in zip(rows, made, strict=True))
+    assert 0.45 < own / len(rows) < 0.55
+
+
+@pytest.mark.parametrize(
+    ("labels", "before", "after"),
+    [
+        (["yes", "no"], "nothing is known, no, not at all", "nothing is known, x, not at all"),
+        (["A", "B"], "a great book: B, not bad", "x great book: x, not bad"),
+        (["card_arrival"], "the card arrival, card-arrivals", "the x, x"),
+        (["very low"], "Very-low or very  low", "x or x"),
+    ],
+)
+def test_labels_are_masked_however_they_are_written(
+    labels: list[str], before: str, after: str
+) -> None:
+    rows = [Reasoned("train 0", labels[0], before)]
+    made = perturb("mask_labels", rows, rows, labels, lambda texts: [1] * len(texts))
+    assert made == [after]
+
+
 def test_a_bag_draws_words_as_often_as_they_stand_in_reasonings() -> None:
     rows = [Reasoned(f"train {n}", "joy", "so so so so so so so so so we") for n in range(300)]
     measure = lambda texts: [len(text.split()) for text in texts]  # noqa: E731

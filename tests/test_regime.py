@@ -55,7 +55,9 @@ def test_the_most_frequent_label_keeps_its_rows_and_the_others_their_share(
     before, after = (Counter(row["label"] for row in some) for some in (rows, kept))
     most = max(LABELS, key=lambda label: before[label])
     assert after[most] == before[most]
-    assert all(after[k] == round(share * before[k]) for k in LABELS if k != most)
+    assert all(
+        after[k] == min(before[k], max(1, round(share * before[k]))) for k in LABELS if k != most
+    )
 
 
 @given(rows=ROWS, share=st.floats(0.05, 1), seed=st.integers(0, 5))
@@ -98,10 +100,10 @@ def test_what_has_changed_is_told(run_stage: RunStage, tmp_path: Path) -> None:
 
 def test_a_label_without_a_row_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
     (tmp_path / "task").mkdir()
-    folder = task(tmp_path / "task", ["joy"] * 20 + ["fear", "anger"])
+    folder = task(tmp_path / "task", ["joy"] * 20 + ["fear"])
     params = {"kind": "imbalance", "value": 0.3, "seed": 1}
     reason = run_stage("regime", params, {"task": folder}).reason
-    assert reason == "regimes.imbalance: at 0.3 no training row has the label(s) anger, fear"
+    assert reason == "regimes.imbalance: at 0.3 no training row has the label(s) anger"
 
 
 @pytest.mark.parametrize("kind", ["rows", "cue"])

@@ -478,6 +478,8 @@ class Arm(Section):
     def _match_makes_sense(cls, match: Match | None, info: ValidationInfo) -> Match | None:
         if match and not match.steps and not match.supervised_tokens:
             raise ValueError(": expected the name of an arm in steps or supervised_tokens")
+        if match and match.by == "repeating" and (not match.steps or match.supervised_tokens):
+            raise ValueError(".by: repeating goes with steps alone")
         if match and match.supervised_tokens and info.data.get("target") != "label":
             raise ValueError(".supervised_tokens: expected in an arm whose target is label")
         return match
@@ -610,6 +612,10 @@ class Experiment(Section):
     checkpoint_steps: PositiveInt
     trackers: list[Tracker]
 
+    def reasons(self, source: str) -> Any:
+        """The section `reasonings`, by that name, or one of `other_reasonings`."""
+        return self.other_reasonings.get(source, self.reasonings)
+
     @field_validator("experiment")
     @classmethod
     def _folder_is_free(cls, name: str) -> str:
@@ -639,6 +645,8 @@ class Experiment(Section):
     @field_validator("other_reasonings")
     @classmethod
     def _reasons_exist(cls, others: dict[str, Any], info: ValidationInfo) -> dict[str, Any]:
+        if "reasonings" in others:
+            raise ValueError(".reasonings: expected another name, this one is taken")
         for name, section in others.items():
             _sourced(section, info.data, f".{name}")
             _reachable(section, info.data, f".{name}")

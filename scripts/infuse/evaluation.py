@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from infuse import files, statistics
+from infuse.errors import UserError
 from infuse.files import PREDICTIONS, read_rows
 from infuse.outcomes import OUTCOMES
 from infuse.targets import ZERO_SHOT
@@ -34,6 +35,7 @@ CLASSIFIERS = pa.schema(
         ("closed_set_nll", pa.float64()),  # nats; given the arm's own prefix
         ("closed_set_brier", pa.float64()),
         ("closed_set_ece", pa.float64()),
+        ("documents", pa.int64()),  # that it was trained on
         ("steps", pa.int64()),
         ("sum_of_learning_rates", pa.float64()),
         ("tokens", pa.int64()),
@@ -213,7 +215,13 @@ MEASURES: dict[str, Callable[[Row], bool]] = {
 def comparison_rows(
     pairs: Sequence[Sequence[str]], written: Mapping[tuple[str, int], Sequence[Row]]
 ) -> list[Row]:
-    """Each pair of arms by each measure, over all seeds; an arm with one run meets all of them."""
+    """Each pair of arms by each measure, over all seeds; an arm with one run meets all of them.
+
+    Raises:
+        UserError: there is a single text.
+    """
+    if pairs and min(map(len, written.values())) < 2:
+        raise UserError("comparisons: expected two test texts or more, found one")
     rows = []
     for measure, right in MEASURES.items():
         family = [

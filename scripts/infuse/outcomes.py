@@ -35,7 +35,8 @@ def read_answer(
     """Take a classifier's answer apart by its arm's form.
 
     The label stands alone, after the last separator (reason_label), or before the first
-    (label_reason); it counts if it equals a label when case and outer space are ignored.
+    (label_reason), where it is whole however long the reasoning goes on; it counts if it equals a
+    label when case and outer space are ignored.
     """
     reasoning, answered = "", generated
     if target == "reason_label" and separator is not None:
@@ -43,7 +44,8 @@ def read_answer(
         if not found:
             reasoning, answered = generated, ""
     elif target == "label_reason" and separator is not None:
-        answered, _, reasoning = generated.partition(separator)
+        answered, found, reasoning = generated.partition(separator)
+        finish = "stop" if found else finish
     names = {name.strip().casefold(): name for name in labels}
     return _answer(generated, reasoning.strip(), names.get(answered.strip().casefold(), ""), finish)
 

@@ -16,12 +16,10 @@ in what the tokens mean and in nothing else. What is drawn depends on the row al
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from operator import itemgetter
 from typing import Literal, NamedTuple
 
 import numpy as np
@@ -81,8 +79,8 @@ def perturb(
     used = [word for row in pool for word in row.reasoning.split()]
     costs = _Costs(used, measure)
     if kind.startswith("other"):
-        donors = _Donors(pool, measure, kind == "other_same_label")
-        streams = (donors.words(row, tokens) for row, tokens in zip(rows, lengths, strict=True))
+        donors = _Donors(pool, kind == "other_same_label")
+        streams = (donors.words(row) for row in rows)
     elif kind == "filler":
         streams = (itertools.repeat(FILLER) for _ in rows)
     else:
@@ -122,15 +120,14 @@ def _shuffled(rows: Sequence[Reasoned], lengths: list[int], measure: Measure) ->
     """The words of each reasoning in another order; the space between them stays where it was."""
     parts = [re.split(r"(\s+)", row.reasoning) for row in rows]
     draws = [_generator(row) for row in rows]
-    best = [row.reasoning for row in rows]
-    off = [2**31] * len(rows)
+    made = [row.reasoning for row in rows]
     for round_ in range(DRAWS + 1):
-        waiting = [place for place, error in enumerate(off) if error > 1]
+        waiting = [at for at, row in enumerate(rows) if made[at] == row.reasoning]
         drawn = [_permuted(parts[at], draws[at], keep=int(round_ == DRAWS)) for at in waiting]
-        for place, text, tokens in zip(waiting, drawn, measure(drawn), strict=True):
-            if abs(tokens - lengths[place]) < off[place]:
-                best[place], off[place] = text, abs(tokens - lengths[place])
-    return best
+        for at, text, tokens in zip(waiting, drawn, measure(drawn), strict=True):
+            if abs(tokens - lengths[at]) <= 1:
+                made[at] = text
+    return made
 
 
 def _permuted(parts: Sequence[str], draw: np.random.Generator, keep: int) -> str:
@@ -141,7 +138,7 @@ def _permuted(parts: Sequence[str], draw: np.random.Generator, keep: int) -> str
 
 
 def _masked(reasoning: str, labels: Sequence[str], measure: Measure) -> str:
-    names = "|".join(re.escape(label) for label in sorted(labels, key=len, reverse=True))
+    names = "|".join(map(_inflected, sorted(labels, key=len, reverse=True)))
     owed = 0  # tokens by which the masks so far are too short
 
     def mask(found: re.Match[str]) -> str:
@@ -153,28 +150,42 @@ def _masked(reasoning: str, labels: Sequence[str], measure: Measure) -> str:
         owed += tokens - bool(count) * single - max(count - 1, 0) * further
         return bool(count) * space + " ".join([MASK] * count)
 
-    return re.sub(rf"( ?)(?<!\w)((?:{names})[^\W\d_]*)(?!\w)", mask, reasoning, flags=re.IGNORECASE)
+    return re.sub(rf"( ?)(?<!\w)({names})(?!\w)", mask, reasoning, flags=re.IGNORECASE)
+
+
+def _inflected(label: str) -> str:
+    """A pattern of a label's name with the letters that follow it, as in joyful.
+
+    A name of up to two letters, as no or B, begins too many other words to be followed by any.
+    What parts its words may be written in other ways: very low, very_low, very-low.
+    """
+    words = [re.escape(word) for word in re.split(r"[\s_-]+", label)]
+    return r"[\s_-]+".join(words) + r"[^\W\d_]*" * (len(label) > 2)
 
 
 class _Donors:
-    """Reasonings of other rows, by label and length."""
+    """Reasonings of other rows, by label if it must be the same.
 
-    def __init__(self, pool: Sequence[Reasoned], measure: Measure, same_label: bool) -> None:
+    Whichever their length: among those of like length a label that tends to long reasonings would
+    come back.
+    """
+
+    def __init__(self, pool: Sequence[Reasoned], same_label: bool) -> None:
         self._same_label = same_label
-        groups: dict[str, list[tuple[int, Reasoned]]] = {}
-        for row, tokens in zip(pool, measure([row.reasoning for row in pool]), strict=True):
-            groups.setdefault(row.label if same_label else "", []).append((tokens, row))
-        self._groups = {label: sorted(group) for label, group in groups.items()}
+        self._groups: dict[str, list[Reasoned]] = {}
+        self._places: dict[str, int] = {}
+        for row in pool:
+            group = self._groups.setdefault(row.label if same_label else "", [])
+            self._places[row.place] = len(group)
+            group.append(row)
 
-    def words(self, row: Reasoned, tokens: int) -> Iterator[str]:
-        """The words, again and again, of a reasoning of about that length, or else a longer one."""
+    def words(self, row: Reasoned) -> Iterator[str]:
+        """The words of another row's reasoning, again and again."""
         group = self._groups.get(row.label if self._same_label else "", [])
-        low = bisect.bisect_left(group, tokens - 1, key=itemgetter(0))
-        high = bisect.bisect_right(group, tokens + 1, key=itemgetter(0))
-        for near in (group[low:high], group[high : high + 1], group[low - 1 : low], group[:low]):
-            others = [other for _, other in near if other.place != row.place]
-            if others:
-                lent = others[_generator(row).integers(len(others))]
-                return itertools.cycle(lent.reasoning.split())
-        whose = f"label {row.label!r}" if self._same_label else "training"
-        raise UserError(f"{row.place}: no other row of {whose} has a reasoning to lend")
+        own = self._places.get(row.place, len(group))
+        others = len(group) - (own < len(group))
+        if not others:
+            whose = f"label {row.label!r}" if self._same_label else "training"
+            raise UserError(f"{row.place}: no other row of {whose} has a reasoning to lend")
+        drawn = int(_generator(row).integers(others))
+        return itertools.cycle(group[drawn + (drawn >= own)].reasoning.split())

@@ -168,8 +168,7 @@ def build(config: Experiment) -> Plan:
     if config.zero_shot is not None:
         arms[ZERO_SHOT] = {"target": ZERO_SHOT}
     shown = {name: arms[name] for name in arms if name in roles(arms).values()} or arms
-    pairs = compared(config)
-    metrics = graph.metrics(shown, [pair for pair in pairs if set(pair) <= shown.keys()])
+    metrics = graph.metrics(shown, [])
     tables = graph.last(
         "tables",
         {
@@ -180,7 +179,7 @@ def build(config: Experiment) -> Plan:
                 "classifier": config.classifier.recipe.model_dump(),
             },
         },
-        {"metrics": metrics, "training_set": graph.shown(config.arms)}
+        {"metrics": metrics, "training_set": graph.shown()}
         | {
             role: node
             for role, node in metrics.inputs.items()
@@ -188,6 +187,7 @@ def build(config: Experiment) -> Plan:
         },
     )
     figures = graph.last("figures", metrics.params, {"metrics": metrics})
+    pairs = compared(config)
     every = graph.metrics(arms, pairs)
     points = graph.regimes(pairs[:1])
     controls = _controls(config)
@@ -222,22 +222,27 @@ def compared(config: Experiment) -> list[list[str]]:
 def _controls(config: Experiment) -> dict[str, tuple[Experiment, Node]]:
     """The experiments whose result is known, by name, with the numbers of their arms.
 
+    They run on the engine and the arithmetic of the experiment that they stand beside.
+
     Raises:
-        UserError: one can't be read, or does not say what is expected of it.
+        UserError: one can't be read, does not say what is expected of it, or has another's name.
     """
-    found = {}
+    instrument = config.model_dump(include={"engine", "compute", "checkpoint_steps", "trackers"})
+    found: dict[str, tuple[Experiment, Node]] = {}
     for index, path in enumerate(config.controls):
         where, file = f"controls[{index}]: {path}", DEFAULTS.parent / path
         if not file.is_file():
             raise refusal([f"{where}: no such file"])
         try:
-            change = read_change(file)
-            control = load(change | {"regimes": None, "controls": []})
+            control = load(read_change(file) | {"regimes": None, "controls": []} | instrument)
         except UserError as mistake:
             lines = str(mistake).split("\n  ")
             raise refusal(f"{where}: {line}" for line in lines[1:] or lines) from None
         if control.expected is None or not compared(control):
             raise refusal([f"{where}: expected `expected`, and two arms to compare"])
+        if control.experiment in found:
+            told = f"expected an experiment of its own, found {control.experiment!r} twice"
+            raise refusal([f"{where}: {told}"])
         graph = _Graph(control, _contents(control))
         arms = {name: arm.model_dump() for name, arm in control.arms.items()}
         found[control.experiment] = control, graph.metrics(arms, compared(control))
@@ -293,11 +298,13 @@ class _Graph:
         section, known = self.config.regimes, self.config.arms
         if section is None:
             return {}
-        names = section.arms or [name for pair in primary for name in pair] or known
+        names = _in_regimes(self.config)
         arms = {name: known[name].model_dump() for name in names}
         pairs = [pair for pair in primary if set(pair) <= arms.keys()]
         found = {}
         for kind, values in section.model_dump(exclude={"arms", "seed"}).items():
+            if kind == "label_noise" and _of_true_labels(self.config):
+                continue  # a note says so
             for value in values:
                 params = {"kind": kind, "value": value, "seed": section.seed}
                 texts = Node("regime", f"{kind}-{value:g}", params, {"task": self.task})
@@ -316,10 +323,11 @@ class _Graph:
             "predictions", classifier.name, params, {"classifier": classifier, "task": self.task}
         )
 
-    def shown(self, arms: Mapping[str, Arm]) -> Node:
-        """The training set that table 2 looks at: that of the first arm that reasons."""
-        reasoned = (arm for arm in arms.values() if arm.target == "reason_label")
-        return self._training_set(next(reasoned, next(iter(arms.values()))), self.task)
+    def shown(self) -> Node:
+        """The training set that table 2 looks at: that of Q->RA, or else of the first arm."""
+        arms = self.config.arms
+        part = roles({name: arm.model_dump() for name, arm in arms.items()})["Q->RA"]
+        return self._training_set(arms[part or next(iter(arms))], self.task)
 
     def _classifier(self, name: str, seed: int, texts: Node) -> Node:
         config, arm = self.config, self.config.arms[name]
@@ -368,15 +376,15 @@ class _Graph:
     def _reasonings(self, source: str, texts: Node) -> Node:
         """The reasonings of the section `reasonings`, or of one of `other_reasonings`.
 
-        Texts with other labels than the task's get their own, where somebody can write them.
+        Texts with other labels than the task's get their own. Keywords are always those of the very
+        texts, since more would tell of labels that a regime withholds.
         """
         config, inputs = self.config, {"task": self.task}
-        section = config.other_reasonings.get(source, config.reasonings)
-        if texts.params.get("kind") == "label_noise":
-            if isinstance(section, Sampling | Asked):
-                inputs = {"task": texts, "known": self._reasonings(source, self.task)}
-            elif isinstance(section, Keywords):
-                inputs = {"task": texts}
+        section = config.reasons(source)
+        if isinstance(section, Keywords):
+            inputs = {"task": texts}
+        elif texts.params.get("kind") == "label_noise" and isinstance(section, Sampling | Asked):
+            inputs = {"task": texts, "known": self._reasonings(source, self.task)}
         params: dict[str, Any] = section.model_dump()
         settings: dict[str, Any] = {}
         name = "imported"
@@ -406,21 +414,40 @@ class _Graph:
         )
 
 
+def _in_regimes(config: Experiment) -> list[str]:
+    """The arms that regimes train: those that are named, or compared, or else all."""
+    named = config.regimes.arms if config.regimes else None
+    return named or [name for pair in compared(config)[:1] for name in pair] or list(config.arms)
+
+
+def _of_true_labels(config: Experiment) -> list[str]:
+    """The sources of reasonings that regimes need, and that nobody can write for other labels."""
+    arms = {name: config.arms[name] for name in _in_regimes(config)}
+    return [
+        source
+        for source in _sources(arms)
+        if not isinstance(config.reasons(source), Sampling | Asked | Keywords)
+    ]
+
+
 def _notes(config: Experiment) -> list[str]:
-    reasoner = any(
-        isinstance(config.other_reasonings.get(source, config.reasonings), Written)
-        for source in _sources(config)
-    )
+    notes = []
+    reasoner = any(isinstance(config.reasons(source), Written) for source in _sources(config.arms))
     base = isinstance(config.base, Scratch) and "triples" in config.base.corpus
     learners = ["the base model"] * base + ["the reasoner"] * reasoner
     own = not isinstance(config.task.source, GeneratedTask | Riddles)
     generated = config.triples and isinstance(config.triples.source, GeneratedTriples)
     if own and generated and learners:
-        return [
+        notes.append(
             f"{' and '.join(learners)} will learn from the default's generated triples, which say"
             " nothing about your texts: set triples (docs/own-data.md)"
-        ]
-    return []
+        )
+    given = _of_true_labels(config) if config.regimes and config.regimes.label_noise else []
+    if given:
+        notes.append(
+            f"no regime has wrong labels: {' and '.join(given)} would still argue for the true ones"
+        )
+    return notes
 
 
 def _contents(config: Experiment) -> dict[str, str]:
@@ -445,7 +472,7 @@ def _may_be_a_model(path: Path) -> bool:
 
 
 def _files(config: Experiment) -> Iterator[tuple[str, str]]:
-    task, triples, base, reasonings = config.task, config.triples, config.base, config.reasonings
+    task, triples, base = config.task, config.triples, config.base
     if isinstance(task.source, TaskFiles):
         for split, path in task.source.model_dump(exclude={"kind"}).items():
             if path is not None:
@@ -459,8 +486,8 @@ def _files(config: Experiment) -> Iterator[tuple[str, str]]:
         for index, entry in enumerate(base.corpus):
             if entry not in PARTS:
                 yield f"base.corpus[{index}]", entry
-    for source in _sources(config):
-        section = config.other_reasonings.get(source, reasonings)
+    for source in _sources(config.arms):
+        section = config.reasons(source)
         if isinstance(section, ImportedFile):
             yield _section_path(source), section.path
 
@@ -470,9 +497,9 @@ def _section_path(source: str) -> str:
     return "reasonings.path" if source == "reasonings" else f"other_reasonings.{source}.path"
 
 
-def _sources(config: Experiment) -> list[str]:
+def _sources(arms: Mapping[str, Arm]) -> list[str]:
     """The sources of reasonings that arms need."""
-    named = [arm.reasons or "reasonings" for arm in config.arms.values() if arm.reasoned]
+    named = [arm.reasons or "reasonings" for arm in arms.values() if arm.reasoned]
     return list(dict.fromkeys(named))
 
 

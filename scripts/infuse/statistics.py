@@ -113,8 +113,9 @@ def crossed(values: Values) -> Crossed:
 
     With mean squares S (seeds), I (items) and R (the rest) of s seeds and n items, the mean has
     the variance (S + max(I - R, 0)) / (s n) on (S + max(I - R, 0))^2 / (S^2 / (s - 1)) degrees of
-    freedom (Hillis, Statistics in Medicine 26, 2007, for readers and cases). One seed: the t-test
-    over items, which says nothing of other seeds.
+    freedom (Hillis, Statistics in Medicine 26, 2007, for readers and cases). S, which can't be
+    expected below R, is not let below it: few seeds agree by chance too often to be believed. One
+    seed: the t-test over items, which says nothing of other seeds.
 
     Args:
         values: float [seeds, items]; at least two items.
@@ -129,6 +130,7 @@ def crossed(values: Values) -> Crossed:
         of_seeds = items * float(by_seed.var(ddof=1))
         of_items = seeds * float(by_item.var(ddof=1))
         of_rest = float((rest**2).sum()) / ((seeds - 1) * (items - 1))
+        of_seeds = max(of_seeds, of_rest)
         spread = of_seeds + max(of_items - of_rest, 0.0)
         df = (seeds - 1) * (spread / of_seeds) ** 2 if of_seeds else math.inf
     error = math.sqrt(spread / values.size)

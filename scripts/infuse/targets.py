@@ -16,21 +16,22 @@ ZERO_SHOT = "zero_shot"  # how the row of an untrained model is called where an 
 def roles(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
     """Which arm plays each part of table 3: the first of its form, or None."""
 
-    def first(target: str, matched: bool = False) -> str | None:
-        return next((name for name, arm in arms.items() if _is_plain(arm, target, matched)), None)
+    def first(target: str, steps_of: str | None = None) -> str | None:
+        return next((name for name, arm in arms.items() if _is_plain(arm, target, steps_of)), None)
 
+    reasoning = first("reason_label")
     return {
         "zero-shot": first(ZERO_SHOT),
         "Q->A": first("label"),
-        "Q->A, equal steps": first("label", matched=True),
-        "Q->RA": first("reason_label"),
+        "Q->A, equal steps": first("label", steps_of=reasoning) if reasoning else None,
+        "Q->RA": reasoning,
     }
 
 
-def _is_plain(arm: Mapping[str, Any], target: str, matched: bool) -> bool:
+def _is_plain(arm: Mapping[str, Any], target: str, steps_of: str | None) -> bool:
     """Whether an arm has that target and nothing of its own but, if so, another arm's steps."""
     match = arm.get("match") or {}
     own = [arm.get(part) for part in ("reasons", "perturb", "label_weight")]
     own += [not arm.get("system", True), match.get("supervised_tokens")]
-    splits = bool(match.get("steps")) and match.get("by") != "repeating"
-    return arm["target"] == target and not any(own) and (splits if matched else not match)
+    own += [match.get("by") == "repeating", match.get("steps") != steps_of]
+    return arm["target"] == target and not any(own)
