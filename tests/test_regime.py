@@ -101,6 +101,7 @@ def test_what_has_changed_is_told(run_stage: RunStage, tmp_path: Path) -> None:
 def test_a_label_without_a_row_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
     (tmp_path / "task").mkdir()
     folder = task(tmp_path / "task", ["joy"] * 20 + ["fear"])
+    write_json(folder / "labels.json", ["anger", "fear", "joy"])
     params = {"kind": "imbalance", "value": 0.3, "seed": 1}
     reason = run_stage("regime", params, {"task": folder}).reason
     assert reason == "regimes.imbalance: at 0.3 no training row has the label(s) anger"

@@ -198,8 +198,8 @@ T_1 = 12.706205  # the t distribution's 97.5 % point at one degree of freedom
         ([[3, 1], [1, 1]], 1.5, math.sqrt(1 / 4), 1),
         # seeds 1.5, items 4.5, rest 0.5
         ([[4, 0, 2], [2, 0, 1]], 1.5, math.sqrt(5.5 / 6), (5.5 / 1.5) ** 2),
-        # seeds 0, items 2, rest 2: seeds are not let below the rest
-        ([[1, -1], [-1, 1]], 0, math.sqrt(2 / 4), 1),
+        # seeds 0, items 0, rest 4: seeds are not let below the rest
+        ([[1, -1], [-1, 1]], 0, math.sqrt(4 / 4), 1),
         # one seed: the deviations are 1, 0, -1
         ([[2, 1, 0]], 1, math.sqrt(1 / 3), 2),
     ],
@@ -255,7 +255,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int, spread: f
         found = statistics.crossed(right(0.8, texts) - right(0.5, texts) - true)
         covered += found.low <= 0 <= found.high
         far_off += found.p < 0.05 / 6
-    assert 0.93 <= covered / 2000 <= (0.97 if spread == 0.5 else 1)
+    assert 0.93 <= covered / 2000 <= (0.975 if spread == 0.5 else 1)
     assert far_off / 2000 < 2.5 * 0.05 / 6  # the tail on which Holm's correction of six rests
 
 

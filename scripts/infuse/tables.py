@@ -157,6 +157,7 @@ def all_arms(
         "closed_set_nll": "{:.4f}".format,
         "closed_set_brier": "{:.4f}".format,
         "closed_set_ece": "{:.4f}".format,
+        "documents": "{:.0f}".format,
         "sum_of_learning_rates": "{:.4g}".format,
         "tokens": "{:.0f}".format,
         "supervised_tokens": "{:.0f}".format,
