@@ -168,7 +168,9 @@ def build(config: Experiment) -> Plan:
     if config.zero_shot is not None:
         arms[ZERO_SHOT] = {"target": ZERO_SHOT}
     shown = {name: arms[name] for name in arms if name in roles(arms).values()} or arms
-    metrics = graph.metrics(shown, [])
+    pairs = compared(config)
+    every = graph.metrics(arms, pairs)
+    metrics = every if shown == arms else graph.metrics(shown, [])
     tables = graph.last(
         "tables",
         {
@@ -187,8 +189,6 @@ def build(config: Experiment) -> Plan:
         },
     )
     figures = graph.last("figures", metrics.params, {"metrics": metrics})
-    pairs = compared(config)
-    every = graph.metrics(arms, pairs)
     points = graph.regimes(pairs[:1])
     controls = _controls(config)
     last = graph.last(
