@@ -83,7 +83,7 @@ def _facts(classifier: Path | None, target: str) -> dict[str, Any]:
     made = read_json(classifier / "provenance.json")
     facts: dict[str, Any] = made["facts"]
     if target in REASONED:
-        learned_from = made["lineage"][made["inputs"]["training_set"]]["facts"]
+        learned_from = made["lineage"][made["inputs"]["training_set"]]["facts"]["train"]
         facts |= {k: v for k, v in learned_from.items() if k == "teacher_accuracy"}
     return facts
 

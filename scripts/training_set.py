@@ -32,8 +32,6 @@ def training_set(job: Job) -> dict[str, Any]:
     reasons: dict[tuple[str, int], str] | None = None
     if "reasonings" in job.inputs:
         schema = TEXT_REASONING_LABEL
-        written = read_json(job.inputs["reasonings"] / "provenance.json")["facts"]
-        facts |= {k: v for k, v in written.items() if k == "teacher_accuracy"}
         reasons = {
             (row["split"], row["id"]): row["reasoning"]
             for row in read_rows(job.inputs["reasonings"] / "reasonings.parquet", REASONINGS)
@@ -58,6 +56,9 @@ def training_set(job: Job) -> dict[str, Any]:
         }
         log.info("%s: %d rows, %d without a reasoning %s", split, len(rows), len(missing),
                  missing[:5] or "")  # fmt: skip
+    if "reasonings" in job.inputs:
+        told = read_json(job.inputs["reasonings"] / "provenance.json")["facts"]
+        facts["train"] |= {k: v for k, v in told.items() if k == "teacher_accuracy"}
     if "perturb" in job.params:
         _perturb(job, splits, facts)
     for split, rows in splits.items():

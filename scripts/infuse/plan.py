@@ -168,9 +168,7 @@ def build(config: Experiment) -> Plan:
     if config.zero_shot is not None:
         arms[ZERO_SHOT] = {"target": ZERO_SHOT}
     shown = {name: arms[name] for name in arms if name in roles(arms).values()} or arms
-    pairs = compared(config)
-    every = graph.metrics(arms, pairs)
-    metrics = every if shown == arms else graph.metrics(shown, [])
+    metrics = graph.metrics(shown, [], part="tables")
     tables = graph.last(
         "tables",
         {
@@ -189,6 +187,8 @@ def build(config: Experiment) -> Plan:
         },
     )
     figures = graph.last("figures", metrics.params, {"metrics": metrics})
+    pairs = compared(config)
+    every = graph.metrics(arms, pairs)
     points = graph.regimes(pairs[:1])
     controls = _controls(config)
     last = graph.last(
@@ -269,7 +269,7 @@ class _Graph:
 
         Args:
             pairs: the arms that are compared.
-            part: tells this node from others of the experiment.
+            part: of the experiment, whose numbers these are, if not the whole's.
         """
         answers = {
             f"predictions {name}-seed{seed}": self._predictions(name, seed, texts or self.task)

@@ -23,7 +23,7 @@ from faults.harness import LONG, fault, run, some
 from faults.test_corruption import flip
 from workflow import ALL, ROOT, Tree, environment, nodes
 
-CHEAP = {"metrics": 1, "tables": 1, "figures": 1, "arms": 1}
+CHEAP = {"metrics": 2, "tables": 1, "figures": 1, "arms": 1}
 PULL = ("scripts/share.py", "pull", "--configfile")
 
 
