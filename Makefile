@@ -14,7 +14,7 @@ table3: .venv/ready
 	snakemake --cores all results/table3.csv
 
 test: check
-	pytest -n 2 --dist loadgroup
+	pytest -n 2 --dist loadfile
 
 # vLLM on CPU; there its tests fail where they are skipped elsewhere.
 test-vllm: .venv-vllm/ready

@@ -18,8 +18,6 @@ from infuse.files import read_csv
 from infuse.integrity import sealed
 from workflow import ALL, ROOT, Tree
 
-pytestmark = pytest.mark.xdist_group("arms")
-
 TINY: dict[str, Any] = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
 LABEL, SAME, REASON = (
     {"target": "label"},

@@ -14,7 +14,6 @@ from infuse.errors import UserError
 from workflow import Tree, nodes
 
 CUT = gzip.compress(b"a line\n" * 999, mtime=0)[:-12]
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def test_the_folder_loads_and_chats(built: Tree) -> None:

@@ -13,8 +13,6 @@ from infuse import cards
 from infuse.files import TEXT_REASONING_LABEL, read_rows
 from workflow import Tree, nodes
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 @pytest.mark.parametrize("stage", ["base", "reasoner", "classifier"])
 def test_each_model_has_a_card(built: Tree, stage: str) -> None:

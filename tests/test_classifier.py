@@ -12,8 +12,6 @@ from transformers import AutoModelForCausalLM
 
 from workflow import Tree, again, killed_when, nodes
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def _facts(folder: Path) -> dict[str, float]:
     facts: dict[str, float] = json.loads((folder / "provenance.json").read_text())["facts"]

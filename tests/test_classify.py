@@ -14,8 +14,6 @@ import pytest
 from infuse.files import PREDICTIONS, read_labels, read_rows
 from workflow import Tree, environment, nodes
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def classify(
     tree: Tree, arm: str, *arguments: str, lines: bytes = b""

@@ -31,7 +31,6 @@ from infuse.engines import TransformersWriter, VllmWriter, Writer, load_writer
 from infuse.errors import UserError
 from infuse.generation import Written, continue_prompts
 
-pytestmark = pytest.mark.xdist_group("engines")  # vLLM starts in half a minute
 needs_vllm = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None and "WITH_VLLM" not in os.environ,
     reason="vLLM is not installed; `make test-vllm` runs this",

@@ -10,8 +10,6 @@ import yaml
 from golden import FILE, entries
 from workflow import ROOT, Tree
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def test_what_stages_compute_changes_only_with_their_version(built: Tree) -> None:
     tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())

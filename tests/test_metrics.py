@@ -9,8 +9,6 @@ from infuse.files import PREDICTIONS, read_csv, read_rows
 from infuse.targets import roles
 from workflow import Tree, nodes
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def test_counts_add_up(built: Tree) -> None:
     folder = nodes(built, "metrics")["tiny"]

@@ -5,13 +5,10 @@ from __future__ import annotations
 import subprocess
 
 import numpy as np
-import pytest
 
 from infuse.files import PREDICTIONS, TASK, read_rows
 from infuse.outcomes import OUTCOMES
 from workflow import Tree, again, killed_when, nodes
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def test_each_test_text_has_one_outcome_and_all_scores(built: Tree) -> None:

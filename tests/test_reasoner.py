@@ -8,8 +8,6 @@ import pytest
 
 from workflow import Tree, nodes
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def test_it_learns_and_is_evaluated_while_it_does(built: Tree) -> None:
     folder = nodes(built, "reasoner")["scratch"]

@@ -5,14 +5,10 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-import pytest
-
 from infuse import evaluation as ev
 from infuse import tables
 from infuse.files import read_csv
 from workflow import Tree, nodes
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 
 def _table(tree: Tree, name: str) -> dict[str, dict[str, str]]:

@@ -11,8 +11,6 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from workflow import Tree, again, nodes
 
-pytestmark = pytest.mark.xdist_group("workflow")
-
 
 def test_tensorboard_shows_the_history(built: Tree) -> None:
     folder = nodes(built, "classifier")["label-seed1"]

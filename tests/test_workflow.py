@@ -8,15 +8,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-import pytest
 import yaml
 
 from infuse import config, plan
 from infuse.errors import UserError
 from task import SPLITS
 from workflow import ALL, ROOT, Tree
-
-pytestmark = pytest.mark.xdist_group("workflow")
 
 ONLY_LABEL = {"arms": {"label": {"target": "label"}}}
 

@@ -12,7 +12,6 @@ from infuse.files import TASK, ZERO_SHOT, read_rows
 from server import Answer, Asked, Server, completion, refusing, serve, small_model
 from workflow import ALL, Tree, nodes
 
-pytestmark = pytest.mark.xdist_group("workflow")
 KEY = "sk-planted-0123456789abcdef"
 
 

@@ -15,12 +15,6 @@ from faults.harness import LONG, Work, contents, generation, run, training
 from workflow import Tree
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        if "/faults/" in item.nodeid:
-            item.add_marker(pytest.mark.xdist_group("faults"))
-
-
 def pytest_terminal_summary(terminalreporter: Any) -> None:
     if not LONG:
         return
