@@ -129,6 +129,8 @@ def serve(answer: Answers) -> Iterator[Server]:
             self.close_connection = reply.cut is not None or told != len(data)
             kind = "text/html" if isinstance(reply.body, str) else "application/json"
             headers = {"Content-Type": kind, "Content-Length": str(told), **reply.headers}
+            if self.close_connection:  # told, since a next request on it would be lost
+                headers["Connection"] = "close"
             self.send_response(reply.status)
             for name, value in headers.items():
                 self.send_header(name, value)

@@ -21,7 +21,9 @@ def test_table_3_holds_the_measured_accuracies(built: Tree) -> None:
     table = _table(built, "table3")
     measured = {
         row["arm"]: row
-        for row in read_csv(nodes(built, "metrics")["tiny"] / "classifiers.csv", ev.CLASSIFIERS)
+        for row in read_csv(
+            nodes(built, "metrics")["tiny-tables"] / "classifiers.csv", ev.CLASSIFIERS
+        )
     }
     for model, arm in (
         ("Q->A", "label"), ("Q->A, equal steps", "label_same_steps"), ("Q->RA", "reason_label")

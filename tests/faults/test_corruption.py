@@ -38,11 +38,11 @@ FILES = [
     ("training_set", "text_label", "train.parquet", "classifier", "label-seed1"),
     ("classifier", "label-seed1", "model.safetensors", "predictions", "label-seed1"),
     ("classifier", "label-seed1", "classifier.json", "predictions", "label-seed1"),
-    ("classifier", "label-seed1", "history.json", "metrics", "tiny"),
-    ("classifier", "label-seed1", "provenance.json", "metrics", "tiny"),
-    ("predictions", "label-seed1", "predictions.parquet", "metrics", "tiny"),
-    ("metrics", "tiny", "classifiers.csv", "tables", "tiny"),
-    ("metrics", "tiny", "classifiers.csv", "figures", "tiny"),
+    ("classifier", "label-seed1", "history.json", "metrics", "tiny-tables"),
+    ("classifier", "label-seed1", "provenance.json", "metrics", "tiny-tables"),
+    ("predictions", "label-seed1", "predictions.parquet", "metrics", "tiny-tables"),
+    ("metrics", "tiny-tables", "classifiers.csv", "tables", "tiny"),
+    ("metrics", "tiny-tables", "classifiers.csv", "figures", "tiny"),
 ]
 
 
@@ -148,7 +148,7 @@ def test_state_under_a_wrong_key(built: Tree, tmp_path: Path) -> None:
 def test_without_the_check_damage_is_used(built: Tree, tmp_path: Path) -> None:
     """The inverse: a wrong digit goes all the way into the table."""
     blind: Any = fault("infuse.stage:check", "infuse.integrity:sealed")
-    path = nodes(built, "metrics")["tiny"] / "classifiers.csv"
+    path = nodes(built, "metrics")["tiny-tables"] / "classifiers.csv"
     out = built.root / f"results/{tmp_path.name}"
     copies = {"current": f"results/{tmp_path.name}/.tables"}
     before = path.read_text()
