@@ -39,7 +39,8 @@ def folders(root: Path, texts: Mapping[str, Rows], reasons: Rows) -> dict[str, P
         "facts": {"train": {"labels": {"joy": 9}}},
     }
     write_json(found["task"] / "provenance.json", source)
-    write_json(found["reasonings"] / "provenance.json", {"params": {"kind": "reasoner"}})
+    written = {"params": {"kind": "reasoner"}, "facts": {"rows": 2}}
+    write_json(found["reasonings"] / "provenance.json", written)
     return found
 
 
