@@ -164,7 +164,7 @@ def build(config: Experiment) -> Plan:
         UserError: files that the config names do not exist, one line for each.
     """
     graph = _Graph(config, _contents(config))
-    arms = {name: arm.model_dump() for name, arm in config.arms.items()}
+    arms = _arms(config)
     if config.zero_shot is not None:
         arms[ZERO_SHOT] = {"target": ZERO_SHOT}
     shown = {name: arms[name] for name in arms if name in roles(arms).values()} or arms
@@ -189,7 +189,7 @@ def build(config: Experiment) -> Plan:
     figures = graph.last("figures", metrics.params, {"metrics": metrics})
     pairs = compared(config)
     every = graph.metrics(arms, pairs)
-    points = graph.regimes(pairs[:1])
+    points = graph.regimes()
     controls = _controls(config)
     last = graph.last(
         "arms",
@@ -205,6 +205,11 @@ def build(config: Experiment) -> Plan:
     return Plan(config.experiment, metrics, tables, figures, last, _notes(config))
 
 
+def _arms(config: Experiment) -> dict[str, dict[str, Any]]:
+    """The arms as parameters of a stage, by name."""
+    return {name: arm.model_dump() for name, arm in config.arms.items()}
+
+
 def compared(config: Experiment) -> list[list[str]]:
     """The pairs of arms that are compared, the primary one first.
 
@@ -213,7 +218,7 @@ def compared(config: Experiment) -> list[list[str]]:
     """
     if config.comparisons is not None:
         return config.comparisons
-    parts = roles({name: arm.model_dump() for name, arm in config.arms.items()})
+    parts = roles(_arms(config))
     others = [parts["Q->A, equal steps"], parts["Q->A"]]
     ours = parts["Q->RA"]
     return [[ours, other] for other in others if ours and other]
@@ -244,8 +249,7 @@ def _controls(config: Experiment) -> dict[str, tuple[Experiment, Node]]:
             told = f"expected an experiment of its own, found {control.experiment!r} twice"
             raise refusal([f"{where}: {told}"])
         graph = _Graph(control, _contents(control))
-        arms = {name: arm.model_dump() for name, arm in control.arms.items()}
-        found[control.experiment] = control, graph.metrics(arms, compared(control))
+        found[control.experiment] = control, graph.metrics(_arms(control), compared(control))
     return found
 
 
@@ -293,14 +297,14 @@ class _Graph:
         inputs = {"task": self.task} | inputs
         return Node(stage, self.config.experiment, params, inputs, current, self._folder)
 
-    def regimes(self, primary: list[list[str]]) -> dict[tuple[str, float], Node]:
+    def regimes(self) -> dict[tuple[str, float], Node]:
         """The numbers of the compared arms in each regime; of all arms, where none are compared."""
-        section, known = self.config.regimes, self.config.arms
+        section = self.config.regimes
         if section is None:
             return {}
-        names = _in_regimes(self.config)
-        arms = {name: known[name].model_dump() for name in names}
-        pairs = [pair for pair in primary if set(pair) <= arms.keys()]
+        every = _arms(self.config)
+        arms = {name: every[name] for name in _in_regimes(self.config)}
+        pairs = [pair for pair in compared(self.config)[:1] if set(pair) <= arms.keys()]
         found = {}
         for kind, values in section.model_dump(exclude={"arms", "seed"}).items():
             if kind == "label_noise" and _of_true_labels(self.config):
@@ -326,7 +330,7 @@ class _Graph:
     def shown(self) -> Node:
         """The training set that table 2 looks at: that of Q->RA, or else of the first arm."""
         arms = self.config.arms
-        part = roles({name: arm.model_dump() for name, arm in arms.items()})["Q->RA"]
+        part = roles(_arms(self.config))["Q->RA"]
         return self._training_set(arms[part or next(iter(arms))], self.task)
 
     def _classifier(self, name: str, seed: int, texts: Node) -> Node:
