@@ -18,7 +18,7 @@ test: check
 
 # vLLM on CPU; there its tests fail where they are skipped elsewhere.
 test-vllm: .venv-vllm/ready
-	WITH_VLLM=1 .venv-vllm/bin/pytest tests/test_engines.py
+	WITH_VLLM=1 .venv-vllm/bin/pytest tests/test_writers.py
 
 # docs/reliability.md has its table.
 faults: .venv/ready

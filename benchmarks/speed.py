@@ -37,7 +37,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from infuse import diary, generation, models, training
 from infuse.documents import Encoder, Ids, classifier_pieces, collect
-from infuse.engines import load_writer
+from infuse.writers import load_writer
 from infuse.files import read_json
 
 Row = dict[str, Any]

@@ -16,6 +16,7 @@ from typing import Any
 
 from infuse import batching, models, tracking, training
 from infuse.documents import Encoder, collect, text_pieces
+from infuse.engine import Engine
 from infuse.errors import UserError, first_line
 from infuse.files import TASK, TEXT_REASONING_LABEL, TRIPLES, read_rows, read_table, write_json
 from infuse.sources import read_file
@@ -40,11 +41,11 @@ def base(job: Job) -> dict[str, Any]:
 
 def _from_scratch(job: Job) -> dict[str, Any]:
     texts = list(_corpus(job))
-    device = models.set_threads(job.params["compute"])
+    models.set_threads(job.params["compute"])
     tokenizer = models.scratch_tokenizer(
         [*texts, *_words(job, len(texts))], job.params["vocabulary"]
     )
-    model = models.scratch_model(job.params, tokenizer).to(device)
+    model = models.scratch_model(job.params, tokenizer)
     facts: dict[str, Any] = {
         "parameters": model.num_parameters(), "vocabulary": len(tokenizer), "texts": len(texts)
     }  # fmt: skip
@@ -57,7 +58,8 @@ def _from_scratch(job: Job) -> dict[str, Any]:
         steps = batching.steps(
             documents.lengths, recipe["batching"], recipe["epochs"], job.params["seed"]
         )
-        engine = training.Engine(model, job.params["compute"])
+        model = models.tune(model, job.params["compute"], recipe["tuning"], job.params["seed"])
+        engine = Engine(model, job.params["compute"])
         with tracking.watched(job) as watch:
             history = training.train(
                 engine, documents, None, steps, recipe, job.params["seed"], job.work,

@@ -15,6 +15,7 @@ from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast a
 
 from infuse import batching, models, tracking, training
 from infuse.documents import Documents, Encoder, classifier_pieces, collect, head_pieces
+from infuse.engine import Engine
 from infuse.errors import UserError
 from infuse.files import ID, TEXT_LABEL, TEXT_REASONING_LABEL, read_labels, read_table, write_json
 from infuse.reading import Form
@@ -28,7 +29,7 @@ log = logging.getLogger("infuse")
 def classifier(job: Job) -> dict[str, Any]:
     """Train, evaluate on the validation split while training, save."""
     form = _form(job)
-    device = models.set_threads(job.params["compute"])
+    models.set_threads(job.params["compute"])
     recipe, seed, weight = (job.params[part] for part in ("recipe", "seed", "label_weight"))
     tokenizer = models.load_tokenizer(job.inputs["base"])
     documents, dropped = _documents(job, tokenizer, "training_set", job.params)
@@ -40,8 +41,8 @@ def classifier(job: Job) -> dict[str, Any]:
         model = models.new_head(job.inputs["base"], len(form.labels), seed)
     else:
         model = models.load_model(job.inputs["base"])
-    model = models.tune(model.to(device), recipe["tuning"], seed)
-    engine = training.Engine(model, job.params["compute"], weight)
+    model = models.tune(model, job.params["compute"], recipe["tuning"], seed)
+    engine = Engine(model, job.params["compute"], weight)
     with tracking.watched(job) as watch:
         history = training.train(
             engine, documents, _validation(job, tokenizer), steps, recipe, seed, job.work,

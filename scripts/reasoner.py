@@ -12,6 +12,7 @@ from typing import Any
 
 from infuse import batching, models, tracking, training
 from infuse.documents import Documents, Encoder, collect, reasoner_pieces
+from infuse.engine import Engine
 from infuse.files import TRIPLES, read_table, write_json
 from infuse.stage import Job, run
 
@@ -21,15 +22,16 @@ log = logging.getLogger("infuse")
 
 def reasoner(job: Job) -> dict[str, Any]:
     """Train, evaluate on the validation split while training, save."""
-    device = models.set_threads(job.params["compute"])
+    models.set_threads(job.params["compute"])
     tokenizer = models.load_tokenizer(job.inputs["base"])
     recipe, seed = job.params["recipe"], job.params["seed"]
     documents, dropped = _documents(job, Encoder(tokenizer), "train")
     validation, _ = _documents(job, Encoder(tokenizer), "validation")
     steps = batching.steps(documents.lengths, recipe["batching"], recipe["epochs"], seed)
     log.info("%s documents in %s steps, dropped: %s", len(documents), len(steps), dropped or "none")
-    model = models.load_model(job.inputs["base"]).to(device)
-    engine = training.Engine(models.tune(model, recipe["tuning"], seed), job.params["compute"])
+    model = models.load_model(job.inputs["base"])
+    model = models.tune(model, job.params["compute"], recipe["tuning"], seed)
+    engine = Engine(model, job.params["compute"])
     with tracking.watched(job) as watch:
         history = training.train(
             engine, documents, validation, steps, recipe, seed, job.work,

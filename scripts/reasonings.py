@@ -16,7 +16,6 @@ from typing import Any
 
 from infuse import generation, models
 from infuse.documents import Encoder, reasoner_prompt
-from infuse.engines import load_writer
 from infuse.errors import UserError
 from infuse.evaluation import linear_model
 from infuse.files import (
@@ -30,6 +29,7 @@ from infuse.files import (
 from infuse.keywords import cross_fitted, reasons_of
 from infuse.sources import read_file, read_hub
 from infuse.stage import Job, run
+from infuse.writers import load_writer
 
 VERSION = 2
 log = logging.getLogger("infuse")

@@ -21,9 +21,9 @@ from transformers.modeling_utils import PreTrainedModel
 import tiny
 from infuse import generation
 from infuse.documents import Encoder, Ids, Piece, classifier_pieces, collect
+from infuse.engine import Engine
 from infuse.files import write_rows
 from infuse.generation import Written, continue_prompts, score_endings
-from infuse.training import Engine
 
 NEVER = -1  # a token that no model writes
 SAMPLING: dict[str, Any] = {"max_new_tokens": 16, "temperature": 0.9, "top_p": 0.9, "seed": 4}

@@ -90,19 +90,17 @@ def pack(lengths: Rows, capacity: int, most_rows: int) -> list[Rows]:
 def micro_batches(lengths: Rows, rows: Rows, budget: int, padded: bool) -> list[Rows]:
     """Cut one step into forward passes of at most `budget` tokens (one document at the least).
 
-    Padded passes hold rows of like length and count their padding; packed ones count tokens.
+    Padded passes hold rows of like length and count their padding; packed ones are bins.
     """
+    if not padded:
+        bins = pack(lengths[rows], max(budget, int(lengths[rows].max())), len(rows))
+        return [rows[members] for members in bins]
     ordered = rows[np.argsort(lengths[rows], kind="stable")]
     passes: list[list[int]] = []
-    used = 0
     for row in ordered:
-        length = int(lengths[row])
-        cost = length * (len(passes[-1]) + 1) if padded and passes else used + length
-        if not passes or cost > budget:
+        if not passes or int(lengths[row]) * (len(passes[-1]) + 1) > budget:
             passes.append([])
-            used = 0
         passes[-1].append(int(row))
-        used += length
     return [np.array(members, np.int64) for members in passes]
 
 

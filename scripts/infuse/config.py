@@ -269,6 +269,7 @@ class Recipe(Section):
     learning_rate: PositiveFloat
     schedule: Literal["cosine", "linear", "constant"]
     warmup_steps: Count
+    optimizer: Literal["adamw", "paged_adamw_8bit"]
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: PositiveFloat
     evaluations_per_epoch: Count
@@ -581,9 +582,27 @@ class Compute(Section):
 
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16"]
+    weights: Literal["float32", "bfloat16"]
     threads: PositiveInt
     layout: Literal["padded", "packed"]
     micro_tokens: PositiveInt
+    gradient_checkpointing: Literal["never", "always", "auto"]
+    deterministic: bool
+    compile: bool
+
+    @field_validator("weights")
+    @classmethod
+    def _no_finer_than_products(cls, weights: str, info: ValidationInfo) -> str:
+        if weights == "bfloat16" and info.data.get("dtype") == "float32":
+            raise ValueError(": expected float32, as in compute.dtype, found 'bfloat16'")
+        return weights
+
+    @field_validator("compile")
+    @classmethod
+    def _one_size(cls, compile: bool, info: ValidationInfo) -> bool:
+        if compile and info.data.get("layout") == "padded":
+            raise ValueError(": expected false, since passes of layout padded differ in size")
+        return compile
 
 
 class Experiment(Section):

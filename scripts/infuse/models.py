@@ -44,7 +44,7 @@ def set_threads(compute: Mapping[str, Any]) -> torch.device:
         raise UserError("compute.device: cuda, but torch finds no GPU here")
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(compute["threads"])
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(compute["deterministic"])
     # Otherwise each new tensor is filled first, a tenth of the time of small models.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     return torch.device(compute["device"])
@@ -163,8 +163,11 @@ def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {first_line(error)}"
 
 
-def tune(model: PreTrainedModel, tuning: Mapping[str, Any], seed: int) -> PreTrainedModel:
-    """The model with the weights that `tuning` names set to be trained."""
+def tune(
+    model: PreTrainedModel, compute: Mapping[str, Any], tuning: Mapping[str, Any], seed: int
+) -> PreTrainedModel:
+    """The model where it is trained, with the weights that `tuning` names set to be trained."""
+    model.to(compute["device"], getattr(torch, compute["weights"]))
     if tuning["kind"] == "full":
         return model
     from peft import LoraConfig, get_peft_model
@@ -185,8 +188,14 @@ def tune(model: PreTrainedModel, tuning: Mapping[str, Any], seed: int) -> PreTra
 
 def backbone(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Module]:
     """The decoder without its head, and the head: that of a vocabulary, or of labels."""
-    whole = model.get_base_model() if hasattr(model, "get_base_model") else model
-    return whole.base_model, getattr(whole, "score", None) or whole.get_output_embeddings()
+    model = whole(model)
+    return model.base_model, getattr(model, "score", None) or model.get_output_embeddings()
+
+
+def whole(model: PreTrainedModel) -> PreTrainedModel:
+    """The model without the adapters' wrapper."""
+    made: PreTrainedModel = getattr(model, "get_base_model", lambda: model)()
+    return made
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:

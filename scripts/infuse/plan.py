@@ -43,6 +43,7 @@ from infuse.targets import ZERO_SHOT, roles
 
 SCRIPTS = Path(__file__).parents[1]
 PARTS = ("task", "triples")  # of a corpus that are no files
+WRITING = {"device", "dtype", "threads", "deterministic"}  # of compute, what writing depends on
 
 
 @cache
@@ -603,7 +604,7 @@ def _generation(config: Experiment) -> dict[str, Any]:
     """What the arithmetic of writing and scoring depends on."""
     return {
         "engine": config.engine,
-        "compute": config.compute.model_dump(include={"device", "dtype", "threads"}),
+        "compute": config.compute.model_dump(include=WRITING),
     }
 
 

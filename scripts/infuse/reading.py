@@ -13,11 +13,11 @@ import numpy.typing as npt
 
 from infuse import generation, models
 from infuse.documents import Encoder, Ids
-from infuse.engines import load_writer
 from infuse.errors import UserError
 from infuse.files import read_json, write_json
 from infuse.outcomes import Answer, read_answer
 from infuse.targets import Target
+from infuse.writers import load_writer
 
 FORM = "classifier.json"
 

@@ -1,16 +1,12 @@
-"""The training engine: one loop for CPU and GPU, for full weights and adapters, that resumes.
-
-The loss of a step is the mean cross-entropy over all target tokens of the step's rows, however the
-rows are laid out: padded on the right, or packed into one sequence with restarting positions, where
-attention is cut at each restart. Both are exact; which is faster depends on the chip.
-"""
+"""The training loop: one for CPU and GPU, for full weights and adapters, that resumes."""
 
 from __future__ import annotations
 
 import logging
 import re
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -18,16 +14,15 @@ from typing import Any
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch.nn import functional
-from transformers.modeling_utils import PreTrainedModel
 
-from infuse.batching import Rows, micro_batches
+from infuse.batching import Rows
 from infuse.documents import Documents
-from infuse.errors import UserError
+from infuse.engine import Engine
+from infuse.errors import UserError, first_line
 from infuse.files import read_json, settle, write_json
 from infuse.integrity import check, seal
 from infuse.interruption import held
-from infuse.models import backbone
+from infuse.optimizers import EIGHT_BITS, new_optimizer, restore, state_of
 from infuse.stage import Progress
 from infuse.tracking import Watch, nobody
 
@@ -40,105 +35,6 @@ class History:
 
     steps: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, float]] = field(default_factory=list)
-
-
-@dataclass(frozen=True)
-class Engine:
-    """A model with the arithmetic it runs under.
-
-    Attributes:
-        compute: device, dtype (of the matrix products; weights stay float32), layout and
-            micro_tokens, the most tokens of one forward pass.
-        label_weight: the share of the loss that falls on the labels' tokens; None: that of these
-            tokens among all.
-    """
-
-    model: PreTrainedModel
-    compute: Mapping[str, Any]
-    label_weight: float | None = None
-
-    def loss_sum(
-        self, documents: Documents, rows: Rows, weights: tuple[float, float] | None = None
-    ) -> torch.Tensor:
-        """Sum of the cross-entropy in nats over the target tokens of `rows`, in one pass.
-
-        Args:
-            weights: of each token of a label, and of each other; None: 1.
-        """
-        lengths, starts = documents.lengths[rows], documents.starts[rows]
-        if self.compute["layout"] == "padded":
-            width = int(lengths.max())
-            inputs = np.zeros((len(rows), width), np.int64)
-            for line, row in enumerate(rows):
-                inputs[line, : lengths[line]] = documents[row]
-            # Causal attention never looks right, so padding there needs no mask.
-            positions = None
-            begins = np.arange(len(rows)) * width
-        else:
-            inputs = np.concatenate([documents[row] for row in rows])[None].astype(np.int64)
-            # Positions that restart tell transformers where a document ends, but only while
-            # neither mask nor cache is given.
-            positions = self._tensor(
-                np.concatenate([np.arange(length) for length in lengths])[None]
-            )
-            begins = np.cumsum(lengths) - lengths
-        # The state at a token predicts the next, so targets are read one place earlier.
-        wanted = np.concatenate(
-            [
-                np.arange(begin + start, begin + length)
-                for begin, start, length in zip(begins, starts, lengths, strict=True)
-            ]
-        )
-        decoder, head = backbone(self.model)
-        tokens = self._tensor(inputs)
-        with self._autocast():
-            states = decoder(
-                input_ids=tokens, position_ids=positions, use_cache=False
-            ).last_hidden_state
-            states = states.flatten(0, 1)[self._tensor(wanted - 1)]
-            logits = head(states)
-        targets = tokens.flatten()[self._tensor(wanted)]
-        if weights is None:
-            return functional.cross_entropy(logits.float(), targets, reduction="sum")
-        of_labels = np.concatenate([documents.is_label(row) for row in rows])
-        losses = functional.cross_entropy(logits.float(), targets, reduction="none")
-        return losses @ self._tensor(np.where(of_labels, *weights)).to(losses.dtype)
-
-    def weights(self, documents: Documents, rows: Rows) -> tuple[float, float] | None:
-        """The weights for `loss_sum` by which a step's labels have `label_weight` of its loss."""
-        if self.label_weight is None:
-            return None
-        every, labels = (
-            int(count[rows].sum()) for count in (documents.supervised, documents.label_tokens)
-        )
-        return self.label_weight * every / labels, (1 - self.label_weight) * every / (
-            every - labels
-        )
-
-    def passes(self, documents: Documents, rows: Rows) -> list[Rows]:
-        """The forward passes that `rows` take."""
-        return micro_batches(
-            documents.lengths,
-            rows,
-            self.compute["micro_tokens"],
-            self.compute["layout"] == "padded",
-        )
-
-    @torch.no_grad()
-    def evaluate(self, documents: Documents) -> float:
-        """Mean cross-entropy in nats over all target tokens."""
-        self.model.eval()
-        every = np.arange(len(documents))
-        total = sum(self.loss_sum(documents, part).item() for part in self.passes(documents, every))
-        self.model.train()
-        return total / int(documents.supervised.sum())
-
-    def _tensor(self, values: np.ndarray[Any, Any]) -> torch.Tensor:
-        return torch.from_numpy(values).to(self.model.device)
-
-    def _autocast(self) -> torch.autocast:
-        dtype = getattr(torch, self.compute["dtype"])
-        return torch.autocast(self.model.device.type, dtype, enabled=dtype != torch.float32)
 
 
 def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
@@ -186,9 +82,7 @@ def train(
     model = engine.model
     model.train()
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    optimizer = torch.optim.AdamW(
-        trained.values(), lr=0.0, weight_decay=recipe["weight_decay"], fused=True
-    )
+    optimizer = new_optimizer(trained.values(), recipe)
     state = _Checkpoints(work, trained, optimizer)
     first, history = state.restore()
     due = _evaluation_steps(len(steps), recipe)
@@ -199,9 +93,10 @@ def train(
             rate = learning_rate(step, len(steps), recipe)
             for group in optimizer.param_groups:
                 group["lr"] = rate
-            torch.manual_seed(seed * 1_000_003 + step)
-            loss, norm = _step(engine, documents, rows, recipe["max_grad_norm"], trained, step)
-            optimizer.step()
+            drawn = seed * 1_000_003 + step
+            with _enough_memory(engine):
+                loss, norm = _step(engine, documents, rows, recipe["max_grad_norm"], drawn, step)
+                optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             values = {
                 "loss": loss,
@@ -229,27 +124,30 @@ def train(
 
 
 def _step(
-    engine: Engine,
-    documents: Documents,
-    rows: Rows,
-    max_norm: float,
-    trained: Mapping[str, torch.nn.Parameter],
-    step: int,
+    engine: Engine, documents: Documents, rows: Rows, max_norm: float, seed: int, step: int
 ) -> tuple[float, float]:
-    """Leave the step's clipped gradients on the weights; give mean loss and gradient norm."""
-    supervised = int(documents.supervised[rows].sum())
+    """What `Engine.step` does and gives, where that can be learned from."""
     where = f"step {step + 1} (rows {_some(documents.rows[rows])})"
-    if supervised == 0:
+    if not documents.supervised[rows].any():
         raise UserError(f"{where}: no token bears loss")
-    total, weights = 0.0, engine.weights(documents, rows)
-    for part in engine.passes(documents, rows):
-        loss = engine.loss_sum(documents, part, weights) / supervised
-        loss.backward()  # type: ignore[no-untyped-call]
-        total += loss.item()
-    norm = torch.nn.utils.clip_grad_norm_(trained.values(), max_norm).item()
-    if not (np.isfinite(total) and np.isfinite(norm)):
-        raise UserError(f"{where}: loss {total}, gradient norm {norm}; lower the learning rate")
-    return total, norm
+    loss, norm = engine.step(documents, rows, max_norm, seed)
+    if not (np.isfinite(loss) and np.isfinite(norm)):
+        raise UserError(f"{where}: loss {loss}, gradient norm {norm}; lower the learning rate")
+    return loss, norm
+
+
+@contextmanager
+def _enough_memory(engine: Engine) -> Iterator[None]:
+    """Name what helps where the GPU's memory does not suffice; the last saved state is kept."""
+    try:
+        yield
+    except torch.OutOfMemoryError as failure:
+        compute = engine.compute
+        raise UserError(
+            f"the GPU's memory is too small for this training ({first_line(failure)}): lower"
+            f" compute.micro_tokens ({compute['micro_tokens']}), set compute.gradient_checkpointing"
+            f" to always ({compute['gradient_checkpointing']}), or recipe.optimizer to {EIGHT_BITS}"
+        ) from None
 
 
 def _evaluation_steps(total: int, recipe: Mapping[str, Any]) -> set[int]:
@@ -277,7 +175,7 @@ class _Checkpoints:
         unfinished.mkdir(parents=True)
         tensors = {f"weight.{name}": weight.detach() for name, weight in self.trained.items()}
         for name, weight in self.trained.items():
-            for part, value in self.optimizer.state[weight].items():
+            for part, value in state_of(self.optimizer, weight).items():
                 tensors[f"{part}.{name}"] = value
         save_file({name: value.contiguous() for name, value in tensors.items()},
                   unfinished / "state.safetensors")  # fmt: skip
@@ -301,11 +199,10 @@ class _Checkpoints:
             for name, weight in self.trained.items():
                 with torch.no_grad():
                     weight.copy_(tensors[f"weight.{name}"])
-                self.optimizer.state[weight] = {
-                    # AdamW counts its steps on the CPU unless it is fused on a GPU.
-                    part: tensors[f"{part}.{name}"].to(weight.device)
-                    for part in ("step", "exp_avg", "exp_avg_sq")
-                }
+                ours = (key.partition(".") for key in tensors)
+                kept = {part: tensors[f"{part}.{name}"] for part, _, of in ours if of == name}
+                del kept["weight"]
+                restore(self.optimizer, weight, kept)
             log.info("resumed after step %d", step)
             return step, History(**read_json(folder / "history.json"))
         return 0, History()

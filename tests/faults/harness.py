@@ -17,8 +17,8 @@ from workflow import Tree, again, environment, nodes
 
 LONG = bool(os.environ.get("FAULTS"))  # `make faults`; the short form is part of `make test`
 EVERY = 3  # steps between checkpoints
-STEP, PASS = "infuse.training:_step", "infuse.training:Engine.loss_sum"
-CHUNK = "infuse.engines:continue_prompts"
+STEP, PASS = "infuse.training:_step", "infuse.engine:Engine.loss_sum"
+CHUNK = "infuse.writers:continue_prompts"
 Work = Callable[[Tree, str], list[str]]
 
 

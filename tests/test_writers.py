@@ -27,9 +27,10 @@ from transformers.modeling_utils import PreTrainedModel
 import tiny
 from infuse import batching, generation, models, training
 from infuse.documents import Encoder, Ids, Piece, classifier_pieces, collect
-from infuse.engines import TransformersWriter, VllmWriter, Writer, load_writer
+from infuse.engine import Engine
 from infuse.errors import UserError
 from infuse.generation import Written, continue_prompts
+from infuse.writers import TransformersWriter, VllmWriter, Writer, load_writer
 
 needs_vllm = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None and "WITH_VLLM" not in os.environ,
@@ -79,7 +80,7 @@ def teach(model: PreTrainedModel, pieces: list[Piece], epochs: int, folder: Path
     """Train the model on these, and save it."""
     documents, _ = collect(pieces, SHAPE["positions"])
     steps = batching.steps(documents.lengths, {"kind": "rows", "rows": 32}, epochs, 0)
-    engine = training.Engine(model, tiny.COMPUTE | {"micro_tokens": 4096})
+    engine = Engine(model, tiny.COMPUTE | {"micro_tokens": 4096})
     recipe = tiny.RECIPE | {"learning_rate": 0.01, "warmup_steps": 20}
     training.train(engine, documents, None, steps, recipe, 0, folder / "work", len(steps))
     models.save(model, tiny.tokenizer(), folder)
@@ -229,7 +230,7 @@ def test_a_merged_classifier_in_a_process_of_its_own(folder: Path, tmp_path: Pat
     models.set_threads(tiny.COMPUTE)
     modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     tuning = {"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.0, "modules": modules}
-    model = models.tune(models.load_model(folder), tuning, 0)
+    model = models.tune(models.load_model(folder), tiny.COMPUTE, tuning, 0)
     teach(model, explained(*chats(1000, 1, 1)), 2, tmp_path)
     texts, labels, reasons = chats(200, 2, 1)
     asked, end, said = ENCODER.chats(texts), ENCODER.end_of_turn, tmp_path / "said"

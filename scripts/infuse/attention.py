@@ -1,0 +1,103 @@
+"""Attention within packed documents, each blind to the others, in one kernel.
+
+transformers calls what is registered here under the name `PACKED`; a model is told by
+`set_attn_implementation`. Where documents begin travels as the keyword arguments of `places`.
+"""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from torch.nn import functional
+from transformers import AttentionInterface, AttentionMaskInterface
+
+PACKED = "packed_documents"
+
+
+def places(lengths: npt.NDArray[np.int64], device: torch.device) -> dict[str, Any]:
+    """What a forward pass over documents laid end to end must be told of them.
+
+    The number of documents and the longest length are rounded up to powers of two, by empty
+    documents at the end: compiled code is then used again, where each new number would make more.
+
+    Args:
+        lengths: int64 [documents], tokens of each.
+    """
+    edges = np.full(_rounded(len(lengths)) + 1, lengths.sum(), np.int32)
+    edges[0] = 0
+    np.cumsum(lengths, out=edges[1 : len(lengths) + 1])
+    return {
+        "cu_seq_lens_q": torch.from_numpy(edges).to(device),
+        "max_length_q": _rounded(int(lengths.max())),
+    }
+
+
+def _rounded(count: int) -> int:
+    return 1 << (count - 1).bit_length()
+
+
+def attend(
+    _module: torch.nn.Module,
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    _mask: torch.Tensor | None,
+    *,
+    cu_seq_lens_q: torch.Tensor,
+    max_length_q: int,
+    scaling: float | None = None,
+    **_: Any,
+) -> tuple[torch.Tensor, None]:
+    """Causal attention of each document to itself.
+
+    Args:
+        query: float [1, heads, tokens, width]; key and value may have fewer heads.
+        cu_seq_lens_q: int32 [documents + 1], where each begins, and the end.
+        max_length_q: at least the tokens of the longest.
+
+    Returns:
+        float [1, tokens, heads, width], and None for the weights.
+    """
+    # Under autocast rotary positions leave query and key in the precision of the residual stream.
+    query, key = query.to(value.dtype), key.to(value.dtype)
+    if not (query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)):
+        return _one_by_one(query, key, value, cu_seq_lens_q, scaling), None
+    from torch.nn.attention.varlen import varlen_attn
+
+    made = varlen_attn(
+        query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1),
+        cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q,
+        scale=scaling, window_size=(-1, 0), enable_gqa=True,
+    )  # fmt: skip
+    assert isinstance(made, torch.Tensor)
+    return made[None], None
+
+
+@torch.compiler.disable  # type: ignore[untyped-decorator]
+def _one_by_one(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    edges: torch.Tensor,
+    scaling: float | None,
+) -> torch.Tensor:
+    """The same where there is no flash attention: on CPU, or in float32."""
+    found = []
+    for begin, end in itertools.pairwise(edges.tolist()):
+        if begin < end:
+            part = slice(begin, end)
+            found.append(
+                functional.scaled_dot_product_attention(
+                    query[:, :, part], key[:, :, part], value[:, :, part],
+                    is_causal=True, scale=scaling, enable_gqa=True,
+                )
+            )  # fmt: skip
+    return torch.cat(found, 2).transpose(1, 2)
+
+
+AttentionInterface.register(PACKED, attend)
+AttentionMaskInterface.register(PACKED, lambda *_, **__: None)
