@@ -93,7 +93,7 @@ def micro_batches(lengths: Rows, rows: Rows, budget: int, padded: bool) -> list[
     Padded passes hold rows of like length and count their padding; packed ones are bins.
     """
     if not padded:
-        bins = pack(lengths[rows], max(budget, int(lengths[rows].max())), len(rows))
+        bins = pack(np.minimum(lengths[rows], budget), budget, len(rows))
         return [rows[members] for members in bins]
     ordered = rows[np.argsort(lengths[rows], kind="stable")]
     passes: list[list[int]] = []
