@@ -1,0 +1,98 @@
+"""What a classifier learns from, step by step: its documents, and the rows of each step.
+
+An arm may take over the number of steps, or of supervised tokens, of another arm.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast as Tokenizer
+
+from infuse import batching
+from infuse.documents import Documents, Encoder, classifier_pieces, collect, head_pieces
+from infuse.files import ID, TEXT_LABEL, TEXT_REASONING_LABEL, read_labels, read_table
+from infuse.targets import REASONED
+
+Dropped = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Documents, the rows of each step, and what was dropped for its length."""
+
+    documents: Documents
+    steps: list[batching.Rows]
+    dropped: Dropped
+
+
+@dataclass(frozen=True)
+class TrainingSets:
+    """The training sets of a classifier, by their role among its inputs, as documents.
+
+    Attributes:
+        inputs: role -> folder: the task, and the training sets.
+        max_length: of a document, in tokens.
+    """
+
+    inputs: Mapping[str, Path]
+    tokenizer: Tokenizer
+    max_length: int
+
+    def read(
+        self, role: str, form: Mapping[str, Any], split: str = "train"
+    ) -> tuple[Documents, Dropped]:
+        """Documents of a split, in a form: target, separator, chat; and what was dropped."""
+        target = form["target"]
+        schema = TEXT_REASONING_LABEL if target in REASONED else TEXT_LABEL
+        columns = read_table(self.inputs[role] / f"{split}.parquet", schema).to_pydict()
+        encoder = Encoder(self.tokenizer, **form["chat"])
+        if target == "head":
+            names = read_labels(self.inputs["task"])
+            places = [names.index(name) for name in columns["label"]]
+            pieces = head_pieces(encoder, columns["text"], places)
+        else:
+            pieces = classifier_pieces(
+                encoder, columns["text"], columns["label"], columns.get("reasoning"), target,
+                form["separator"],
+            )  # fmt: skip
+        return collect(pieces, self.max_length)
+
+    def ids(self, role: str) -> list[int]:
+        """The id of each row of the training split."""
+        table = read_table(self.inputs[role] / "train.parquet", ID)
+        ids: list[int] = table["id"].to_pylist()
+        return ids
+
+
+def lesson(sets: TrainingSets, params: Mapping[str, Any]) -> Lesson:
+    """What a classifier with these parameters learns from."""
+    documents, dropped = sets.read("training_set", params)
+    recipe, seed, match = (params[part] for part in ("recipe", "seed", "match"))
+    if "supervised_tokens" in match:
+        documents = _as_supervised(sets, documents, match["supervised_tokens"])
+    plan = recipe["batching"], recipe["epochs"], seed
+    if "steps" not in match:
+        return Lesson(documents, batching.steps(documents.lengths, *plan), dropped)
+    other, _ = sets.read("match steps", match["steps"])
+    count = len(batching.steps(other.lengths, *plan))
+    if match["by"] == "repeating":
+        steps = batching.repeated_steps(documents.lengths, recipe["batching"], count, seed)
+    else:
+        steps = batching.matched_steps(len(documents), recipe["epochs"], count, seed)
+    return Lesson(documents, steps, dropped)
+
+
+def _as_supervised(sets: TrainingSets, documents: Documents, form: Mapping[str, Any]) -> Documents:
+    """The documents with as many target tokens as the other arm has for the same texts."""
+    role = "match supervised_tokens"
+    other, _ = sets.read(role, form)
+    ids, others = np.array(sets.ids("training_set")), np.array(sets.ids(role))
+    wanted = dict(zip(others[other.rows].tolist(), other.supervised.tolist(), strict=True))
+    return documents.with_loss_on_prompts(
+        np.array([wanted.get(row, 0) for row in ids[documents.rows].tolist()])
+    )
