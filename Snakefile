@@ -38,6 +38,13 @@ onstart:
         raise WorkflowError(
             "another run, or a job that outlived one, is at work in this folder"
         )
+    if workflow.local_exec and any(job.resources.get("gpu") for job in workflow.dag.needrun_jobs()):
+        from infuse import chips
+
+        try:
+            chips.require(experiment.compute.model_dump())
+        except UserError as mistake:
+            raise WorkflowError(str(mistake)) from None
     plan.write_specs()
     for note in plan.notes:
         print(f"Note: {note}", file=sys.stderr)

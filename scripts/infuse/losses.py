@@ -92,11 +92,11 @@ def _slice(
     exact = logits.float()
     norms = exact.logsumexp(1, keepdim=True)
     losses = (norms - exact.gather(1, targets[:, None]))[:, 0]
-    wanted = torch.arange(exact.shape[1], device=exact.device) == targets[:, None]
-    slopes = (exact - norms).exp() - wanted.to(exact.dtype)
+    slopes = exact.sub_(norms).exp_()
+    slopes[torch.arange(len(targets), device=targets.device), targets] -= 1
     if weights is None:
         return losses.sum(), slopes.to(logits.dtype)
-    return losses @ weights, (slopes * weights[:, None]).to(logits.dtype)
+    return losses @ weights, slopes.mul_(weights[:, None]).to(logits.dtype)
 
 
 _compiled_slice = torch.compile(_slice, dynamic=True)

@@ -20,6 +20,7 @@ from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
+from infuse import chips
 from infuse.errors import UserError, first_line
 
 transformers_logging.disable_progress_bar()
@@ -38,10 +39,9 @@ def set_threads(compute: Mapping[str, Any]) -> torch.device:
     """Fix what floating-point results depend on, and give the device.
 
     Raises:
-        UserError: the config asks for a GPU that torch does not find.
+        UserError: the config asks for a GPU that is not here, or for what it does not have.
     """
-    if compute["device"] == "cuda" and not torch.cuda.is_available():
-        raise UserError("compute.device: cuda, but torch finds no GPU here")
+    chips.require(compute)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(compute["threads"])
     torch.use_deterministic_algorithms(compute["deterministic"])
