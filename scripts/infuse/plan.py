@@ -409,11 +409,18 @@ class _Graph:
     def _reasoner(self) -> Node:
         config = self.config
         assert self.triples is not None  # the config was refused otherwise
+        tokens = Node(
+            "tokens",
+            self.base.name,
+            {"max_length": config.reasoner.recipe.max_length},
+            {"base": self.base, "triples": self.triples},
+            {"threads": config.compute.threads},
+        )
         return Node(
             "reasoner",
             self.base.name,
             config.reasoner.model_dump() | _training_arithmetic(config),
-            {"base": self.base, "triples": self.triples},
+            {"base": self.base, "tokens": tokens},
             _training_settings(config),
         )
 
