@@ -242,6 +242,7 @@ class Tokens(Section):
     bin_tokens: PositiveInt
     bin_rows: PositiveInt
     bins: PositiveInt
+    drop_last: bool = False
 
 
 class Full(Section):
