@@ -609,6 +609,7 @@ class Experiment(Section):
     prediction: Prediction
     zero_shot: ZeroShot | None
     engine: Literal["transformers", "vllm"]
+    shards: Annotated[int, Field(gt=0, le=256)]
     compute: Compute
     checkpoint_steps: PositiveInt
     trackers: list[Tracker]
