@@ -2,34 +2,41 @@
 
 Run as: python benchmarks/triples.py [--rows 35000 70000] [--characters 20000] [--folder DIR]
 
-Makes a chat-shaped parquet file of so many rows, runs `scripts/triples.py` on it as its own
-process, and prints for each size seconds, peak resident memory, and both relative to the first
-size and per row. The last line is one JSON object.
+Makes a chat-shaped parquet file of so many rows, runs `scripts/triples.py` on it and then
+`scripts/tokens.py` on what that has made, each as its own process, and prints for each stage and
+size seconds, peak resident memory, and both relative to the first size and per row. The last line
+is one JSON object.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
+import multiprocessing
 import os
 import subprocess
 import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from infuse.integrity import seal  # noqa: E402
+
 GROUP = 500
+KEY = "benchmark"
 
 
 def make(path: Path, rows: int, characters: int) -> None:
     """A file in the form of open-r1/Mixture-of-Thoughts, of random words."""
-    random = np.random.default_rng(rows)
-    words = np.array(["".join(random.choice(list("abcdefghij"), 7)) for _ in range(5000)])
+    random, words = np.random.default_rng(rows), _words()
     with pq.ParquetWriter(path, _schema(), compression="zstd") as file:
         for start in range(0, rows, GROUP):
             chats = []
@@ -44,40 +51,66 @@ def make(path: Path, rows: int, characters: int) -> None:
             file.write_table(pa.table({"messages": chats}, _schema()))
 
 
-def measure(folder: Path, rows: int, characters: int) -> dict[str, float]:
-    """Seconds of wall time and peak resident MB of one run of the stage."""
+def measure(folder: Path, rows: int, characters: int) -> list[dict[str, Any]]:
+    """Seconds of wall time and peak resident MB of one run of each stage."""
     source = folder / "chats.parquet"
     make(source, rows, characters)
-    spec = {
-        "stage": "triples", "name": "triples benchmark", "key": "0", "version": 0,
+    base = folder / f"base-{KEY}"
+    # Libraries that this process held would count as the stages' memory too.
+    with multiprocessing.get_context("spawn").Pool(1) as apart:
+        apart.apply(make_base, (base,))
+    triples = {
         "params": {
             "source": {"kind": "files"}, "columns": {"kind": "chat", "messages": "messages"},
             "train_share": 0.8, "rows": None, "max_reasoning_characters": None,
         },
         "settings": {"files": [str(source)]}, "inputs": {},
-        "output": str(folder / "out"), "work": str(folder / "work"),
+    }  # fmt: skip
+    tokens = {
+        "params": {"max_length": 16_384}, "settings": {"threads": 1},
+        "inputs": {"base": str(base), "triples": str(folder / f"triples-{KEY}")},
+    }  # fmt: skip
+    size = {"rows": rows, "input_mb": rows * characters / 1e6}
+    return [
+        {"stage": stage} | size | _run(folder, stage, told)
+        for stage, told in (("triples", triples), ("tokens", tokens))
+    ]
+
+
+def make_base(folder: Path) -> None:
+    """As much of a base model as a tokenizer is, of 4,000 tokens and the words of the chats."""
+    from infuse.models import scratch_tokenizer
+
+    scratch_tokenizer(_words().tolist(), 4000).save_pretrained(folder)
+    told = {"stage": "base", "name": "base", "key": KEY, "facts": {}, "cost": {}, "lineage": {}}
+    seal(folder, told)
+
+
+def _run(folder: Path, stage: str, told: dict[str, Any]) -> dict[str, Any]:
+    """One run of a stage."""
+    spec = {
+        "stage": stage, "name": f"{stage} {KEY}", "key": KEY, "version": 0, **told,
+        "output": str(folder / f"{stage}-{KEY}"), "work": str(folder / "unfinished" / stage),
     }  # fmt: skip
     (folder / "spec.json").write_text(json.dumps(spec))
+    script = ROOT / f"scripts/{stage}.py"
     start = time.monotonic()
     process = subprocess.Popen(
-        [
-            sys.executable,
-            ROOT / "scripts/triples.py",
-            folder / "spec.json",
-            "--log",
-            folder / "log",
-        ],
+        [sys.executable, script, folder / "spec.json", "--log", folder / "log"],
         stderr=subprocess.DEVNULL,
     )
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise SystemExit((folder / "log").read_text())
     return {
-        "rows": rows,
-        "input_mb": rows * characters / 1e6,
         "seconds": round(time.monotonic() - start, 1),
         "peak_mb": round(usage.ru_maxrss / 1024),
     }
+
+
+def _words() -> Any:
+    random = np.random.default_rng(0)
+    return np.array(["".join(random.choice(list("abcdefghij"), 7)) for _ in range(5000)])
 
 
 def _schema() -> pa.Schema:
@@ -95,13 +128,13 @@ def main() -> None:
     results = []
     for rows in arguments.rows:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            results.append(measure(Path(folder), rows, arguments.characters))
-    first = results[0]
-    print("rows     MB in   seconds  peak MB  time per row x  memory x")
+            results += measure(Path(folder), rows, arguments.characters)
+    print("stage    rows     MB in   seconds  peak MB  time per row x  memory x")
     for one in results:
+        first = next(other for other in results if other["stage"] == one["stage"])
         per_row = one["seconds"] / one["rows"] / (first["seconds"] / first["rows"])
         print(
-            f"{one['rows']:<8d} {one['input_mb']:<7.0f} {one['seconds']:<8.1f}"
+            f"{one['stage']:<8s} {one['rows']:<8d} {one['input_mb']:<7.0f} {one['seconds']:<8.1f}"
             f" {one['peak_mb']:<8.0f}"
             f" {per_row:<15.2f} {one['peak_mb'] / first['peak_mb']:.2f}"
         )

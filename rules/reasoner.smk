@@ -1,9 +1,27 @@
 """Stage 1: a model that writes the reasoning from question to answer, and what it writes.
 
 IN   results/artifacts/{base,triples,task}/
-OUT  results/artifacts/{reasoner,reasonings}/<name>-<key>/
+OUT  results/artifacts/{tokens,reasoner,reasonings}/<name>-<key>/
 COST the default, two minutes; Llama-3.2-1B on 280,000 long triples, hours of a GPU
 """
+
+
+rule tokens:
+    input:
+        sources("tokens"),
+    output:
+        directory(artifact("tokens")),
+    log:
+        "results/logs/tokens/{id}.log",
+    benchmark:
+        "results/benchmarks/tokens/{id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: experiment.compute.threads
+    message:
+        "The triples as tokens ({wildcards.id})"
+    shell:
+        "python scripts/tokens.py results/specs/tokens/{wildcards.id}.json --log {log:q}"
 
 
 rule reasoner:

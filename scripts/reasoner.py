@@ -1,19 +1,21 @@
 """Stage 1: fine-tune the base model to write the reasoning that leads from question to answer.
 
-IN   base model; triples
+IN   base model; tokens of the triples
 OUT  config, tokenizer, safetensors weights; history.json (loss of each step, validation losses)
 
 Cost: the default, about a minute; Llama-3.2-1B on 280,000 long triples, hours of a GPU.
 """
 
 import logging
+from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
 from infuse import batching, models, tracking, training
-from infuse.documents import Documents, Encoder, collect, reasoner_pieces
 from infuse.engine import Engine
-from infuse.files import TRIPLES, read_table, write_json
+from infuse.files import read_json, write_json
+from infuse.integrity import SEAL
+from infuse.lessons import open_documents
 from infuse.stage import Job, run
 
 VERSION = 1
@@ -25,10 +27,11 @@ def reasoner(job: Job) -> dict[str, Any]:
     models.set_threads(job.params["compute"])
     tokenizer = models.load_tokenizer(job.inputs["base"])
     recipe, seed = job.params["recipe"], job.params["seed"]
-    documents, dropped = _documents(job, Encoder(tokenizer), "train")
-    validation, _ = _documents(job, Encoder(tokenizer), "validation")
+    documents, validation = (
+        open_documents(job.inputs["tokens"], split) for split in ("train", "validation")
+    )
     steps = batching.steps(documents.lengths, recipe["batching"], recipe["epochs"], seed)
-    log.info("%s documents in %s steps, dropped: %s", len(documents), len(steps), dropped or "none")
+    log.info("%s documents in %s steps", len(documents), len(steps))
     model = models.load_model(job.inputs["base"])
     model = models.tune(model, job.params["compute"], recipe["tuning"], seed)
     engine = Engine(model, job.params["compute"])
@@ -39,14 +42,15 @@ def reasoner(job: Job) -> dict[str, Any]:
         )  # fmt: skip
     models.save(engine.model, tokenizer, job.out)
     write_json(job.out / "history.json", asdict(history))
-    return training.account(documents, steps, recipe) | {"dropped": dropped}
+    return training.account(documents, steps, recipe) | {"dropped": _dropped(job)}
 
 
-def _documents(job: Job, encoder: Encoder, split: str) -> tuple[Documents, dict[str, Any]]:
-    """Documents of a split, and what was dropped for its length."""
-    table = read_table(job.inputs["triples"] / f"{split}.parquet", TRIPLES)
-    columns = (table[name].to_pylist() for name in ("question", "answer", "reasoning"))
-    return collect(reasoner_pieces(encoder, *columns), job.params["recipe"]["max_length"])
+def _dropped(job: Job) -> dict[str, dict[str, int]]:
+    """How many training triples did not become documents, by reason."""
+    rows = Counter[str]()
+    for part in read_json(job.inputs["tokens"] / SEAL)["facts"]["train"]["dropped"]:
+        rows[part["reason"]] += part["rows"]
+    return {reason: {"rows": count} for reason, count in rows.items()}
 
 
 if __name__ == "__main__":

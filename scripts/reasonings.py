@@ -2,7 +2,8 @@
 
 IN   reasoner; task. In place of a reasoner: the untuned base, the words of a linear model, a column
      of the task, an endpoint, a published set. Where some texts have got other labels, the
-     reasonings from before: they stay with texts that have not
+     reasonings from before: they stay with texts that have not. Or what the shards have written,
+     jobs that share the texts
 OUT  reasonings.parquet: split, id, reasoning, finish, tokens
 
 Cost: one generation for each text. Chunks are kept, so a killed run goes on where it stopped.
@@ -50,23 +51,24 @@ def reasonings(job: Job) -> dict[str, Any]:
         for row in read_rows(job.inputs["task"] / f"{split}.parquet", schema)
     ]
     kept = _kept(job)
-    rows, told = makers.get(job.params["kind"], _imported)(
-        job, [row for row in texts if (row["split"], row["id"]) not in kept]
-    )
-    rows = [*kept.values(), *rows]
+    maker = makers.get(job.params["kind"], _imported)
+    if "shard 1" in job.inputs:
+        maker = _gathered
+    rows, told = maker(job, [row for row in texts if (row["split"], row["id"]) not in kept])
+    if "shard" not in job.params:
+        rows = [*kept.values(), *rows]
     write_rows(job.out / "reasonings.parquet", rows, REASONINGS)
     facts = {
         "rows": len(rows),
         "cut_at_limit": sum(row["finish"] == "length" for row in rows),
         "empty": sum(not row["reasoning"].strip() for row in rows),
-        "mean_tokens": round(sum(row["tokens"] for row in rows) / len(rows), 1),
+        "mean_tokens": round(sum(row["tokens"] for row in rows) / max(len(rows), 1), 1),
         **told,
     }
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
-    first = next(
-        text for text in texts if all(text[part] == rows[0][part] for part in ("split", "id"))
-    )
-    log.info("for example, on %r (%s): %r", first["text"], first["label"], rows[0]["reasoning"])
+    for row in rows[:1]:  # a shard has none where there are fewer chunks than shards
+        text = next(one for one in texts if all(one[part] == row[part] for part in ("split", "id")))
+        log.info("for example, on %r (%s): %r", text["text"], text["label"], row["reasoning"])
     return facts
 
 
@@ -108,8 +110,22 @@ def _write(job: Job, texts: list[Row]) -> Made:
             for row, one in zip(chunk, written, strict=True)
         ]
 
-    rows = generation.in_chunks(job.work, prompts, job.params["batch_rows"], REASONINGS, write)
+    rows = generation.in_chunks(
+        job.work, prompts, job.params["batch_rows"], REASONINGS, write,
+        job.params.get("shard", (1, 1)),
+    )  # fmt: skip
     return rows, {}
+
+
+def _gathered(job: Job, texts: list[Row]) -> Made:
+    """What the shards have written, in the order in which one job would have."""
+    found = {
+        (row["split"], row["id"]): row
+        for role, folder in job.inputs.items()
+        if role.startswith("shard ")
+        for row in read_rows(folder / "reasonings.parquet", REASONINGS)
+    }
+    return [found[text["split"], text["id"]] for text in texts], {}
 
 
 def _weighed(job: Job, texts: list[Row]) -> Made:

@@ -15,17 +15,14 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from infuse import diary
 from infuse.errors import UserError
-from infuse.files import TRIPLES
-from infuse.sources import from_chat, read_file, read_hub, share
+from infuse.files import TRIPLES, RowWriter
+from infuse.sources import from_chat, listed, read_file, read_hub, share
 from infuse.stage import Job, run
 
 VERSION = 1
-GROUP = 256  # rows written at a time
 log = logging.getLogger("infuse")
 
 
@@ -35,7 +32,7 @@ def triples(job: Job) -> dict[str, Any]:
     most = _threshold(job) if job.params["rows"] else 1.0
     with contextlib.ExitStack() as stack:
         writers = {
-            split: stack.enter_context(_Writer(job.out / f"{split}.parquet"))
+            split: stack.enter_context(RowWriter(job.out / f"{split}.parquet", TRIPLES))
             for split in ("train", "validation")
         }
         for row in _usable(job, dropped):
@@ -47,9 +44,9 @@ def triples(job: Job) -> dict[str, Any]:
             kept[row["domain"]] += 1
     rows = {split: writer.rows for split, writer in writers.items()}
     if not all(rows.values()):
-        raise UserError(f"triples: a split is empty ({rows}), dropped: {_listed(dropped)}")
-    log.info("kept %s, dropped %s", rows, _listed(dropped) or "nothing")
-    return {"rows": rows, "domains": dict(kept), "dropped": _listed(dropped)}
+        raise UserError(f"triples: a split is empty ({rows}), dropped: {listed(dropped)}")
+    log.info("kept %s, dropped %s", rows, listed(dropped) or "nothing")
+    return {"rows": rows, "domains": dict(kept), "dropped": listed(dropped)}
 
 
 def _threshold(job: Job) -> float:
@@ -99,36 +96,6 @@ def _raw(job: Job) -> Iterator[dict[str, Any]]:
             row |= zip(("question", "answer", "reasoning"), parts, strict=True)
         domain = row.get("domain")
         yield row | {"domain": "all" if domain in (None, "") else str(domain)}
-
-
-def _listed(dropped: Counter[Any]) -> list[dict[str, Any]]:
-    return [
-        {"reason": reason, "domain": domain, "rows": rows}
-        for (reason, domain), rows in sorted(dropped.items())
-    ]
-
-
-class _Writer(contextlib.AbstractContextManager["_Writer"]):
-    """A parquet file that takes rows one by one and holds few of them in memory."""
-
-    def __init__(self, path: Any) -> None:
-        self.rows = 0
-        self._file = pq.ParquetWriter(path, TRIPLES, compression="zstd")
-        self._waiting: list[dict[str, str]] = []
-
-    def add(self, row: dict[str, str]) -> None:
-        self.rows += 1
-        self._waiting.append(row)
-        if len(self._waiting) == GROUP:
-            self._flush()
-
-    def _flush(self) -> None:
-        self._file.write_table(pa.Table.from_pylist(self._waiting, schema=TRIPLES))
-        self._waiting.clear()
-
-    def __exit__(self, *_: object) -> None:
-        self._flush()
-        self._file.close()
 
 
 if __name__ == "__main__":

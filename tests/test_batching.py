@@ -24,11 +24,12 @@ BATCHINGS = st.one_of(
     st.builds(
         lambda rows, bins: {
             "kind": "tokens", "bin_tokens": CAPACITY, "bin_rows": rows, "bins": bins,
+            "drop_last": False,
         },
         st.integers(1, 20), st.integers(1, 5),
     ),
 )  # fmt: skip
-PAPER = {"kind": "tokens", "bin_tokens": 16384, "bin_rows": 200, "bins": 8}
+PAPER = {"kind": "tokens", "bin_tokens": 16384, "bin_rows": 200, "bins": 8, "drop_last": True}
 PAPER_RATE = {"learning_rate": 2e-5, "warmup_steps": 10, "schedule": "cosine"}
 
 
@@ -79,6 +80,23 @@ def test_an_epoch_depends_on_seed_and_number_alone(
     np.random.seed(2)
     longer = batching.steps(lengths, recipe, epochs + 1, seed)
     assert same(taken, longer[: len(taken)])
+
+
+@settings(deadline=None)
+@given(
+    lengths=LENGTHS, recipe=BATCHINGS.filter(lambda recipe: recipe["kind"] == "tokens"),
+    epochs=st.integers(1, 3), seed=SEEDS,
+)  # fmt: skip
+def test_whole_steps_alone(lengths: Rows, recipe: dict[str, Any], epochs: int, seed: int) -> None:
+    """An epoch's steps less its partial one; that one where it is all there is."""
+    every, taken = (
+        batching.steps(lengths, recipe | {"drop_last": left_out}, epochs, seed)
+        for left_out in (False, True)
+    )
+    bins = len(batching.pack(lengths, CAPACITY, recipe["bin_rows"]))
+    count, whole = math.ceil(bins / recipe["bins"]), max(1, bins // recipe["bins"])
+    assert len(every) == epochs * count
+    assert same(taken, [step for at, step in enumerate(every) if at % count < whole])
 
 
 @pytest.mark.parametrize("recipe", [{"kind": "rows", "rows": 10}, PAPER])
@@ -149,7 +167,7 @@ def test_more_steps_than_visits_are_refused(rows: int, epochs: int, more: int, s
 
 def test_a_matched_arm_differs_from_the_plain_one_in_its_steps_alone() -> None:
     short, long = np.full(400, 10), np.full(400, 30)
-    recipe = {"kind": "tokens", "bin_tokens": 300, "bin_rows": 100, "bins": 1}
+    recipe = PAPER | {"bin_tokens": 300, "bin_rows": 100, "bins": 1}
     plain = batching.steps(short, recipe, 2, 1)
     count = len(batching.steps(long, recipe, 2, 1))
     matched = batching.matched_steps(len(short), 2, count, 1)
@@ -178,23 +196,22 @@ def test_passes_cover_a_step_once_within_the_budget(
         assert cost > budget
 
 
-# The paper's setting: 16,000 documents, one epoch. `whole` counts the steps that have all 8 bins;
-# the rest of an epoch makes one more step here, as every row is visited.
+# The paper's setting: 16,000 documents, one epoch, whole steps alone. Bins are full by rows at 66
+# tokens, by tokens above.
+@pytest.mark.parametrize("spread", [0, 40])
 @pytest.mark.parametrize(
-    ("mean", "bins", "whole", "sum_of_rates"),
-    [(66, 80, 10, 9.0e-5), (126, 124, 15, 1.5e-4), (186, 182, 22, 2.2e-4)],
+    ("mean", "count", "sum_of_rates"), [(66, 10, 9.0e-5), (126, 15, 1.5e-4), (186, 22, 2.2e-4)]
 )
-def test_arithmetic_of_the_paper(mean: int, bins: int, whole: int, sum_of_rates: float) -> None:
-    lengths = np.full(16_000, mean)
-    assert len(batching.pack(lengths, 16384, 200)) == bins
-    taken = batching.steps(lengths, PAPER, 1, 0)
-    assert bins // 8 == whole
-    assert len(taken) == math.ceil(bins / 8)
-    rates = [learning_rate(step, whole, PAPER_RATE) for step in range(whole)]
+def test_arithmetic_of_the_paper(mean: int, count: int, sum_of_rates: float, spread: int) -> None:
+    lengths = np.random.default_rng(0).integers(mean - spread, mean + spread + 1, 16_000)
+    assert len(batching.steps(lengths, PAPER, 1, 0)) == count
+    rates = [learning_rate(step, count, PAPER_RATE) for step in range(count)]
     assert sum(rates) == pytest.approx(sum_of_rates, rel=1e-9)
 
 
-@pytest.mark.parametrize(("mean", "steps"), [(66, 10), (122, 15), (178, 22)])
-def test_steps_of_the_paper_with_nothing_left_over(mean: int, steps: int) -> None:
-    drawn = np.random.default_rng(0).integers(mean - 2, mean + 3, 16_000)
-    assert len(batching.steps(drawn, PAPER, 1, 0)) == steps
+@pytest.mark.parametrize(("mean", "bins"), [(66, 80), (126, 124), (186, 182)])
+def test_the_bins_of_the_paper(mean: int, bins: int) -> None:
+    lengths = np.full(16_000, mean)
+    assert len(batching.pack(lengths, 16384, 200)) == bins
+    every = batching.steps(lengths, PAPER | {"drop_last": False}, 1, 0)
+    assert len(every) == math.ceil(bins / 8)

@@ -1,4 +1,4 @@
-"""Published reasonings, imported in place of stage 1: matched on text and label."""
+"""Reasonings, imported (matched on text and label) or written by jobs that share the texts."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infuse.files import REASONINGS, TASK, write_rows
+import tiny
+from infuse import config, models, plan
+from infuse.files import REASONINGS, TASK, write_json, write_rows
 from infuse.stage import Job
 from reasonings import reasonings
 from stages import RunStage
@@ -141,3 +143,66 @@ def test_a_damaged_input_is_named(run_stage: RunStage, tmp_path: Path) -> None:
     file.unlink()
     gone = run_stage("reasonings", **asked, inputs={"task": task}, name="gone")
     assert gone.reason == f"{file}: no such file"
+
+
+# Shards ----------------------------------------------------------------------------------------
+
+WRITING = {
+    "kind": "reasoner",
+    "top_p": 0.9,
+    "max_new_tokens": 6,
+    "seed": 3,
+    "engine": "transformers",
+}
+MANY = {
+    "train": [(f"so {n * 'and '}on", LABELS[n % 2]) for n in range(9)],
+    "validation": [(f"we {n * 'so '}laugh", "joy") for n in range(4)],
+}
+
+
+@pytest.mark.parametrize("temperature", [0, 0.9], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("shards", [2, 5])
+def test_shards_write_what_one_job_would(
+    run_stage: RunStage, tmp_path: Path, shards: int, temperature: float
+) -> None:
+    """Also where there are more shards than chunks, and for texts that have got other labels."""
+    models.save(tiny.model(1), tiny.tokenizer(), tmp_path / "reasoner")
+    params = WRITING | {"temperature": temperature, "batch_rows": 4, "compute": tiny.COMPUTE}
+    inputs = {"task": task_folder(tmp_path / "task", MANY), "reasoner": tmp_path / "reasoner"}
+    write_json(inputs["task"] / "changed.json", [5, 7, 8, 9, 12])
+    for name, count in (("first", 13), ("relabelled", 5)):
+        one = run_stage("reasonings", params, inputs, name=name)
+        parts = {
+            f"shard {number}": run_stage(
+                "reasonings", params | {"shard": [number, shards]}, inputs, name=f"{name}-{number}"
+            )
+            for number in range(1, shards + 1)
+        }
+        texts = {role: folder for role, folder in inputs.items() if role != "reasoner"}
+        found = {role: part.output for role, part in parts.items()}
+        gathered = run_stage("reasonings", params, texts | found, name=f"{name}-gathered")
+        rows = one.rows("reasonings.parquet")
+        assert gathered.rows("reasonings.parquet") == rows
+        assert gathered.facts == one.facts
+        written = [part.rows("reasonings.parquet") for part in parts.values()]
+        assert sum(map(len, written)) == count
+        inputs = inputs | {"known": one.output}
+
+
+def test_shards_of_the_plan() -> None:
+    change = {"regimes": None, "controls": []}
+    one, three = (plan.build(config.load(change | {"shards": shards})) for shards in (1, 3))
+    written = {node.name: node for node in three.stage("reasonings")}
+    names = [f"scratch-shard-{number}-of-3" for number in (1, 2, 3)]
+    assert list(written) == [*names, "scratch"]
+    assert list(written["scratch"].inputs) == ["task", "shard 1", "shard 2", "shard 3"]
+    assert [written[name].params.get("shard") for name in written] == [[1, 3], [2, 3], [3, 3], None]
+    whole = next(one.stage("reasonings"))
+    assert all(written[name].inputs == whole.inputs for name in names)
+    assert len({node.key for node in (whole, *written.values())}) == 5
+
+
+def test_what_no_model_writes_has_no_shards() -> None:
+    change = {"reasonings": {"kind": "keywords"}}
+    one, three = (plan.build(config.load(change | {"shards": shards})) for shards in (1, 3))
+    assert one.nodes.keys() == three.nodes.keys()

@@ -15,11 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infuse.diary import triples as diary_triples
-from infuse.files import TRIPLES, write_rows
+from infuse.files import GROUP, TRIPLES, write_rows
 from infuse.sources import from_chat, share
 from infuse.stage import Job
 from stages import RunStage
-from triples import GROUP, triples
+from triples import triples
 
 PIN = "0" * 40
 PARTS = {"question": "question", "answer": "answer", "reasoning": "reasoning"}

@@ -168,9 +168,11 @@ def _candidates(name: str, value: Any) -> Iterator[Any]:
             yield ["label"]
         case "rows" | "label_noise" | "imbalance" | "cue" if isinstance(value, list):
             yield [0.7]
-    if isinstance(value, bool) or value is None:
+    if value is None:
         return
-    if isinstance(value, int):
+    if isinstance(value, bool):
+        yield not value
+    elif isinstance(value, int):
         yield from (value + 1, value * 2, value - 1)
     elif isinstance(value, float):
         yield value / 2 or 0.1

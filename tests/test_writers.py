@@ -267,6 +267,26 @@ def test_neighbours_change_nothing(fast: Writer, sampling: dict[str, Any]) -> No
 
 
 @needs_vllm
+def test_a_shared_beginning_is_computed_once_in_each_chunk(
+    slow: Writer, fast: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not taken from the chunk before, or a resumed run would write in other batches."""
+    kept, generate = [], fast._model.generate
+
+    def seen(*arguments: Any, **named: Any) -> Any:
+        made = generate(*arguments, **named)
+        kept.append([one.num_cached_tokens for one in made])
+        return made
+
+    monkeypatch.setattr(fast._model, "generate", seen)
+    beginning = [ENCODER.begin, *(SYMBOLS[place % 7] for place in range(64))]
+    asked = [beginning + prompt[1:] for prompt in puzzles(8, 9, longest=10)]
+    first, second = (write(fast, asked, GREEDY) for _ in range(2))
+    assert first == second == write(slow, asked, GREEDY)
+    assert kept == [[0, *[64] * 7]] * 2
+
+
+@needs_vllm
 def test_rows_and_seeds_draw_differently(fast: Writer) -> None:
     same, end = [[ENCODER.begin, SYMBOLS[0]]] * 8, ENCODER.end_of_text
     hot = SAMPLED | {"temperature": 2.0, "top_p": 1.0}

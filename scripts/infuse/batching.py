@@ -22,9 +22,11 @@ Rows = npt.NDArray[np.int64]
 def steps(lengths: Rows, batching: Mapping[str, Any], epochs: int, seed: int) -> list[Rows]:
     """The rows of each step, over all epochs; every epoch visits each row once, in its own order.
 
+    With `drop_last`, an epoch leaves out the rows of a last step that has fewer bins than others.
+
     Args:
         lengths: int64 [rows], tokens of each row.
-        batching: `{kind: rows, rows}` or `{kind: tokens, bin_tokens, bin_rows, bins}`.
+        batching: `{kind: rows, rows}` or `{kind: tokens, bin_tokens, bin_rows, bins, drop_last}`.
     """
     taken: list[Rows] = []
     for epoch in range(epochs):
@@ -40,6 +42,8 @@ def steps(lengths: Rows, batching: Mapping[str, Any], epochs: int, seed: int) ->
                 order[np.concatenate(bins[at : at + batching["bins"]])]
                 for at in range(0, len(bins), batching["bins"])
             ]
+            if batching["drop_last"]:
+                groups = groups[: max(1, len(bins) // batching["bins"])]
         taken.extend(groups)
     return taken
 

@@ -242,6 +242,7 @@ class Tokens(Section):
     bin_tokens: PositiveInt
     bin_rows: PositiveInt
     bins: PositiveInt
+    drop_last: bool = False
 
 
 class Full(Section):
@@ -627,6 +628,7 @@ class Experiment(Section):
     prediction: Prediction
     zero_shot: ZeroShot | None
     engine: Literal["transformers", "vllm"]
+    shards: Annotated[int, Field(gt=0, le=256)]
     compute: Compute
     checkpoint_steps: PositiveInt
     trackers: list[Tracker]

@@ -85,6 +85,14 @@ class Piece:
     label_tokens: int = 0
     label_start: int = 0
 
+    def unfit(self, max_length: int) -> str | None:
+        """Why nothing can be learned from it, if so."""
+        if not self.target:
+            return "no target tokens"
+        if len(self.prompt) + len(self.target) > max_length:
+            return f"longer than {max_length} tokens"
+        return None
+
 
 def collect(pieces: Iterable[Piece], max_length: int) -> tuple[Documents, dict[str, Any]]:
     """Lay pieces end to end; leave out those that are too long or have nothing to learn.
@@ -98,13 +106,11 @@ def collect(pieces: Iterable[Piece], max_length: int) -> tuple[Documents, dict[s
     kept: list[Piece] = []
     dropped: dict[str, list[int]] = {}
     for piece in pieces:
-        length = len(piece.prompt) + len(piece.target)
-        if not piece.target:
-            dropped.setdefault("no target tokens", []).append(piece.row)
-        elif length > max_length:
-            dropped.setdefault(f"longer than {max_length} tokens", []).append(piece.row)
-        else:
+        why = piece.unfit(max_length)
+        if why is None:
             kept.append(piece)
+        else:
+            dropped.setdefault(why, []).append(piece.row)
     report = {why: {"rows": len(rows), "first": rows[:5]} for why, rows in dropped.items()}
     if not kept:
         raise UserError(f"no document is left to train on, all were dropped: {report}")
@@ -198,16 +204,20 @@ def reasoner_prompt(question: str, answer: str) -> str:
 
 
 def reasoner_pieces(
-    encoder: Encoder, questions: Sequence[str], answers: Sequence[str], reasonings: Sequence[str]
+    encoder: Encoder,
+    questions: Sequence[str],
+    answers: Sequence[str],
+    reasonings: Sequence[str],
+    first: int = 0,
 ) -> list[Piece]:
-    """Documents of stage 1: begin, prompt | reasoning, end of text."""
+    """Documents of stage 1: begin, prompt | reasoning, end of text; of the rows from `first` on."""
     prompts = encoder.plain(
         [reasoner_prompt(q, a) for q, a in zip(questions, answers, strict=True)]
     )
     return [
         Piece(row, [encoder.begin, *prompt], [*reasoning, encoder.end_of_text] if reasoning else [])
         for row, (prompt, reasoning) in enumerate(
-            zip(prompts, encoder.plain(reasonings), strict=True)
+            zip(prompts, encoder.plain(reasonings), strict=True), first
         )
     ]
 

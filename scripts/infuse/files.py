@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,8 @@ import yaml
 
 from infuse.errors import UserError, first_line
 
+GROUP = 256  # rows that a `RowWriter` writes at a time
+
 
 def _schema(**columns: pa.DataType) -> pa.Schema:
     return pa.schema([pa.field(name, kind, nullable=False) for name, kind in columns.items()])
@@ -27,6 +30,11 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 TASK = _schema(id=pa.int64(), text=pa.string(), label=pa.string())
 TRIPLES = _schema(
     question=pa.string(), answer=pa.string(), reasoning=pa.string(), domain=pa.string()
+)
+DOCUMENTS = _schema(  # in the order of their tokens in the file beside it
+    row=pa.int64(),
+    length=pa.int32(),
+    start=pa.int32(),  # the place of the first target token
 )
 REASONINGS = _schema(
     split=pa.string(),
@@ -66,12 +74,40 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
     Raises:
         UserError: the file is missing or damaged, or a column is missing, of another type, or null.
     """
-    try:
+    with _readable(path):
         table = pq.read_table(path)
+    return _fitted(table, schema, path)
+
+
+def read_batches(path: Path, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
+    """Like `read_table`, at most so many rows at a time."""
+    with _readable(path), pq.ParquetFile(path) as file:
+        for batch in file.iter_batches(rows):
+            yield _fitted(pa.Table.from_batches([batch]), schema, path)
+
+
+def count_rows(path: Path) -> int:
+    """How many rows a parquet file has.
+
+    Raises:
+        UserError: the file is missing or damaged.
+    """
+    with _readable(path):
+        return int(pq.read_metadata(path).num_rows)
+
+
+@contextlib.contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    try:
+        yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except (pa.ArrowInvalid, OSError) as damage:
         raise UserError(f"{path}: not a readable parquet file ({first_line(damage)})") from None
+
+
+def _fitted(table: pa.Table, schema: pa.Schema, path: Path) -> pa.Table:
+    """The columns of `schema`, once they are found to be of its types."""
     for field in schema:
         if field.name not in table.column_names:
             raise UserError(f"{path}: column {field.name!r} is missing, found {table.column_names}")
@@ -97,6 +133,31 @@ def write_rows(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema)
     unfinished = path.with_name(path.name + ".part")
     pq.write_table(table, unfinished, compression="zstd")
     settle(unfinished, path)
+
+
+class RowWriter(contextlib.AbstractContextManager["RowWriter"]):
+    """A parquet file that takes rows one by one and holds few of them in memory."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self.rows = 0
+        self._schema = schema
+        self._file = pq.ParquetWriter(path, schema, compression="zstd")
+        self._waiting: list[Mapping[str, Any]] = []
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Take one row."""
+        self.rows += 1
+        self._waiting.append(row)
+        if len(self._waiting) == GROUP:
+            self._flush()
+
+    def _flush(self) -> None:
+        self._file.write_table(pa.Table.from_pylist(self._waiting, schema=self._schema))
+        self._waiting.clear()
+
+    def __exit__(self, *_: object) -> None:
+        self._flush()
+        self._file.close()
 
 
 def write_csv(path: Path, rows: Iterable[Mapping[str, Any]], schema: pa.Schema) -> None:

@@ -44,19 +44,23 @@ def in_chunks(
     chunk_rows: int,
     schema: pa.Schema,
     write: Callable[[list[int]], list[dict[str, Any]]],
+    shard: Sequence[int] = (1, 1),
 ) -> list[dict[str, Any]]:
     """`write` applied to the rows in chunks of like prompt length; results in the order of rows.
 
     Args:
         write: row numbers -> one dictionary of `schema` for each.
+        shard: [i, n], where n jobs share the chunks: the i-th chunk and each n-th after it.
     """
+    number, jobs = shard
     order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
     chunks = [order[at : at + chunk_rows] for at in range(0, len(order), chunk_rows)]
+    chunks = chunks[number - 1 :: jobs]
     folders = [work / f"chunk-{index:06d}" for index in range(len(chunks))]
     missing = [not _whole(folder) for folder in folders]
-    progress = Progress(
-        len(prompts), "rows", len(prompts) - sum(map(len, itertools.compress(chunks, missing)))
-    )
+    rest = sum(map(len, itertools.compress(chunks, missing)))
+    total = sum(map(len, chunks))
+    progress = Progress(total, "rows", total - rest)
     for chunk, folder in itertools.compress(zip(chunks, folders, strict=True), missing):
         unfinished = work / "chunk.part"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -68,7 +72,7 @@ def in_chunks(
     rows: dict[int, dict[str, Any]] = {}
     for chunk, folder in zip(chunks, folders, strict=True):
         rows |= zip(chunk, read_rows(folder / "rows.parquet", schema), strict=True)
-    return [rows[row] for row in range(len(prompts))]
+    return [rows[row] for row in sorted(rows)]
 
 
 def _whole(folder: Path) -> bool:

@@ -1,4 +1,4 @@
-"""What a classifier learns from, step by step: its documents, and the rows of each step.
+"""What models learn from, read from the files of other stages: documents, and the rows of a step.
 
 An arm may take over the number of steps, or of supervised tokens, of another arm.
 """
@@ -15,10 +15,28 @@ from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast a
 
 from infuse import batching
 from infuse.documents import Documents, Encoder, classifier_pieces, collect, head_pieces
-from infuse.files import ID, TEXT_LABEL, TEXT_REASONING_LABEL, read_labels, read_table
+from infuse.errors import UserError
+from infuse.files import DOCUMENTS, ID, TEXT_LABEL, TEXT_REASONING_LABEL, read_labels, read_table
 from infuse.targets import REASONED
 
 Dropped = dict[str, Any]
+
+
+def open_documents(folder: Path, split: str) -> Documents:
+    """What the stage `tokens` made of a split; tokens stay on disk until a step reads them.
+
+    Raises:
+        UserError: a file is missing, or the two do not fit each other.
+    """
+    table = read_table(folder / f"{split}.parquet", DOCUMENTS)
+    rows, lengths, starts = (table[name].to_numpy() for name in DOCUMENTS.names)
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    file = folder / f"{split}.tokens"
+    found = file.stat().st_size if file.is_file() else 0
+    if found != 4 * offsets[-1]:
+        raise UserError(f"{file}: expected {4 * offsets[-1]} bytes, found {found}")
+    tokens = np.asarray(np.memmap(file, "<i4", mode="r"))
+    return Documents(tokens, offsets, starts, np.zeros_like(starts), starts, rows)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import ast
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
@@ -405,18 +405,41 @@ class _Graph:
             settings["contents"] = {settings["path"]: params["content"]}
         elif isinstance(section, Column | Keywords):
             name = section.kind
-        return Node("reasonings", name, params, inputs, settings)
+        whole = Node("reasonings", name, params, inputs, settings)
+        sharing = isinstance(section, Sampling) and config.shards > 1
+        return _gathered(whole, config.shards) if sharing else whole
 
     def _reasoner(self) -> Node:
         config = self.config
         assert self.triples is not None  # the config was refused otherwise
+        tokens = Node(
+            "tokens",
+            self.base.name,
+            {"max_length": config.reasoner.recipe.max_length},
+            {"base": self.base, "triples": self.triples},
+            {"threads": config.compute.threads},
+        )
         return Node(
             "reasoner",
             self.base.name,
             config.reasoner.model_dump() | _training_arithmetic(config),
-            {"base": self.base, "triples": self.triples},
+            {"base": self.base, "tokens": tokens},
             _training_settings(config),
         )
+
+
+def _gathered(whole: Node, count: int) -> Node:
+    """A node of reasonings that so many others write, each its part of the rows."""
+    shards = {
+        f"shard {number}": replace(
+            whole,
+            name=f"{whole.name}-shard-{number}-of-{count}",
+            params=whole.params | {"shard": [number, count]},
+        )
+        for number in range(1, count + 1)
+    }
+    texts = {role: node for role, node in whole.inputs.items() if role != "reasoner"}
+    return replace(whole, inputs=texts | shards)
 
 
 def _in_regimes(config: Experiment) -> list[str]:

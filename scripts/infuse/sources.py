@@ -10,6 +10,7 @@ import hashlib
 import itertools
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -139,6 +140,14 @@ def share(text: str, salt: str) -> float:
     """A number in [0, 1) that depends on the text alone: equal texts fall on the same side."""
     digest = hashlib.blake2b(text.encode(), digest_size=8, key=salt.encode()).digest()
     return int.from_bytes(digest, "big") / 2**64
+
+
+def listed(dropped: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
+    """What was dropped, by reason and domain, as facts record it."""
+    return [
+        {"reason": reason, "domain": domain, "rows": rows}
+        for (reason, domain), rows in sorted(dropped.items())
+    ]
 
 
 def from_chat(messages: Any) -> tuple[str, str, str] | None:

@@ -94,8 +94,7 @@ class VllmWriter:
                     str(folder), dtype=compute["dtype"], seed=0, skip_tokenizer_init=True,
                     generation_config="vllm",  # the model's own may set a temperature
                     max_model_len=-1,  # the model's, or what memory holds
-                    # A chunk must not depend on the chunks before it.
-                    enable_prefix_caching=False,
+                    enable_prefix_caching=True,  # prompts share the chat before a text
                     # Half a prompt draws a token to throw away: on CPU that fails, on a GPU it
                     # may move the row's later draws.
                     enable_chunked_prefill=False,
@@ -123,6 +122,8 @@ class VllmWriter:
             wishes = [self._wish(row, end, sampling) for row in rows]
         except Exception as refusal:
             raise UserError(f"vLLM refuses the sampling: {first_line(refusal)}") from None
+        # A chunk must not depend on the chunks before it.
+        self._model.reset_prefix_cache()
         with _any_kernel():
             made = self._continue(prompts, wishes)
         written = []

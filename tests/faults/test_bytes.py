@@ -95,7 +95,7 @@ def test_the_same_bytes(built: Tree, name: str, tmp_path: Path) -> None:
     assert tables(tree) == tables(built) and len(tables(tree)) == 30
     here = artifacts(tree)
     there = artifacts(built)
-    assert len(here) == 18 and here == {path: there[path] for path in here}
+    assert len(here) == 19 and here == {path: there[path] for path in here}
 
 
 @pytest.mark.skipif(not LONG, reason="make faults runs this")

@@ -29,7 +29,8 @@ from workflow import Tree, again, nodes
 FILES = [
     ("task", "generated", "train.parquet", "reasonings", "scratch"),
     ("task", "generated", "labels.json", "predictions", "label-seed1"),
-    ("triples", "generated", "train.parquet", "reasoner", "scratch"),
+    ("triples", "generated", "train.parquet", "tokens", "scratch"),
+    ("tokens", "scratch", "train.tokens", "reasoner", "scratch"),
     ("base", "scratch", "model.safetensors", "reasoner", "scratch"),
     ("base", "scratch", "tokenizer.json", "classifier", "label-seed1"),
     ("base", "scratch", "config.json", "classifier", "label-seed1"),

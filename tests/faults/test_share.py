@@ -89,7 +89,7 @@ def published(built: Tree, tmp_path_factory: pytest.TempPathFactory) -> Publishe
     dvc(tree, "remote", "add", "--default", "storage", str(remote))
     said = share(tree, "publish")
     assert said.returncode == 0, said.stderr
-    assert said.stdout == "13 artifacts are published; commit their pointers, results/**/*.dvc\n"
+    assert said.stdout == "14 artifacts are published; commit their pointers, results/**/*.dvc\n"
     git(tree.root, "add", "--all")
     git(tree.root, "commit", "--quiet", "--message", "Publish")
     assert tree.scheduled() == {}, "publishing made work for the producer"
@@ -109,8 +109,8 @@ def test_a_clone_without_a_pull(published: Published, tmp_path: Path) -> None:
     """All is scheduled, and a note tells what could be had."""
     tree = published.clone(tmp_path / "clone")
     assert tree.scheduled() == {
-        "task": 1, "triples": 1, "base": 1, "reasoner": 1, "reasonings": 1, "training_set": 2,
-        "classifier": 3, "predictions": 3, **CHEAP,
+        "task": 1, "triples": 1, "base": 1, "tokens": 1, "reasoner": 1, "reasonings": 1,
+        "training_set": 2, "classifier": 3, "predictions": 3, **CHEAP,
     }  # fmt: skip
     said = tree.run("--dry-run")
     pull = shlex.join(["python", *PULL, str(tree.root / "tiny.yaml")])
@@ -199,8 +199,8 @@ def test_models_only(published: Published, tmp_path: Path) -> None:
     said = run(tree, [sys.executable, "scripts/classify.py", "--model", str(model), "a text"])
     assert said.returncode == 0, said.stderr
     assert tree.scheduled() == {
-        "task": 1, "triples": 1, "base": 1, "reasoner": 1, "reasonings": 1, "training_set": 1,
-        "predictions": 3, **CHEAP,
+        "task": 1, "triples": 1, "base": 1, "tokens": 1, "reasoner": 1, "reasonings": 1,
+        "training_set": 1, "predictions": 3, **CHEAP,
     }  # fmt: skip
 
 
