@@ -6,6 +6,8 @@ from collections.abc import Iterator
 
 from infuse.errors import first_line
 
+HIDDEN = "the hub has no such repository, or shows it to others alone (HF_TOKEN)"
+
 
 def complaint(failure: BaseException, revision: str = "main") -> str | None:
     """What the hub has against it, where the failure is one of the hub."""
@@ -31,17 +33,19 @@ def refused(failure: BaseException, revision: str = "main") -> str | None:
             case errors.GatedRepoError():
                 return "it is gated: accept its licence on the hub, then set HF_TOKEN"
             case errors.RepositoryNotFoundError():
-                return "the hub has no such repository, or shows it to others alone (HF_TOKEN)"
+                return HIDDEN
             case errors.RevisionNotFoundError():
                 return f"the hub has no revision {revision} of it"
             case errors.HfHubHTTPError():
-                return _status(error.response.status_code)
+                asked = error.response.request.headers
+                return _status(error.response.status_code, "authorization" in asked)
     return None
 
 
-def _status(status: int) -> str:
+def _status(status: int, known: bool) -> str:
+    """What a status says to those who are `known` by a token, or not."""
     told = {
-        401: "the hub does not know the token (HF_TOKEN)",
+        401: "the hub does not know the token (HF_TOKEN)" if known else HIDDEN,
         403: "the hub forbids it to this token (HF_TOKEN)",
     }
     return told.get(status, f"the hub answers with HTTP {status}")

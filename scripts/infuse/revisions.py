@@ -24,7 +24,7 @@ from infuse.config import (
     Section,
     read_mapping,
 )
-from infuse.errors import UserError
+from infuse.errors import UserError, first_line
 from infuse.files import write_text
 from infuse.refusals import explain, refusal
 
@@ -96,7 +96,7 @@ def _head(where: str, kind: str, name: str) -> str:
             raise UserError(
                 f"{where}revision is not set, and {told}: run once where it can be, or set it"
             ) from failure
-        told = hub.refused(failure) or f"not a hub's answer ({type(failure).__name__})"
+        told = hub.refused(failure) or f"{type(failure).__name__}: {first_line(failure)}"
         raise UserError(f"{where}id: {name}: {told}") from failure
     return str(commit)
 
