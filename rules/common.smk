@@ -46,7 +46,7 @@ try:
     plan = build(experiment)
     # Where nobody lives, Snakemake's locks are those of a run that was killed.
     alone = join(Path("results/.lock"), Path(".snakemake/locks"))
-    sharing.check_all(plan, pulls)
+    sharing.check_all(plan.nodes.values(), pulls, contents=False)
 except UserError as mistake:
     raise WorkflowError(str(mistake)) from None
 if published := sharing.wanted(plan):
