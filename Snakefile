@@ -4,6 +4,7 @@
 #   snakemake --cores all results/arms.csv                             all its arms, regimes, controls
 #   snakemake --cores all --configfile experiments/NAME.yaml           another one
 #   snakemake --cores 1 figures                                        the figures alone
+#   snakemake --cores 1 fetch                                          what is on the hub; no network after it
 #   snakemake --report results/report.html                             one page of all
 #
 # Every artifact lies under results/artifacts/<stage>/<name>-<key>, where the key is the hash of
@@ -25,6 +26,11 @@ rule all:
     input:
         collect("results/{name}.{form}", name=TABLES, form=["csv", "md", "html"]),
         collect("results/{name}.{form}", name=FIGURES, form=["png", "pdf"]),
+
+
+rule fetch:
+    input:
+        [node.path for node in plan.fetched],
 
 
 include: "rules/data.smk"

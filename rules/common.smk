@@ -17,6 +17,7 @@ from infuse.config import load
 from infuse.errors import UserError
 from infuse.interruption import join
 from infuse.plan import build
+from infuse.revisions import pinned
 
 TABLES = {
     "table1": "labels in each split",
@@ -41,17 +42,24 @@ ARM_FIGURES = {"arms": "accuracy of every arm", "regimes": "accuracy in each reg
 
 pulls = sharing.pull_command(workflow.configfiles)
 try:
-    experiment = load(config)
+    experiment = pinned(load(config))
     plan = build(experiment)
     # Where nobody lives, Snakemake's locks are those of a run that was killed.
     alone = join(Path("results/.lock"), Path(".snakemake/locks"))
-    sharing.check_all(plan, pulls)
+    sharing.check_all(plan.nodes.values(), pulls, contents=False)
 except UserError as mistake:
     raise WorkflowError(str(mistake)) from None
 if published := sharing.wanted(plan):
     print(f"Note: {len(published)} artifacts are published and not here: {pulls}", file=sys.stderr)
 
 gpus = int(experiment.compute.device == "cuda")
+
+
+def gpus_of_base(wildcards):
+    """None, where the base is not trained here."""
+    return gpus if plan.nodes["base", wildcards.id].params["kind"] == "scratch" else 0
+
+
 writing = f"../envs/{'vllm' if experiment.engine == 'vllm' else 'environment'}.yaml"
 
 

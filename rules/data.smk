@@ -49,7 +49,7 @@ rule base:
         "../envs/environment.yaml"
     threads: experiment.compute.threads
     resources:
-        gpu=gpus,
+        gpu=gpus_of_base,
     message:
         "Base model ({wildcards.id})"
     shell:

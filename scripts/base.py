@@ -34,6 +34,11 @@ def base(job: Job) -> dict[str, Any]:
     if job.params["kind"] == "hub":
         where, hub = job.params["id"], {"revision": job.params["revision"]}
     tokenizer = models.load_tokenizer(where, **hub)
+    pad = job.params["pad_token"]
+    if pad is not None:
+        if pad not in tokenizer.get_vocab():
+            raise UserError(f"base.pad_token: the tokenizer of {where} has no token {pad!r}")
+        tokenizer.pad_token = pad
     model = models.load_model(where, **hub)
     models.save(model, tokenizer, job.out)
     return {"parameters": model.num_parameters()}

@@ -23,7 +23,7 @@ from infuse.models import save
 from infuse.reading import Form
 from stages import RunStage
 from tiny import model, tokenizer
-from workflow import PARTS, ROOT, environment
+from workflow import ROOT, copied, environment
 
 PAGE = (ROOT / "docs/mistakes.md").read_text()
 
@@ -228,24 +228,21 @@ def snakemake(root: Path, *arguments: str) -> tuple[int, str]:
 @pytest.fixture(scope="module")
 def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A copy of the workflow."""
-    root = tmp_path_factory.mktemp("tree")
-    for part in PARTS:
-        copy = shutil.copytree if (ROOT / part).is_dir() else shutil.copy
-        copy(ROOT / part, root / part)
-    return root
+    return copied(tmp_path_factory.mktemp("tree") / "tree")
 
 
 @pytest.fixture
 def entries(tree: Path) -> Iterator[set[str]]:
-    """What stands in the copy before a run; the default config is put back after it."""
+    """What stands in the copy before a run; its own files are put back after it."""
     yield {entry.name for entry in tree.iterdir()}
     shutil.copy(ROOT / "config.yaml", tree)
+    (tree / "revisions.yaml").unlink(missing_ok=True)
 
 
 @pytest.mark.parametrize(("file", "said"), rows("## On the screen"))
 def test_the_screen(file: File, said: str, tree: Path, entries: set[str]) -> None:
     path = file.write(tree)
-    mine = [] if file.name == "config.yaml" else ["--configfile", file.name]
+    mine = ["--configfile", file.name] if file.name == "my.yaml" else []
     code, screen = snakemake(tree, *mine)
     shown = [line.strip() for line in screen.splitlines()]
     assert code == 1 and "Traceback" not in screen

@@ -9,7 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -34,9 +34,14 @@ PARTS = (
 
 @dataclass(frozen=True)
 class Tree:
-    """A copy of the workflow with a `results/` of its own."""
+    """A copy of the workflow with a `results/` of its own.
+
+    Attributes:
+        own: variables of the environment that it runs in.
+    """
 
     root: Path
+    own: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, *arguments: str, **change: object) -> subprocess.CompletedProcess[str]:
         """Run snakemake on the tiny experiment with `change` laid over its top-level keys."""
@@ -47,7 +52,8 @@ class Tree:
         return subprocess.run(
             [*command, "--", *arguments] if not any(a.startswith("-") for a in arguments)
             else [*command, *arguments],
-            cwd=self.root, env=environment(), text=True, capture_output=True, check=False,
+            cwd=self.root, env=environment() | dict(self.own), text=True, capture_output=True,
+            check=False,
         )  # fmt: skip
 
     def scheduled(self, *options: str, **change: object) -> dict[str, int]:
@@ -70,10 +76,8 @@ def environment() -> dict[str, str]:
     return os.environ | {"PATH": here + os.pathsep + os.environ["PATH"]}
 
 
-@pytest.fixture(scope="session")
-def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """The tiny experiment, built once from nothing."""
-    root = tmp_path_factory.mktemp("work flow") / 'it\'s a "tr\u00e4e" & $HOME'
+def copied(root: Path) -> Path:
+    """A new folder with a copy of the workflow in it."""
     root.mkdir()
     for part in PARTS:
         source = ROOT / part
@@ -81,7 +85,14 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
             shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__"))
         else:
             shutil.copy(source, root / part)
-    tree = Tree(root)
+    return root
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """The tiny experiment, built once from nothing."""
+    root = tmp_path_factory.mktemp("work flow") / 'it\'s a "tr\u00e4e" & $HOME'
+    tree = Tree(copied(root))
     said = tree.run(*ALL)
     assert said.returncode == 0, said.stdout + said.stderr
     return tree

@@ -71,11 +71,11 @@ class Section(BaseModel):
 
 
 class Hub(Section):
-    """A data set on the hub, pinned to a commit."""
+    """A data set on the hub, at a commit; null: the one that revisions.yaml keeps."""
 
     kind: Literal["hub"]
     id: HubId
-    revision: Commit
+    revision: Commit | None = None
     config: str | None = None
 
 
@@ -331,12 +331,19 @@ class Scratch(Section):
         return recipe
 
 
+PadToken = Annotated[
+    Annotated[str, Field(min_length=1)] | None,
+    Field(description="the saved tokenizer's; null: the one that it has"),
+]
+
+
 class HubModel(Section):
-    """A model on the hub, pinned to a commit."""
+    """A model on the hub, at a commit; null: the one that revisions.yaml keeps."""
 
     kind: Literal["hub"]
     id: HubId
-    revision: Commit
+    revision: Commit | None = None
+    pad_token: PadToken = None
 
 
 class Folder(Section):
@@ -344,6 +351,7 @@ class Folder(Section):
 
     kind: Literal["folder"]
     path: Annotated[str, Field(min_length=1)]
+    pad_token: PadToken = None
 
 
 class Reasoner(Section):
@@ -429,7 +437,7 @@ class ImportedHub(Section):
 
     kind: Literal["hub"]
     id: HubId
-    revision: Commit
+    revision: Commit | None = None
     config: str | None = None
     columns: ReasoningColumns
 
@@ -824,21 +832,26 @@ def load(change: Mapping[str, Any]) -> Experiment:
     Raises:
         UserError: every error found, one line each.
     """
-    default = _default()
+    default = read_mapping(DEFAULTS)
     return validate(merge(default, change) if isinstance(change, Mapping) else change)
 
 
-def _default() -> Mapping[str, Any]:
+def read_mapping(path: Path) -> Mapping[str, Any]:
+    """The content of a YAML file of the workflow's own.
+
+    Raises:
+        UserError: it can't be read, or is no mapping.
+    """
     try:
-        default = yaml.safe_load(DEFAULTS.read_text(encoding="utf-8"))
+        tree = yaml.safe_load(path.read_text(encoding="utf-8"))
     except yaml.MarkedYAMLError as damage:
         line = damage.problem_mark.line + 1 if damage.problem_mark else "?"
-        raise refusal([f"{DEFAULTS.name}, line {line}: not YAML ({damage.problem})"]) from None
+        raise refusal([f"{path.name}, line {line}: not YAML ({damage.problem})"]) from None
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as damage:
-        raise refusal([f"{DEFAULTS.name}: not readable ({first_line(damage)})"]) from None
-    if not isinstance(default, Mapping):
-        raise refusal([f"{DEFAULTS.name}: expected a mapping, found {shown(default)}"])
-    return default
+        raise refusal([f"{path.name}: not readable ({first_line(damage)})"]) from None
+    if not isinstance(tree, Mapping):
+        raise refusal([f"{path.name}: expected a mapping, found {shown(tree)}"])
+    return tree
 
 
 def validate(tree: Any) -> Experiment:

@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 
 from infuse import chips
 from infuse.errors import UserError, first_line
+from infuse.hub import complaint
 
 transformers_logging.disable_progress_bar()
 
@@ -104,7 +105,7 @@ def load_tokenizer(folder: Path | str, **hub: Any) -> PreTrainedTokenizerFast:
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **hub)
     except Exception as damage:  # tokenizers and the hub client have errors of their own kinds
-        raise UserError(f"{folder}: no usable tokenizer ({_told(damage)})") from damage
+        raise UserError(f"{folder}: {_why('tokenizer', damage, hub)}") from damage
     for part in ("chat_template", "bos_token_id", "eos_token_id"):
         if getattr(tokenizer, part) is None:
             raise UserError(f"{folder}: the tokenizer has no {part}")
@@ -115,7 +116,7 @@ def load_tokenizer(folder: Path | str, **hub: Any) -> PreTrainedTokenizerFast:
             for wanted in (False, True)
         )
     except Exception as damage:  # a template may raise what it likes
-        raise UserError(f"{folder}: no usable chat template ({_told(damage)})") from damage
+        raise UserError(f"{folder}: {_why('chat template', damage, hub)}") from damage
     if opened == closed:
         raise UserError(f"{folder}: the chat template has no generation prompt to open an answer")
     return tokenizer
@@ -149,7 +150,7 @@ def _load(kind: Any, folder: Path | str, new: Collection[str] = (), **own: Any) 
             output_loading_info=True, ignore_mismatched_sizes=True, **own,
         )  # fmt: skip
     except Exception as damage:  # safetensors and the hub client have errors of their own kinds
-        raise UserError(f"{folder}: no usable model ({_told(damage)})") from damage
+        raise UserError(f"{folder}: {_why('model', damage, own)}") from damage
     # transformers would draw these at random.
     misshapen = {name for name, *_ in loaded["mismatched_keys"]}
     missing = set(loaded["missing_keys"]) - set(new)
@@ -159,8 +160,10 @@ def _load(kind: Any, folder: Path | str, new: Collection[str] = (), **own: Any) 
     return model
 
 
-def _told(error: Exception) -> str:
-    return f"{type(error).__name__}: {first_line(error)}"
+def _why(what: str, error: Exception, asked: Mapping[str, Any]) -> str:
+    """What the hub has against it, or else what the library says of it."""
+    told = f"no usable {what} ({type(error).__name__}: {first_line(error)})"
+    return complaint(error, asked.get("revision", "main")) or told
 
 
 def tune(

@@ -39,6 +39,7 @@ from infuse.config import (
 from infuse.errors import UserError
 from infuse.files import content_hash, fingerprint, write_json
 from infuse.refusals import refusal
+from infuse.revisions import pinned
 from infuse.targets import ZERO_SHOT, roles
 
 SCRIPTS = Path(__file__).parents[1]
@@ -126,16 +127,7 @@ class Plan:
     @cached_property
     def nodes(self) -> dict[tuple[str, str], Node]:
         """All nodes by (stage, id), inputs before those that need them."""
-        found: dict[tuple[str, str], Node] = {}
-
-        def visit(node: Node) -> None:
-            for source in node.inputs.values():
-                visit(source)
-            found.setdefault((node.stage, node.id), node)
-
-        for last in self.last:
-            visit(last)
-        return found
+        return _reached(*self.last)
 
     @property
     def last(self) -> tuple[Node, ...]:
@@ -147,6 +139,22 @@ class Plan:
         return (node for node in self.nodes.values() if node.stage == stage)
 
     @property
+    def fetched(self) -> list[Node]:
+        """What comes from elsewhere, or is made of nothing: all that may need the network."""
+        return [
+            node
+            for node in self.nodes.values()
+            if node.stage in PARTS or node.params.get("kind") in ("hub", "folder")
+        ]
+
+    @property
+    def own(self) -> list[Node]:
+        """Training sets, reasoner and classifiers of the arms: of no regime and no control."""
+        stages = ("training_set", "reasoner", "classifier")
+        found = _reached(self.arms.inputs["metrics"]).values()
+        return [node for node in found if node.stage in stages]
+
+    @property
     def example(self) -> Node:
         """The classifier to try first: one that reasons, if there is one."""
         made = list(self.stage("classifier"))
@@ -156,6 +164,20 @@ class Plan:
         """Write each node's spec to its file."""
         for node in self.nodes.values():
             write_json(Path(node.spec_path), node.spec())
+
+
+def _reached(*last: Node) -> dict[tuple[str, str], Node]:
+    """Nodes and all that they need by (stage, id), inputs before those that need them."""
+    found: dict[tuple[str, str], Node] = {}
+
+    def visit(node: Node) -> None:
+        for source in node.inputs.values():
+            visit(source)
+        found.setdefault((node.stage, node.id), node)
+
+    for node in last:
+        visit(node)
+    return found
 
 
 def build(config: Experiment) -> Plan:
@@ -240,7 +262,8 @@ def _controls(config: Experiment) -> dict[str, tuple[Experiment, Node]]:
         if not file.is_file():
             raise refusal([f"{where}: no such file"])
         try:
-            control = load(read_change(file) | {"regimes": None, "controls": []} | instrument)
+            change = read_change(file) | {"regimes": None, "controls": []} | instrument
+            control = pinned(load(change))
         except UserError as mistake:
             lines = str(mistake).split("\n  ")
             raise refusal(f"{where}: {line}" for line in lines[1:] or lines) from None
@@ -589,7 +612,7 @@ def _base(config: Experiment, contents: dict[str, str], task: Node, triples: Nod
     if isinstance(base, HubModel):
         return Node("base", _told(base), base.model_dump())
     if isinstance(base, Folder):
-        content = {"kind": "folder", "content": contents["base.path"]}
+        content = base.model_dump(exclude={"path"}) | {"content": contents["base.path"]}
         name = re.sub(r"[^\w.-]", "-", Path(base.path).name)  # it stands in the rules' commands
         settings = {"path": base.path, "contents": {base.path: contents["base.path"]}}
         return Node("base", name, content, settings=settings)

@@ -59,16 +59,17 @@ def _done(node: Node) -> bool:
     )
 
 
-def check_all(plan: Plan, pulls: str) -> None:
-    """Look whether each artifact that is here has all its files, in their full size.
+def check_all(nodes: Iterable[Node], pulls: str, contents: bool = True) -> None:
+    """Look whether each artifact that is here is as it was made.
 
     Args:
         pulls: `pull_command` of this experiment.
+        contents: read it all; otherwise only the sizes of its files are looked at.
 
     Raises:
-        UserError: one line for each that does not.
+        UserError: one line for each that is not.
     """
-    broken = _damages(plan.nodes.values(), contents=False)
+    broken = _damages(nodes, contents)
     if broken:
         raise UserError("\n".join(_remedy(node, damage, pulls) for node, damage in broken))
 
@@ -83,9 +84,7 @@ def publish(plan: Plan, pulls: str) -> list[Node]:
         UserError: an artifact is damaged, or DVC refuses.
     """
     here = [node for node in _artifacts(plan) if Path(node.path).is_dir()]
-    broken = _damages(here)
-    if broken:
-        raise UserError("\n".join(_remedy(node, damage, pulls) for node, damage in broken))
+    check_all(here, pulls)
     if here:
         _dvc("add", *(node.path for node in here))
         _dvc("push", *(str(pointer(node)) for node in here))

@@ -19,6 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from infuse.errors import UserError, first_line
+from infuse.hub import complaint
 
 Row = dict[str, Any]
 _BATCH = 512
@@ -68,8 +69,9 @@ def _hub(source: Mapping[str, Any], split: str) -> Any:
             source["id"], source["config"], split=split, revision=source["revision"]
         )
     except Exception as failure:  # the client raises errors of many kinds
-        reason = f"{type(failure).__name__}: {first_line(failure)}"
-        raise UserError(f"{source['id']} ({split}): can't be loaded ({reason})") from failure
+        told = f"can't be loaded ({type(failure).__name__}: {first_line(failure)})"
+        told = complaint(failure, source["revision"]) or told
+        raise UserError(f"{source['id']} ({split}): {told}") from failure
 
 
 def label_names(path: str, column: str) -> list[str] | None:
