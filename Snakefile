@@ -4,6 +4,7 @@
 #   snakemake --cores all results/arms.csv                             all its arms, regimes, controls
 #   snakemake --cores all --configfile experiments/NAME.yaml           another one
 #   snakemake --cores 1 figures                                        the figures alone
+#   snakemake --cores all plan                                         what trainings will take, before they start
 #   snakemake --cores 1 fetch                                          what is on the hub; no network after it
 #   snakemake --report results/report.html                             one page of all
 #
@@ -37,6 +38,7 @@ include: "rules/data.smk"
 include: "rules/reasoner.smk"
 include: "rules/classifiers.smk"
 include: "rules/evaluation.smk"
+include: "rules/forecast.smk"
 
 
 onstart:
@@ -52,6 +54,7 @@ onstart:
         except UserError as mistake:
             raise WorkflowError(str(mistake)) from None
     plan.write_specs()
+    forecast.write_spec()
     for note in plan.notes:
         print(f"Note: {note}", file=sys.stderr)
 

@@ -12,7 +12,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from infuse import sharing
+from infuse import outlook, sharing
 from infuse.config import load
 from infuse.errors import UserError
 from infuse.interruption import join
@@ -44,6 +44,7 @@ pulls = sharing.pull_command(workflow.configfiles)
 try:
     experiment = pinned(load(config))
     plan = build(experiment)
+    forecast = outlook.node(plan, experiment.chip)
     # Where nobody lives, Snakemake's locks are those of a run that was killed.
     alone = join(Path("results/.lock"), Path(".snakemake/locks"))
     sharing.check_all(plan.nodes.values(), pulls, contents=False)

@@ -11,6 +11,11 @@ import torch
 from infuse.errors import UserError
 
 GIB = 2**30
+# What helps where memory is too small, given the section `compute`.
+SAVING = (
+    "lower compute.micro_tokens ({micro_tokens}), set compute.gradient_checkpointing to always"
+    " ({gradient_checkpointing}), or recipe.optimizer to paged_adamw_8bit"
+)
 
 
 @dataclass(frozen=True)

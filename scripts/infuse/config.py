@@ -57,6 +57,7 @@ LabelName = Annotated[str, BeforeValidator(_label_name, json_schema_input_type=s
 Tracker = Literal[
     "tensorboard", "wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio"
 ]
+Chip = Literal["a40", "a100-40", "a100-80", "l40s", "rtx4090", "h100", "h200"]
 # What stands in results/ beside the experiments.
 TAKEN = ("answers", "artifacts", "benchmarks", "logs", "specs", "trackers", "unfinished")
 
@@ -636,6 +637,7 @@ class Experiment(Section):
     prediction: Prediction
     zero_shot: ZeroShot | None
     engine: Literal["transformers", "vllm"]
+    chip: Chip | None
     shards: Annotated[int, Field(gt=0, le=256)]
     compute: Compute
     checkpoint_steps: PositiveInt

@@ -64,6 +64,11 @@ class Documents:
         first = self.label_starts[index]
         return (places >= first) & (places < first + self.label_tokens[index])
 
+    def with_longer_targets(self, more: int) -> Documents:
+        """Documents with so many more target tokens each; all their tokens are 0."""
+        edges = self.offsets + more * np.arange(len(self) + 1)
+        return replace(self, tokens=np.zeros(edges[-1], np.int32), offsets=edges)
+
     def with_loss_on_prompts(self, supervised: npt.NDArray[np.int64]) -> Documents:
         """The same documents with so many target tokens each: the target, and before it the end of
         the prompt. A document keeps those it has, and its first token never bears loss.

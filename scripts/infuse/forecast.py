@@ -92,6 +92,13 @@ def training_flops(size: Shape, full: bool, documents: Documents, steps: Sequenc
     return float((6 if full else 4) * products + 6 * size.attention * squares)
 
 
+def writing_flops(size: Shape, lengths: Sequence[int], written: int) -> float:
+    """Operations of continuing prompts to `lengths` tokens, of which so many are written each."""
+    squares = sum(length**2 for length in lengths)
+    products = size.body * sum(lengths) + size.head * written * len(lengths)
+    return 2.0 * (products + size.attention * squares)
+
+
 def memory(
     size: Shape,
     folder: Path,

@@ -87,6 +87,40 @@ class TrainingSets:
         return ids
 
 
+@dataclass(frozen=True)
+class ExpectedSets(TrainingSets):
+    """Training sets of which some are not here yet: reasonings there take all that they may.
+
+    Attributes:
+        limits: role -> the most tokens of a reasoning, 0 where there is none; for the sets that
+            are not here.
+    """
+
+    limits: Mapping[str, int]
+
+    def read(
+        self, role: str, form: Mapping[str, Any], split: str = "train"
+    ) -> tuple[Documents, Dropped]:
+        """The documents, or the longest that they may be: of these, the lengths alone count."""
+        if role not in self.limits:
+            return super().read(role, form, split)
+        texts = TrainingSets({**self.inputs, role: self.inputs["task"]}, *self._how)
+        if not self.limits[role]:
+            return texts.read(role, form, split)
+        documents, dropped = texts.read(role, {**form, "target": "label"}, split)
+        between = Encoder(self.tokenizer).plain([form["separator"]])[0]
+        return documents.with_longer_targets(self.limits[role] + len(between)), dropped
+
+    def ids(self, role: str) -> list[int]:
+        """The id of each row of the training split."""
+        here = role if role not in self.limits else "task"
+        return TrainingSets(self.inputs, *self._how).ids(here)
+
+    @property
+    def _how(self) -> tuple[Tokenizer, int]:
+        return self.tokenizer, self.max_length
+
+
 def lesson(sets: TrainingSets, params: Mapping[str, Any]) -> Lesson:
     """What a classifier with these parameters learns from."""
     documents, dropped = sets.read("training_set", params)

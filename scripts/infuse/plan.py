@@ -108,6 +108,10 @@ class Node:
             "work": f"results/unfinished/{self.stage}-{self.id}",
         }
 
+    def write_spec(self) -> None:
+        """Write the spec to its file."""
+        write_json(Path(self.spec_path), self.spec())
+
 
 @dataclass(frozen=True)
 class Plan:
@@ -127,7 +131,7 @@ class Plan:
     @cached_property
     def nodes(self) -> dict[tuple[str, str], Node]:
         """All nodes by (stage, id), inputs before those that need them."""
-        return _reached(*self.last)
+        return reached(*self.last)
 
     @property
     def last(self) -> tuple[Node, ...]:
@@ -151,7 +155,7 @@ class Plan:
     def own(self) -> list[Node]:
         """Training sets, reasoner and classifiers of the arms: of no regime and no control."""
         stages = ("training_set", "reasoner", "classifier")
-        found = _reached(self.arms.inputs["metrics"]).values()
+        found = reached(self.arms.inputs["metrics"]).values()
         return [node for node in found if node.stage in stages]
 
     @property
@@ -163,10 +167,10 @@ class Plan:
     def write_specs(self) -> None:
         """Write each node's spec to its file."""
         for node in self.nodes.values():
-            write_json(Path(node.spec_path), node.spec())
+            node.write_spec()
 
 
-def _reached(*last: Node) -> dict[tuple[str, str], Node]:
+def reached(*last: Node) -> dict[tuple[str, str], Node]:
     """Nodes and all that they need by (stage, id), inputs before those that need them."""
     found: dict[tuple[str, str], Node] = {}
 

@@ -16,13 +16,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from infuse.batching import Rows
+from infuse.chips import SAVING
 from infuse.documents import Documents
 from infuse.engine import Engine
 from infuse.errors import UserError, first_line
 from infuse.files import read_json, settle, write_json
 from infuse.integrity import check, seal
 from infuse.interruption import held
-from infuse.optimizers import EIGHT_BITS, new_optimizer, restore, state_of
+from infuse.optimizers import new_optimizer, restore, state_of
 from infuse.stage import Progress
 from infuse.tracking import Watch, nobody
 
@@ -142,12 +143,8 @@ def _enough_memory(engine: Engine) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as failure:
-        compute = engine.compute
-        raise UserError(
-            f"the GPU's memory is too small for this training ({first_line(failure)}): lower"
-            f" compute.micro_tokens ({compute['micro_tokens']}), set compute.gradient_checkpointing"
-            f" to always ({compute['gradient_checkpointing']}), or recipe.optimizer to {EIGHT_BITS}"
-        ) from None
+        helps = SAVING.format(**engine.compute)
+        raise UserError(f"the GPU's memory is full ({first_line(failure)}): {helps}") from None
 
 
 def _evaluation_steps(total: int, recipe: Mapping[str, Any]) -> set[int]:

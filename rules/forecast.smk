@@ -1,0 +1,37 @@
+"""What the trainings will take, before they start.
+
+IN   results/artifacts/{base,task,tokens}/, and training sets that are there
+OUT  results/<experiment>/forecast/<name>-<key>/
+COST what comes before stage 1; then, on the chip that is here, half a minute for each training
+"""
+
+
+rule plan:
+    input:
+        forecast.path,
+    conda:
+        "../envs/environment.yaml"
+    shell:
+        "echo; cat {input}/*.md {input}/notes.txt"
+
+
+rule forecast:
+    input:
+        [ancient(source.path) for source in forecast.inputs.values()],
+    output:
+        directory(forecast.path),
+    log:
+        f"results/logs/forecast/{forecast.id}.log",
+    benchmark:
+        f"results/benchmarks/forecast/{forecast.id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    threads: experiment.compute.threads
+    resources:
+        gpu=0 if experiment.chip else gpus,
+    params:
+        spec=forecast.spec_path,
+    message:
+        "Forecast: what the trainings will take"
+    shell:
+        "python scripts/forecast.py {params.spec} --log {log:q}"

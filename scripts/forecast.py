@@ -1,0 +1,210 @@
+"""What an experiment's trainings will take, before they start.
+
+IN   base model; task; tokens of the triples; those training sets that are here
+OUT  forecast.csv, .md, .html: of each training its documents, tokens, steps, work, memory, time
+     left_out.csv, .md, .html: documents left out, by reason and domain, where there are any
+     notes.txt: what should be looked at before the start
+
+Tokens, steps and drops are counted. Where a training set is not here yet, its reasonings are taken
+to be as long as they may be. Memory is computed. Time is measured on the chip that is here, in a
+few passes; for one that is named it is computed from its data sheet.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+import torch
+
+from infuse import batching, chips, models
+from infuse.documents import Documents, Encoder, reasoner_prompt
+from infuse.engine import Engine
+from infuse.errors import UserError
+from infuse.files import TASK, read_json, read_labels, read_rows, write_text
+from infuse.forecast import SUSTAINED, memory, pace, shape, training_flops, writing_flops
+from infuse.integrity import SEAL
+from infuse.lessons import ExpectedSets, Lesson, lesson, open_documents
+from infuse.stage import Job, run
+from infuse.tables import write
+from infuse.training import account
+
+VERSION = 1
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Training:
+    """One training, as it will be; what is dropped by (reason, domain)."""
+
+    told: Row
+    lesson: Lesson
+    validation: Documents
+    dropped: Counter[tuple[str, str]]
+    exact: bool
+
+    @property
+    def name(self) -> str:
+        """For people."""
+        return f"{self.told['stage']} {self.told['name']}"
+
+    @property
+    def recipe(self) -> Row:
+        """How it trains."""
+        return dict(self.told["params"]["recipe"])
+
+    @property
+    def validations(self) -> int:
+        """How often the validation split is read."""
+        return int(self.recipe["epochs"] * self.recipe["evaluations_per_epoch"])
+
+
+def forecast(job: Job) -> dict[str, Any]:
+    """Count, compute, measure, and write it down."""
+    named = job.params["chip"]
+    chip = chips.KNOWN[named] if named else None
+    lines, dropped, notes = [], [], []
+    for told in job.params["trainings"]:
+        try:
+            one = _training(job, told)
+        except UserError as unknown:
+            notes.append(f"{told['stage']} {told['name']}: not known yet: {unknown}")
+            continue
+        line, remarks = _line(job, one, chip)
+        lines.append(line)
+        notes += [f"{one.name}: {remark}" for remark in remarks]
+        dropped += [
+            {"training": one.name, "reason": reason, "domain": domain, "documents": str(count)}
+            for (reason, domain), count in sorted(one.dropped.items())
+        ]
+    lines += [_writing(job, told) for told in job.params["writings"]]
+    where = f"{chip.name}, by its data sheet" if chip else f"{_device(job)}, measured here"
+    notes.append(f"time: {where}; memory: of the tensors, without what the process itself takes")
+    write(job.out / "forecast", lines)
+    if dropped:
+        write(job.out / "left_out", dropped)
+    write_text(job.out / "notes.txt", "".join(f"Note: {note}\n" for note in notes))
+    return {}
+
+
+def _training(job: Job, told: Row) -> Training:
+    params, recipe = told["params"], told["params"]["recipe"]
+    if told["stage"] == "reasoner":
+        documents, validation = (
+            open_documents(job.inputs["tokens"], split) for split in ("train", "validation")
+        )
+        steps = batching.steps(
+            documents.lengths, recipe["batching"], recipe["epochs"], params["seed"]
+        )
+        facts = read_json(job.inputs["tokens"] / SEAL)["facts"]["train"]
+        dropped = Counter(
+            {(part["reason"], part["domain"]): part["rows"] for part in facts["dropped"]}
+        )
+        return Training(told, Lesson(documents, steps, {}), validation, dropped, True)
+    here = {role: job.inputs[name] for role, name in told["sets"].items() if name in job.inputs}
+    limits = {role: limit for role, limit in told["limits"].items() if role not in here}
+    if None in limits.values():
+        raise UserError("its reasonings are not here, and have no limit")
+    tokenizer = models.load_tokenizer(job.inputs["base"])
+    inputs = {"task": job.inputs["task"], **here}
+    sets = ExpectedSets(inputs, tokenizer, recipe["max_length"], limits)
+    taught = lesson(sets, params)
+    validation, _ = sets.read("training_set", params, "validation")
+    dropped = Counter({(why, "all"): part["rows"] for why, part in taught.dropped.items()})
+    return Training(told, taught, validation, dropped, not any(limits.values()))
+
+
+def _line(job: Job, one: Training, chip: chips.Chip | None) -> tuple[Row, list[str]]:
+    """The row of the table, and what is remarkable."""
+    base, compute, recipe = job.inputs["base"], one.told["params"]["compute"], one.recipe
+    documents, steps = one.lesson.documents, one.lesson.steps
+    counted = account(documents, steps, recipe, one.told["params"].get("label_weight"))
+    size, full = shape(base, recipe["tuning"]), recipe["tuning"]["kind"] == "full"
+    every = [torch.arange(len(one.validation)).numpy()]
+    work = training_flops(size, full, documents, steps)
+    # Without a backward pass it takes a third.
+    checks = one.validations * training_flops(size, True, one.validation, every) / 3
+    recomputed = compute["gradient_checkpointing"] == "always"
+    takes = memory(size, base, compute, recipe, recomputed)
+    if chip and not recomputed and compute["gradient_checkpointing"] == "auto":
+        recomputed = takes > chip.memory * chips.GIB
+        takes = memory(size, base, compute, recipe, recomputed)
+    if chip:
+        seconds = (work * (4 / 3 if recomputed else 1) + checks) / (SUSTAINED * chip.flops * 1e12)
+    else:
+        seconds = _measured(job, one)
+    hours = one.told["runs"] * seconds / 3600
+    line = {
+        "training": one.name,
+        "runs": str(one.told["runs"]),
+        "documents": str(len(documents)),
+        "dropped": str(sum(one.dropped.values())),
+        "tokens": str(counted["tokens"]),
+        "steps": str(len(steps)),
+        "sum of rates": f"{counted['sum_of_learning_rates']:.3g}",
+        "counted": "exactly" if one.exact else "at most",
+        "FLOP": f"{one.told['runs'] * (work + checks):.3g}",
+        "GiB": f"{takes / chips.GIB:.2f}",
+        "h:mm:ss": str(timedelta(seconds=round(one.told["runs"] * seconds))),
+        "kWh": f"{hours * chip.watts / 1000:.3g}" if chip else "",
+    }
+    return line, list(_remarks(one, takes, chip))
+
+
+def _writing(job: Job, told: Row) -> Row:
+    """The row of reasonings to be written; how long that takes is the engine's business."""
+    params = told["params"]
+    texts = [
+        row
+        for split in ("train", "validation")
+        for row in read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
+    ]
+    encoder = Encoder(models.load_tokenizer(job.inputs["base"]))
+    prompts = encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
+    lengths = [1 + len(ids) + params["max_new_tokens"] for ids in prompts]
+    size = shape(job.inputs["base"], {"kind": "full"})
+    work = writing_flops(size, lengths, params["max_new_tokens"])
+    return {
+        "training": f"{told['stage']} {told['name']}", "runs": "1", "documents": str(len(texts)),
+        "tokens": str(sum(lengths)), "counted": "at most", "FLOP": f"{work:.3g}",
+    }  # fmt: skip
+
+
+def _remarks(one: Training, takes: float, chip: chips.Chip | None) -> Iterator[str]:
+    recipe, steps, compute = one.recipe, len(one.lesson.steps), one.told["params"]["compute"]
+    if steps <= recipe["warmup_steps"]:
+        highest = recipe["learning_rate"] * (steps - 1) / recipe["warmup_steps"]
+        yield (
+            f"all {steps} steps lie within the {recipe['warmup_steps']} of the warm-up: the rate"
+            f" reaches {highest:.2g} of {recipe['learning_rate']:.2g}, and the first step is idle"
+        )
+    if chip and takes > chip.memory * chips.GIB:
+        helps = chips.SAVING.format(**compute)
+        yield f"{takes / chips.GIB:.1f} GiB do not fit in {chip.memory:.1f} GiB: {helps}"
+
+
+def _measured(job: Job, one: Training) -> float:
+    """Seconds of a training on this machine, from a few of its passes."""
+    params, recipe = one.told["params"], one.recipe
+    models.set_threads(params["compute"])
+    if params.get("target") == "head":
+        labels = len(read_labels(job.inputs["task"]))
+        model = models.new_head(job.inputs["base"], labels, params["seed"])
+    else:
+        model = models.load_model(job.inputs["base"])
+    model = models.tune(model, params["compute"], recipe["tuning"], params["seed"])
+    engine = Engine(model, params["compute"], params.get("label_weight"))
+    documents, steps = one.lesson.documents, one.lesson.steps
+    for_token, once = pace(engine, documents, steps, recipe)
+    read = one.validations * int(one.validation.lengths.sum()) / 3
+    return for_token * (batching.total_tokens(documents.lengths, steps) + read) + once * len(steps)
+
+
+def _device(job: Job) -> str:
+    compute = job.params["trainings"][0]["params"]["compute"]
+    return torch.cuda.get_device_name() if compute["device"] == "cuda" else "processor"
+
+
+if __name__ == "__main__":
+    run(forecast)
