@@ -196,7 +196,8 @@ def _opened(hub: Hub, asked: Mapping[str, str], token: str) -> Repository:
 
 
 def _at(repository: Repository, revision: str | None) -> tuple[str, dict[str, bytes]]:
-    name = repository.head if revision in (None, "main") else str(revision)
+    last = next(reversed(repository.commits), "main")
+    name = last if revision in (None, "main") else str(revision)
     if name not in repository.commits:
         raise Refusal(404, "RevisionNotFound", f"Invalid rev id: {name}")
     return name, repository.commits[name]

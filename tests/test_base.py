@@ -11,9 +11,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from base import _texts
 from infuse.errors import UserError
-from infuse.models import save
-from stages import RunStage
-from tiny import model, tokenizer
 from workflow import Tree, nodes
 
 CUT = gzip.compress(b"a line\n" * 999, mtime=0)[:-12]
@@ -54,19 +51,3 @@ def test_a_damaged_corpus_is_named(name: str, content: bytes, tmp_path: Path) ->
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"{name}: not readable as text \("):
         list(_texts(str(tmp_path / name)))
-
-
-def test_a_padding_token_is_one_that_the_tokenizer_knows(
-    run_stage: RunStage, tmp_path: Path
-) -> None:
-    folder = tmp_path / "model"
-    folder.mkdir()
-    save(model(), tokenizer(), folder)
-    params = {"kind": "folder", "content": "c", "pad_token": "<|eot_id|>"}
-    made = run_stage("base", params, settings={"path": str(folder)})
-    assert made.facts["parameters"]
-    assert AutoTokenizer.from_pretrained(made.output).pad_token == "<|eot_id|>"
-    weights = "model.safetensors"
-    assert (made.output / weights).read_bytes() == (folder / weights).read_bytes()
-    made = run_stage("base", params | {"pad_token": "<pad>"}, settings={"path": str(folder)})
-    assert made.reason == f"base.pad_token: the tokenizer of {folder} has no token '<pad>'"

@@ -36,7 +36,7 @@ CHANGES: list[dict[str, Any]] = [
             "source": {"kind": "files", "paths": ["a.csv", "b.csv"]},
             "columns": {"kind": "chat", "messages": "messages", "domain": "source"},
         },
-        "base": {"kind": "hub", "id": "a/b", "revision": PIN},
+        "base": {"kind": "hub", "id": "a/b", "revision": PIN, "pad_token": "<pad>"},
         "reasonings": {"kind": "hub", "id": "a/b", "revision": PIN, "columns": COLUMNS},
         "reasoner": {"recipe": {"tuning": LORA}},
     },
@@ -53,7 +53,7 @@ CHANGES: list[dict[str, Any]] = [
         "trackers": ["tensorboard", "wandb"],
     },
     {
-        "triples": {"source": {"kind": "hub", "id": "a/b", "revision": PIN, "config": "c"}},
+        "triples": {"source": {"kind": "hub", "id": "a/b", "config": "c"}},
         "base": {"corpus": ["task", "a.csv"], "pretraining": None},
         "endpoints": {"api": API | {"prices": {"input": 1, "output": 2.5}}},
         "reasonings": {"kind": "endpoint", "endpoint": "api"},

@@ -30,9 +30,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def imported(run_stage: RunStage, folder: Path) -> Outcome:
+def imported(run_stage: RunStage, folder: Path, pad: str | None = None) -> Outcome:
     """What the base stage makes of a folder."""
-    params = {"kind": "folder", "content": "a hash"}
+    params = {"kind": "folder", "content": "a hash", "pad_token": pad}
     return run_stage("base", params, settings={"path": str(folder)})
 
 
@@ -45,6 +45,16 @@ def test_a_whole_folder_comes_out_as_it_went_in(run_stage: RunStage, whole: Path
     tokenizers = [load_tokenizer(folder) for folder in (whole, done.output)]
     assert tokenizers[0].get_vocab() == tokenizers[1].get_vocab()
     assert tokenizers[0].chat_template == tokenizers[1].chat_template
+
+
+def test_a_padding_token_is_one_that_the_tokenizer_knows(run_stage: RunStage, whole: Path) -> None:
+    done = imported(run_stage, whole, "<|eot_id|>")
+    assert done.facts["parameters"]
+    tokenizers = [load_tokenizer(folder) for folder in (whole, done.output)]
+    assert [one.pad_token for one in tokenizers] == ["<|end_of_text|>", "<|eot_id|>"]
+    assert len(tokenizers[0]) == len(tokenizers[1])
+    refused = imported(run_stage, whole, "<pad>")
+    assert refused.reason == f"base.pad_token: the tokenizer of {whole} has no token '<pad>'"
 
 
 def test_a_head_of_its_own_is_no_missing_weight(whole: Path, tmp_path: Path) -> None:

@@ -16,12 +16,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from httpx2 import Request, Response
+from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundError
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hub import STRANGER, TOKEN, Hub, serve
+from hub import STRANGER, TOKEN, Hub, Repository, serve
 from infuse import config, diary, models, plan, revisions
 from infuse.errors import UserError
+from infuse.hub import complaint
 from workflow import ROOT, Tree, copied, environment
 
 COLUMNS = {"text": "text", "label": "label", "reasoning": "reasoning"}
@@ -223,17 +226,28 @@ def test_each_refusal_of_a_lookup(tmp_path: Path) -> None:
         (STRANGER, base("them/gated"), f"base.id: them/gated: {GATED}"),
         ("hf_old", base("them/no"),
          "base.id: them/no: the hub does not know the token (HF_TOKEN)"),
+        ("", base("them/empty"), "base.id: them/empty: the hub has no revision main of it"),
         (TOKEN, base("them/gated"), "fine"),
         ("", base("them/gated"), "fine"),  # since it was looked up
     ]  # fmt: skip
     lock = tmp_path / "revisions.yaml"
     with serve() as hub:
         commit = hub.commit("models", "them/gated", {"config.json": b"{}"}, gated=True)
+        hub.repositories["models", "them/empty"] = Repository()
         own = hub.variables(tmp_path / "caches")
         found = ask([(token, change) for token, change, _ in cases], lock, own)
     assert found == [said for *_, said in cases]
     assert yaml.safe_load(lock.read_text())["models"] == {"them/gated": commit}
     assert all(documented(said, said.split(": ")[1]) for said in found[:2] + found[3:6])
+
+
+def test_a_file_that_a_repository_lacks_is_told_by_whoever_needs_it() -> None:
+    lacks = Response(404, request=Request("HEAD", "http://127.0.0.1/them/tiny"))
+    failure = OSError("them/tiny has no config.json")
+    failure.__cause__ = RemoteEntryNotFoundError("404", response=lacks)
+    assert complaint(failure) is None
+    failure.__cause__ = RepositoryNotFoundError("404", response=lacks)
+    assert complaint(failure) == HIDDEN
 
 
 def test_without_a_network_an_open_revision_is_refused_and_a_known_one_is_not(

@@ -36,6 +36,8 @@ def refused(failure: BaseException, revision: str = "main") -> str | None:
                 return HIDDEN
             case errors.RevisionNotFoundError():
                 return f"the hub has no revision {revision} of it"
+            case errors.RemoteEntryNotFoundError():  # of one file: the library tells it better
+                return None
             case errors.HfHubHTTPError():
                 asked = error.response.request.headers
                 return _status(error.response.status_code, "authorization" in asked)
