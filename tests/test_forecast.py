@@ -208,12 +208,12 @@ def test_a_memory_that_is_too_small_is_named(lines: Any, monkeypatch: pytest.Mon
 
 
 def test_documents_left_out_are_listed(lines: Any, tmp_path: Path) -> None:
-    (line,), _ = lines(max_length=110)
+    (line,), _ = lines(max_length=55)
     assert int(line["dropped"]) > 0
     left_out = (tmp_path / "out/left_out.csv").read_text().splitlines()
     assert left_out == [
         "training,reason,domain,documents",
-        f"classifier label,longer than 110 tokens,all,{line['dropped']}",
+        f"classifier label,longer than 55 tokens,all,{line['dropped']}",
     ]
 
 
