@@ -81,7 +81,8 @@ def read_table(path: Path, schema: pa.Schema) -> pa.Table:
 
 def read_batches(path: Path, schema: pa.Schema, rows: int) -> Iterator[pa.Table]:
     """Like `read_table`, at most so many rows at a time."""
-    with _readable(path), pq.ParquetFile(path) as file:
+    # Reading ahead would keep the whole file in memory, compressed, until its last row.
+    with _readable(path), pq.ParquetFile(path, pre_buffer=False) as file:
         for batch in file.iter_batches(rows):
             yield _fitted(pa.Table.from_batches([batch]), schema, path)
 
