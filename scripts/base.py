@@ -63,7 +63,7 @@ def _from_scratch(job: Job) -> dict[str, Any]:
         steps = batching.steps(
             documents.lengths, recipe["batching"], recipe["epochs"], job.params["seed"]
         )
-        model = models.tune(model, job.params["compute"], recipe["tuning"], job.params["seed"])
+        model = models.tune(model, recipe, job.params["seed"])
         engine = Engine(model, job.params["compute"])
         with tracking.watched(job) as watch:
             history = training.train(

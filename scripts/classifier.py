@@ -37,7 +37,7 @@ def classifier(job: Job) -> dict[str, Any]:
         model = models.new_head(job.inputs["base"], len(form.labels), seed)
     else:
         model = models.load_model(job.inputs["base"])
-    model = models.tune(model, job.params["compute"], recipe["tuning"], seed)
+    model = models.tune(model, recipe, seed)
     engine = Engine(model, job.params["compute"], weight)
     with tracking.watched(job) as watch:
         history = training.train(

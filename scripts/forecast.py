@@ -193,7 +193,7 @@ def _measured(job: Job, one: Training) -> float:
         model = models.new_head(job.inputs["base"], labels, params["seed"])
     else:
         model = models.load_model(job.inputs["base"])
-    model = models.tune(model, params["compute"], recipe["tuning"], params["seed"])
+    model = models.tune(model, recipe, params["seed"])
     engine = Engine(model, params["compute"], params.get("label_weight"))
     documents, steps = one.lesson.documents, one.lesson.steps
     for_token, once = pace(engine, documents, steps, recipe)

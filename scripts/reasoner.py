@@ -33,7 +33,7 @@ def reasoner(job: Job) -> dict[str, Any]:
     steps = batching.steps(documents.lengths, recipe["batching"], recipe["epochs"], seed)
     log.info("%s documents in %s steps", len(documents), len(steps))
     model = models.load_model(job.inputs["base"])
-    model = models.tune(model, job.params["compute"], recipe["tuning"], seed)
+    model = models.tune(model, recipe, seed)
     engine = Engine(model, job.params["compute"])
     with tracking.watched(job) as watch:
         history = training.train(

@@ -29,7 +29,6 @@ from infuse.stage import Job
 from workflow import ROOT, Tree, nodes
 
 PACKED = tiny.COMPUTE | {"layout": "packed", "micro_tokens": 512}
-FULL = {"tuning": tiny.FULL, "optimizer": "adamw"}
 
 
 @pytest.fixture(scope="module")
@@ -51,7 +50,7 @@ def test_sizes_are_those_of_the_model(tmp_path: Path, tied: bool) -> None:
     size = forecast.shape(tmp_path, tiny.FULL)
     assert size.weights == size.trained == model.num_parameters()
     assert size.attention == 3 * 4 * 12
-    tuned = models.tune(model, tiny.COMPUTE, tiny.LORA, 0)
+    tuned = models.tune(model, tiny.tuned(tiny.LORA), 0)
     trained = sum(weight.numel() for weight in tuned.parameters() if weight.requires_grad)
     assert forecast.shape(tmp_path, tiny.LORA).trained == trained
 
@@ -105,13 +104,14 @@ def test_activations_are_those_that_are_kept(folder: Path, dtype: str) -> None:
     # One target a document, so that logits do not count.
     short, long = (tiny.documents([size] * 4, [size - 1] * 4) for size in (20, 60))
     counted = (kept(long) - kept(short)) / (4 * 40)
-    assert forecast._activations(folder, compute, False) == pytest.approx(counted, rel=0.15)
-    assert forecast._activations(folder, compute, True) < 0.8 * counted
+    precisions = getattr(torch, dtype), torch.float32
+    assert forecast._activations(folder, *precisions, False) == pytest.approx(counted, rel=0.15)
+    assert forecast._activations(folder, *precisions, True) < 0.8 * counted
 
 
 def test_memory_follows_from_its_settings(folder: Path) -> None:
     def needed(recomputed: bool = False, optimizer: str = "adamw", **changed: Any) -> float:
-        recipe = FULL | {"optimizer": optimizer}
+        recipe = tiny.tuned(tiny.FULL) | {"optimizer": optimizer}
         size = forecast.shape(folder, tiny.FULL)
         return forecast.memory(size, folder, PACKED | changed, recipe, recomputed)
 

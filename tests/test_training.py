@@ -104,7 +104,7 @@ def run(
     **changed: Any,
 ) -> tuple[History, bytes]:
     """Train in `work`; history, and the bytes of the final weights."""
-    model = models.tune(tiny.model(), tiny.COMPUTE, tuning, seed)
+    model = models.tune(tiny.model(), tiny.tuned(tuning), seed)
     compute = tiny.COMPUTE | {"layout": "packed", "micro_tokens": 48}
     validation = tiny.random_documents(5, 9)
     history = training.train(
@@ -308,7 +308,7 @@ def test_many_rows_are_named_in_part(tmp_path: Path) -> None:
 def test_weights_that_are_not_finite_are_not_saved(
     tmp_path: Path, value: float, tuning: dict[str, Any]
 ) -> None:
-    model = models.tune(tiny.model(), tiny.COMPUTE, tuning, 0)
+    model = models.tune(tiny.model(), tiny.tuned(tuning), 0)
     with torch.no_grad():
         list(model.parameters())[-1].flatten()[0] = value
     with pytest.raises(UserError, match=r"the weight .* is not finite; the model is not saved"):
@@ -325,7 +325,7 @@ def tokens() -> torch.Tensor:
 
 
 def test_untrained_adapters_change_nothing(tokens: torch.Tensor) -> None:
-    base, tuned = tiny.model(), models.tune(tiny.model(), tiny.COMPUTE, tiny.LORA, 3).eval()
+    base, tuned = tiny.model(), models.tune(tiny.model(), tiny.tuned(tiny.LORA), 3).eval()
     assert torch.equal(base(tokens).logits, tuned(tokens).logits)
     trained = [name for name, weight in tuned.named_parameters() if weight.requires_grad]
     assert len(trained) == 2 * 2 * 2
@@ -333,7 +333,7 @@ def test_untrained_adapters_change_nothing(tokens: torch.Tensor) -> None:
 
 
 def test_merged_adapters_equal_unmerged(tokens: torch.Tensor, tmp_path: Path) -> None:
-    model = models.tune(tiny.model(), tiny.COMPUTE, tiny.LORA, 3)
+    model = models.tune(tiny.model(), tiny.tuned(tiny.LORA), 3)
     engine = Engine(model, tiny.COMPUTE)
     training.train(engine, DOCUMENTS, None, STEPS, tiny.RECIPE, 1, tmp_path / "work", 100)
     with torch.no_grad():
@@ -347,7 +347,7 @@ def test_merged_adapters_equal_unmerged(tokens: torch.Tensor, tmp_path: Path) ->
 
 def test_unknown_modules_are_refused() -> None:
     with pytest.raises(UserError, match=r"recipe\.tuning\.modules"):
-        models.tune(tiny.model(), tiny.COMPUTE, tiny.LORA | {"modules": ["nowhere"]}, 0)
+        models.tune(tiny.model(), tiny.tuned(tiny.LORA | {"modules": ["nowhere"]}), 0)
 
 
 def test_save_and_load_is_identity(tokens: torch.Tensor, tmp_path: Path) -> None:

@@ -230,7 +230,7 @@ def test_a_merged_classifier_in_a_process_of_its_own(folder: Path, tmp_path: Pat
     models.set_threads(tiny.COMPUTE)
     modules = ["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
     tuning = {"kind": "lora", "rank": 8, "alpha": 16, "dropout": 0.0, "modules": modules}
-    model = models.tune(models.load_model(folder), tiny.COMPUTE, tuning, 0)
+    model = models.tune(models.load_model(folder), tiny.tuned(tuning), 0)
     teach(model, explained(*chats(1000, 1, 1)), 2, tmp_path)
     texts, labels, reasons = chats(200, 2, 1)
     asked, end, said = ENCODER.chats(texts), ENCODER.end_of_turn, tmp_path / "said"

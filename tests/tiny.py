@@ -21,16 +21,24 @@ from infuse import models
 from infuse.documents import Documents
 
 COMPUTE = {
-    "device": "cpu", "dtype": "float32", "weights": "float32", "threads": 1, "layout": "padded",
+    "device": "cpu", "dtype": "float32", "threads": 1, "layout": "padded",
     "micro_tokens": 256, "gradient_checkpointing": "auto", "deterministic": True, "compile": False,
 }  # fmt: skip
 RECIPE: dict[str, Any] = {
     "epochs": 2, "learning_rate": 0.003, "schedule": "cosine", "warmup_steps": 3,
-    "optimizer": "adamw", "weight_decay": 0.01, "max_grad_norm": 1.0, "evaluations_per_epoch": 0,
+    "optimizer": "adamw", "weights": "float32", "weight_decay": 0.01, "max_grad_norm": 1.0,
+    "evaluations_per_epoch": 0,
 }  # fmt: skip
 FULL = {"kind": "full"}
 LORA = {"kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.2, "modules": ["q_proj", "v_proj"]}
 WINDOW = 64
+
+
+def tuned(tuning: dict[str, Any]) -> dict[str, Any]:
+    """The recipe with this tuning."""
+    return RECIPE | {"tuning": tuning}
+
+
 _ORDINARY = [
     "i feel so happy about the trip today", "the day was long, and i felt sad again",
     "because the words show joy and not anger", "she didn't fear it: 12 surprises!",

@@ -272,6 +272,7 @@ class Recipe(Section):
     schedule: Literal["cosine", "linear", "constant"]
     warmup_steps: Count
     optimizer: Literal["adamw", "paged_adamw_8bit"]
+    weights: Literal["float32", "bfloat16"]
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: PositiveFloat
     evaluations_per_epoch: Count
@@ -592,20 +593,12 @@ class Compute(Section):
 
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16"]
-    weights: Literal["float32", "bfloat16"]
     threads: PositiveInt
     layout: Literal["padded", "packed"]
     micro_tokens: PositiveInt
     gradient_checkpointing: Literal["never", "always", "auto"]
     deterministic: bool
     compile: bool
-
-    @field_validator("weights")
-    @classmethod
-    def _no_finer_than_products(cls, weights: str, info: ValidationInfo) -> str:
-        if weights == "bfloat16" and info.data.get("dtype") == "float32":
-            raise ValueError(": expected float32, as in compute.dtype, found 'bfloat16'")
-        return weights
 
     @field_validator("compile")
     @classmethod
@@ -663,6 +656,17 @@ class Experiment(Section):
         if isinstance(base, Scratch):
             _fit(section.recipe, base.positions, ".recipe")
         return section
+
+    @field_validator("compute")
+    @classmethod
+    def _products_no_finer_than_weights(cls, compute: Compute, info: ValidationInfo) -> Compute:
+        sections = (info.data.get("base"), info.data.get("reasoner"), info.data.get("classifier"))
+        recipes = (getattr(part, "recipe", getattr(part, "pretraining", None)) for part in sections)
+        if compute.dtype == "float32" and any(
+            recipe is not None and recipe.weights == "bfloat16" for recipe in recipes
+        ):
+            raise ValueError(".dtype: expected bfloat16, as the weights of a recipe")
+        return compute
 
     @field_validator("reasonings")
     @classmethod

@@ -41,7 +41,7 @@ class Engine:
     label_weight: float | None = None
 
     def __post_init__(self) -> None:
-        model = whole(self.model)
+        model = whole(self.model.to(self.compute["device"]))
         if self.compute["layout"] == "packed":
             model.set_attn_implementation(PACKED)
         if self.compute["gradient_checkpointing"] == "always":

@@ -108,7 +108,7 @@ def memory(
 ) -> float:
     """Bytes that tensors take at the height of a step: weights, gradients, moments, activations."""
     bytes_of = {"float32": 4, "bfloat16": 2}
-    weights, products = bytes_of[compute["weights"]], bytes_of[compute["dtype"]]
+    weights, products = bytes_of[recipe["weights"]], bytes_of[compute["dtype"]]
     moments = 2 if recipe["optimizer"] == EIGHT_BITS else 2 * weights
     adapted = recipe["tuning"]["kind"] == "lora"
     # Adapters are kept in float32 whatever the weights are in.
@@ -117,20 +117,20 @@ def memory(
     words = size.head // (width := AutoConfig.from_pretrained(folder).hidden_size)
     slices = min(LOGITS, compute["micro_tokens"] * words) * (products + 4 + products)
     slices += 0 if adapted else 4 * size.head
-    kept = _activations(folder, compute, recomputed) * compute["micro_tokens"]
+    dtype, kind = (getattr(torch, name) for name in (compute["dtype"], recipe["weights"]))
+    kept = _activations(folder, dtype, kind, recomputed) * compute["micro_tokens"]
     return float(size.weights * weights + state + copies + slices + kept + 2 * width)
 
 
-def _activations(folder: Path, compute: Mapping[str, Any], recomputed: bool) -> float:
+def _activations(folder: Path, dtype: torch.dtype, weights: torch.dtype, recomputed: bool) -> float:
     """Bytes that a token leaves for the backward pass, counted in one layer of this width."""
     config = AutoConfig.from_pretrained(folder)
     layers = config.num_hidden_layers
     config.num_hidden_layers, config.vocab_size, config.pad_token_id = 1, 8, None
     model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED)
-    model.to(dtype=getattr(torch, compute["weights"]))
+    model.to(dtype=weights)
     decoder = backbone(model)[0]
     constant = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
-    dtype = getattr(torch, compute["dtype"])
 
     def kept(tokens: int) -> int:
         found: dict[int, int] = {}
@@ -155,7 +155,7 @@ def _activations(folder: Path, compute: Mapping[str, Any], recomputed: bool) -> 
 
     # What does not grow with the tokens is no activation: weights in the products' precision.
     one = (kept(2 * _TOKENS) - kept(_TOKENS)) / _TOKENS
-    inputs = config.hidden_size * getattr(torch, compute["weights"]).itemsize
+    inputs = config.hidden_size * weights.itemsize
     return layers * inputs + one if recomputed else layers * one
 
 

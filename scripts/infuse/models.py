@@ -166,11 +166,10 @@ def _why(what: str, error: Exception, asked: Mapping[str, Any]) -> str:
     return complaint(error, asked.get("revision", "main")) or told
 
 
-def tune(
-    model: PreTrainedModel, compute: Mapping[str, Any], tuning: Mapping[str, Any], seed: int
-) -> PreTrainedModel:
-    """The model where it is trained, with the weights that `tuning` names set to be trained."""
-    model.to(compute["device"], getattr(torch, compute["weights"]))
+def tune(model: PreTrainedModel, recipe: Mapping[str, Any], seed: int) -> PreTrainedModel:
+    """The model with its weights in the recipe's precision, those set to be trained that are."""
+    model.to(dtype=getattr(torch, recipe["weights"]))
+    tuning = recipe["tuning"]
     if tuning["kind"] == "full":
         return model
     from peft import LoraConfig, get_peft_model
