@@ -37,8 +37,8 @@ from transformers import PrinterCallback, TrainerCallback
 
 from infuse import diary, generation, models, training
 from infuse.documents import Encoder, Ids, classifier_pieces, collect
-from infuse.writers import load_writer
 from infuse.files import read_json
+from infuse.writers import load_writer
 
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[1]
