@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -25,6 +26,7 @@ from infuse.errors import UserError, first_line
 from infuse.hub import complaint
 
 transformers_logging.disable_progress_bar()
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses kernels of no use here
 
 SPECIAL = (
     "<|begin_of_text|>",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -23,7 +22,6 @@ def new_optimizer(
     told = {"lr": 0.0, "weight_decay": recipe["weight_decay"]}
     if recipe["optimizer"] != EIGHT_BITS:
         return torch.optim.AdamW(weights, fused=True, **told)
-    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses kernels of no use here
     from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit
 
     kind = PagedAdamW8bit if weights[0].is_cuda else AdamW8bit
