@@ -46,7 +46,9 @@ onstart:
         raise WorkflowError(
             "another run, or a job that outlived one, is at work in this folder"
         )
-    if workflow.local_exec and any(job.resources.get("gpu") for job in workflow.dag.needrun_jobs()):
+    if workflow.local_exec and any(
+        job.resources.get("gpu") for job in workflow.dag.needrun_jobs()
+    ):
         from infuse import chips
 
         try:

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
 
+from infuse import interruption
 from infuse.errors import UserError
 
 GIB = 2**30
+SLOTS = Path(tempfile.gettempdir(), f"reasoning-infused-{os.getuid()}")  # of this machine alone
 # What helps where memory is too small, given the section `compute`.
 SAVING = (
     "lower compute.micro_tokens ({micro_tokens}), set compute.gradient_checkpointing to always"
@@ -45,14 +51,47 @@ KNOWN = {
 }
 
 
+def claim(folder: Path = SLOTS) -> None:
+    """Take one of several GPUs for this process, until it ends; to be called before CUDA starts.
+
+    Whoever runs several jobs on a machine would otherwise have them all on its first GPU. A cluster
+    that shows a job a single GPU has chosen already.
+
+    Args:
+        folder: where the machine's jobs leave their locks.
+
+    Raises:
+        UserError: others have taken all of them.
+    """
+    gpus = _visible()
+    if len(gpus) < 2:
+        return
+    folder.mkdir(mode=0o700, exist_ok=True)
+    for gpu in gpus:
+        if interruption.take(folder / f"gpu-{gpu}"):
+            os.environ["CUDA_VISIBLE_DEVICES"] = gpu
+            return
+    raise UserError(f"all {len(gpus)} GPUs are taken: start with --resources gpu={len(gpus)}")
+
+
+def _visible() -> list[str]:
+    """The GPUs that this process may use."""
+    named = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if named is not None:
+        return [gpu.strip() for gpu in named.split(",") if gpu.strip()]
+    try:
+        asked = ["nvidia-smi", "--query-gpu=index", "--format=csv,noheader"]
+        return subprocess.run(asked, capture_output=True, text=True, check=True).stdout.split()
+    except (OSError, subprocess.CalledProcessError):
+        return []
+
+
 def require(compute: Mapping[str, Any]) -> None:
-    """Refuse to start where the config's chip is not.
+    """Refuse to start on a GPU that is not here, or is not up to it.
 
     Raises:
         UserError: torch finds no GPU, or one that has no bfloat16 where the config asks for it.
     """
-    if compute["device"] != "cuda":
-        return
     if not torch.cuda.is_available():
         raise UserError("compute.device: cuda, but torch finds no GPU here")
     if compute["dtype"] == "bfloat16" and not torch.cuda.is_bf16_supported(

@@ -82,6 +82,15 @@ def lock(file: Path, exclusive: bool) -> Iterator[bool]:
         os.close(descriptor)
 
 
+def take(file: Path) -> bool:
+    """Lock a file for this process alone until it ends; False if another process has it."""
+    descriptor = _open(file)  # kept open: the lock lasts as long
+    if _lock(descriptor, exclusive=True) is False:
+        os.close(descriptor)
+        return False
+    return True
+
+
 def join(file: Path, locks: Path) -> bool:
     """Share a lock on `file` until this process ends; False if another process had one.
 

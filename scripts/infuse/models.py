@@ -44,7 +44,9 @@ def set_threads(compute: Mapping[str, Any]) -> torch.device:
     Raises:
         UserError: the config asks for a GPU that is not here, or for what it does not have.
     """
-    chips.require(compute)
+    if compute["device"] == "cuda":
+        chips.claim()
+        chips.require(compute)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.set_num_threads(compute["threads"])
     torch.use_deterministic_algorithms(compute["deterministic"])

@@ -1,0 +1,172 @@
+"""Does the forecast tell what trainings then take? Time and memory, told and measured, as ratios.
+
+Run as: python benchmarks/forecast.py [--cores 1] [PART ...]    (parts: time, memory)
+
+time: the true workflow on the default experiment; each training's forecast against the seconds that
+its provenance then tells. memory: models of growing size in a process each; the forecast against
+the growth of resident memory over two steps. Prints a Markdown table; the last line is one JSON
+object.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import json
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+import numpy as np  # noqa: E402
+import yaml  # noqa: E402
+
+Row = dict[str, Any]
+CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
+RECIPE = CONFIG["classifier"]["recipe"]
+# layers, width, words, tokens of a pass, whether activations are computed again
+MODELS = [
+    (8, 512, 8000, 4096, False),
+    (8, 512, 8000, 4096, True),
+    (4, 1024, 64000, 8192, False),
+    (4, 1024, 64000, 8192, True),
+]
+
+
+def snakemake(tree: Path, cores: int, *arguments: str) -> None:
+    """One call in the copy of the workflow."""
+    paths = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    said = subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", str(cores), *arguments],
+        cwd=tree, env=os.environ | {"PATH": paths}, text=True, capture_output=True, check=False,
+    )  # fmt: skip
+    if said.returncode:
+        raise SystemExit(said.stdout + said.stderr)
+
+
+def time_rows(cores: int) -> Iterator[Row]:
+    """Seconds of each kind of training of the default experiment."""
+    with tempfile.TemporaryDirectory() as folder:
+        tree = Path(folder, "tree")
+        ignore = shutil.ignore_patterns("__pycache__")
+        for part in ("envs", "experiments", "profiles", "report", "rules", "scripts"):
+            shutil.copytree(ROOT / part, tree / part, ignore=ignore)
+        for name in ("Snakefile", "config.yaml"):
+            shutil.copy(ROOT / name, tree)
+        snakemake(tree, cores, "--until", "training_set", "--", "all")
+        snakemake(tree, cores, "plan")
+        snakemake(tree, cores, "--until", "classifier", "--", "all")
+        (file,) = tree.glob("results/*/forecast/*/forecast.csv")
+        with file.open() as stream:
+            lines = [line for line in csv.DictReader(stream) if line["steps"]]
+        for line in lines:
+            stage, name = line["training"].split(" ", 1)
+            made = [
+                json.loads((folder / "provenance.json").read_text())
+                for folder in tree.glob(f"results/artifacts/{stage}/{name}-*")
+                if re.fullmatch(rf"{name}(-seed\d+)?-\w+", folder.name)
+            ]
+            told = sum(
+                int(n) * f for n, f in zip(line["h:mm:ss"].split(":"), (3600, 60, 1), strict=True)
+            )
+            took = sum(one["cost"]["seconds"] for one in made)
+            yield {"what": f"{line['training']}, {line['runs']} runs", "unit": "s", "told": told,
+                   "measured": took}  # fmt: skip
+
+
+def memory_rows(_: int) -> Iterator[Row]:
+    """MB that a training adds to a process."""
+    for layers, width, words, tokens, recomputed in MODELS:
+        arguments = [str(int(value)) for value in (layers, width, words, tokens, recomputed)]
+        said = subprocess.run(
+            [sys.executable, __file__, "--one", *arguments],
+            text=True, capture_output=True, check=True,
+        )  # fmt: skip
+        told, measured = json.loads(said.stdout.splitlines()[-1])
+        how = ", recomputing" if recomputed else ""
+        what = f"{layers} x {width}, {words:,} words, passes of {tokens:,} tokens{how}"
+        yield {"what": what, "unit": "MB", "told": told, "measured": measured}
+
+
+def one_model(layers: int, width: int, words: int, tokens: int, recomputed: int) -> None:
+    """Print the forecast of memory, and what two steps add to this process, in MB."""
+    from transformers import LlamaConfig, LlamaForCausalLM
+
+    from infuse import forecast, models
+    from infuse.documents import Documents
+    from infuse.engine import Engine
+    from infuse.optimizers import new_optimizer
+
+    compute = CONFIG["compute"] | {
+        "layout": "packed", "micro_tokens": tokens, "threads": 2,
+        "gradient_checkpointing": "always" if recomputed else "never",
+    }  # fmt: skip
+    models.set_threads(compute)
+    size = LlamaConfig(
+        hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers, vocab_size=words,
+        num_attention_heads=width // 64, num_key_value_heads=width // 128,
+        tie_word_embeddings=True, architectures=["LlamaForCausalLM"],
+    )  # fmt: skip
+    count = tokens // 256
+    lengths, starts = np.full(count, 256), np.ones(count, np.int32)
+    documents = Documents(
+        np.random.default_rng(0).integers(0, words, tokens).astype(np.int32),
+        np.concatenate([[0], np.cumsum(lengths)]), starts, np.zeros_like(starts), starts,
+        np.arange(count),
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        size.save_pretrained(folder)
+        shape = forecast.shape(Path(folder), RECIPE["tuning"])
+        told = forecast.memory(shape, Path(folder), compute, RECIPE, bool(recomputed))
+    before = _resident()
+    model = models.tune(LlamaForCausalLM(size), RECIPE, 0)
+    engine = Engine(model, compute)
+    model.train()
+    optimizer = new_optimizer(model.parameters(), RECIPE)
+    for step in range(2):
+        engine.step(documents, np.arange(count), 1.0, step)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(json.dumps([told / 1e6, (peak - before) * 1.048576]))
+
+
+def _resident() -> float:
+    """MiB that this process holds now."""
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
+def main() -> None:
+    """Run the parts, print the table, then the same as JSON."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("parts", nargs="*", metavar="PART", default=["time", "memory"])
+    parser.add_argument("--cores", type=int, default=1)
+    parser.add_argument("--one", nargs=5, type=int, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    if arguments.one:
+        one_model(*arguments.one)
+        return
+    rows = []
+    print("| what | told | measured | unit | told / measured |\n|---|---|---|---|---|", flush=True)
+    for part in arguments.parts:
+        for row in globals()[f"{part}_rows"](arguments.cores):
+            rows.append(row | {"ratio": row["told"] / row["measured"]})
+            cells = [f"{row['told']:,.0f}", f"{row['measured']:,.0f}", row["unit"]]
+            print(f"| {row['what']} | {' | '.join(cells)} | {rows[-1]['ratio']:.2f} |", flush=True)
+    print(json.dumps(rows))
+
+
+if __name__ == "__main__":
+    main()
