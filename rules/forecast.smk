@@ -9,10 +9,14 @@ COST what comes before stage 1; then, on the chip that is here, half a minute fo
 rule plan:
     input:
         forecast.path,
+    log:
+        f"results/logs/plan/{forecast.id}.log",
     conda:
         "../envs/environment.yaml"
+    message:
+        "What the trainings will take"
     shell:
-        "echo; cat {input}/*.md {input}/notes.txt"
+        "cat {input}/*.md {input}/notes.txt | tee {log:q}"
 
 
 rule forecast:
