@@ -29,6 +29,19 @@ rule all:
         collect("results/{name}.{form}", name=FIGURES, form=["png", "pdf"]),
 
 
+rule plan:
+    input:
+        forecast.path,
+    log:
+        f"results/logs/plan/{forecast.id}.log",
+    conda:
+        "envs/environment.yaml"
+    message:
+        "What the trainings will take"
+    shell:
+        "cat {input}/*.md {input}/notes.txt | tee {log:q}"
+
+
 rule fetch:
     input:
         [node.path for node in plan.fetched],

@@ -6,19 +6,6 @@ COST what comes before stage 1; then, on the chip that is here, half a minute fo
 """
 
 
-rule plan:
-    input:
-        forecast.path,
-    log:
-        f"results/logs/plan/{forecast.id}.log",
-    conda:
-        "../envs/environment.yaml"
-    message:
-        "What the trainings will take"
-    shell:
-        "cat {input}/*.md {input}/notes.txt | tee {log:q}"
-
-
 rule forecast:
     input:
         [ancient(source.path) for source in forecast.inputs.values()],
