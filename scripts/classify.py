@@ -82,7 +82,10 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     Form.load(arguments.model)  # another kind of folder is called that, and not damaged
     check(arguments.model)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    compute = {"device": device, "dtype": "float32", "threads": torch.get_num_threads()}
+    compute = {
+        "device": device, "dtype": "float32", "threads": torch.get_num_threads(),
+        "deterministic": True,
+    }  # fmt: skip
     reader = Reader(arguments.model, arguments.engine, compute)
     first = 0
     while texts:

@@ -47,7 +47,10 @@ class Engine:
         if self.compute["gradient_checkpointing"] == "always":
             self._recompute()
         if self.compute["compile"]:
-            # Layers are alike, so one of them is compiled and all of them use it.
+            # Layers are alike, so one of them is compiled and all of them use it; for each number
+            # and longest length of documents (`places`) anew, which may be more often than torch
+            # would think right.
+            torch._dynamo.config.recompile_limit = 64
             for layer in model.modules():
                 if isinstance(layer, GradientCheckpointingLayer):
                     layer.compile(dynamic=False)

@@ -35,12 +35,14 @@ def cross_entropy(
     if type(head) is torch.nn.Linear and head.bias is None:
         rows, one = max(1, most // head.out_features), _compiled_slice if compiled else _slice
         if len(states) > rows:
-            total: torch.Tensor = _Sliced.apply(states, head.weight, targets, weights, rows, one)
+            total: torch.Tensor = _Sliced.apply(
+                states, head.weight, targets, weights, rows, one, torch.is_grad_enabled()
+            )
             return total
     logits = head(states).float()
     if weights is None:
         return functional.cross_entropy(logits, targets, reduction="sum")
-    return functional.cross_entropy(logits, targets, reduction="none") @ weights
+    return (functional.cross_entropy(logits, targets, reduction="none") * weights).sum()
 
 
 class _Sliced(torch.autograd.Function):
@@ -55,6 +57,7 @@ class _Sliced(torch.autograd.Function):
         weights: torch.Tensor | None,
         rows: int,
         one: Any,
+        learns: bool,
     ) -> torch.Tensor:
         device = states.device.type
         compute = (
@@ -62,7 +65,7 @@ class _Sliced(torch.autograd.Function):
         )
         inputs, head = states.to(compute), weight.to(compute)
         of_states, of_weight = (
-            torch.zeros_like(tensor, dtype=torch.float32) if wanted else None
+            torch.zeros_like(tensor, dtype=torch.float32) if wanted and learns else None
             for tensor, wanted in zip((states, weight), ctx.needs_input_grad[:2], strict=True)
         )
         total = states.new_zeros((), dtype=torch.float32)
@@ -82,7 +85,7 @@ class _Sliced(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, *slopes: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
         found = [None if saved is None else saved * slopes[0] for saved in ctx.saved_tensors]
-        return (*found, None, None, None, None)
+        return (*found, None, None, None, None, None)
 
 
 def _slice(
@@ -96,7 +99,7 @@ def _slice(
     slopes[torch.arange(len(targets), device=targets.device), targets] -= 1
     if weights is None:
         return losses.sum(), slopes.to(logits.dtype)
-    return losses @ weights, slopes.mul_(weights[:, None]).to(logits.dtype)
+    return (losses * weights).sum(), slopes.mul_(weights[:, None]).to(logits.dtype)
 
 
 _compiled_slice = torch.compile(_slice, dynamic=True)

@@ -75,7 +75,7 @@ class Reader:
 
     Args:
         engine: what writes the free answers; the scores are always computed with transformers.
-        compute: device, dtype, threads.
+        compute: device, dtype, threads, deterministic.
     """
 
     def __init__(self, folder: Path, engine: str, compute: Mapping[str, Any]) -> None:
