@@ -74,6 +74,7 @@ RECIPE = {
     "max_grad_norm": 1.0, "tuning": {"kind": "full"},
 }  # fmt: skip
 Row = dict[str, Any]
+FULL = forecast.Work.of(RECIPE["tuning"])
 
 
 def drawn_documents(name: str, size: Row, window: int, windows: int) -> Documents:
@@ -107,7 +108,7 @@ def ours(
     model = models.tune(new_model(SIZES[arguments.size]), recipe, 0)
     engine = Engine(model, compute)
     model.train()
-    optimizer = new_optimizer(model.parameters(), recipe)
+    optimizer = new_optimizer(model, recipe)
     for group in optimizer.param_groups:
         group["lr"] = recipe["learning_rate"]
     took, losses = [], []
@@ -237,7 +238,7 @@ def measured(arguments: argparse.Namespace) -> Iterator[Row]:
                     torch.cuda.empty_cache()
             took = took[-len(timed) :]
             tokens = visited.sum() / len(timed)
-            flops = forecast.training_flops(shape, True, documents, timed) / len(timed)
+            flops = forecast.training_flops(shape, FULL, documents, timed) / len(timed)
             middle = statistics.median(took)
             peak = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else None
             yield line | {

@@ -11,7 +11,6 @@ from dataclasses import asdict
 from typing import Any
 
 from infuse import models, tracking, training
-from infuse.documents import Documents
 from infuse.engine import Engine
 from infuse.errors import UserError
 from infuse.files import read_labels, write_json
@@ -41,7 +40,7 @@ def classifier(job: Job) -> dict[str, Any]:
     engine = Engine(model, job.params["compute"], weight)
     with tracking.watched(job) as watch:
         history = training.train(
-            engine, taught.documents, _validation(sets, job.params), taught.steps, recipe, seed,
+            engine, taught.documents, sets.validation(job.params), taught.steps, recipe, seed,
             job.work, job.settings["checkpoint_steps"], watch,
         )  # fmt: skip
     models.save(engine.model, tokenizer, job.out)
@@ -59,15 +58,6 @@ def _form(job: Job) -> Form:
             where = f"classifier.separators.{job.params['target']}"
             raise UserError(f"{where}: {separator!r} stands in the label {label!r}")
     return Form(labels, job.params["target"], separator, job.params["chat"])
-
-
-def _validation(sets: TrainingSets, form: dict[str, Any]) -> Documents | None:
-    """The validation split, or None where an imported set has no reasonings for it."""
-    try:
-        return sets.read("training_set", form, "validation")[0]
-    except UserError as empty:
-        log.info("no validation during training: %s", empty)
-        return None
 
 
 if __name__ == "__main__":

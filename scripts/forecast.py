@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+import numpy as np
 import torch
 
 from infuse import batching, chips, models
@@ -23,7 +24,16 @@ from infuse.documents import Documents, Encoder, reasoner_prompt
 from infuse.engine import Engine
 from infuse.errors import UserError
 from infuse.files import TASK, read_json, read_labels, read_rows, write_text
-from infuse.forecast import SUSTAINED, memory, pace, shape, training_flops, writing_flops
+from infuse.forecast import (
+    SUSTAINED,
+    Work,
+    memory,
+    pace,
+    passes,
+    shape,
+    training_flops,
+    writing_flops,
+)
 from infuse.integrity import SEAL
 from infuse.lessons import ExpectedSets, Lesson, lesson, open_documents
 from infuse.stage import Job, run
@@ -40,7 +50,7 @@ class Training:
 
     told: Row
     lesson: Lesson
-    validation: Documents
+    validation: Documents | None
     dropped: Counter[tuple[str, str]]
     exact: bool
 
@@ -79,7 +89,7 @@ def forecast(job: Job) -> dict[str, Any]:
             for (reason, domain), count in sorted(one.dropped.items())
         ]
     lines += [_writing(job, told) for told in job.params["writings"]]
-    where = f"{chip.name}, by its data sheet" if chip else f"{_device(job)}, measured here"
+    where = f"{chip.name}, by its data sheet" if chip else f"measured on {_device(job)}"
     notes.append(f"time: {where}; memory: of the tensors, without what the process itself takes")
     write(job.out / "forecast", lines)
     if dropped:
@@ -110,7 +120,7 @@ def _training(job: Job, told: Row) -> Training:
     inputs = {"task": job.inputs["task"], **here}
     sets = ExpectedSets(inputs, tokenizer, recipe["max_length"], limits)
     taught = lesson(sets, params)
-    validation, _ = sets.read("training_set", params, "validation")
+    validation = sets.validation(params)
     dropped = Counter({(why, "all"): part["rows"] for why, part in taught.dropped.items()})
     return Training(told, taught, validation, dropped, not any(limits.values()))
 
@@ -120,36 +130,50 @@ def _line(job: Job, one: Training, chip: chips.Chip | None) -> tuple[Row, list[s
     base, compute, recipe = job.inputs["base"], one.told["params"]["compute"], one.recipe
     documents, steps = one.lesson.documents, one.lesson.steps
     counted = account(documents, steps, recipe, one.told["params"].get("label_weight"))
-    size, full = shape(base, recipe["tuning"]), recipe["tuning"]["kind"] == "full"
-    every = [torch.arange(len(one.validation)).numpy()]
-    work = training_flops(size, full, documents, steps)
-    # Without a backward pass it takes a third.
-    checks = one.validations * training_flops(size, True, one.validation, every) / 3
+    size, work = shape(base, recipe["tuning"]), Work.of(recipe["tuning"])
+    learned = training_flops(size, work, documents, steps)
+    checks = 0.0
+    if one.validation is not None:
+        every = [np.arange(len(one.validation))]
+        checks = training_flops(size, work, one.validation, every) * work.forward / work.whole
+    checks *= one.validations
+    computed, targets = passes(documents, steps, compute)
+    room = chip.memory * chips.GIB if chip else _room(compute)
     recomputed = compute["gradient_checkpointing"] == "always"
-    takes = memory(size, base, compute, recipe, recomputed)
-    if chip and not recomputed and compute["gradient_checkpointing"] == "auto":
-        recomputed = takes > chip.memory * chips.GIB
-        takes = memory(size, base, compute, recipe, recomputed)
+    takes = memory(size, base, compute, recipe, recomputed, targets)
+    if room and compute["gradient_checkpointing"] == "auto" and takes > room:
+        recomputed = True
+        takes = memory(size, base, compute, recipe, recomputed, targets)
+    remarks = list(_remarks(one, takes, room))
     if chip:
-        seconds = (work * (4 / 3 if recomputed else 1) + checks) / (SUSTAINED * chip.flops * 1e12)
+        speed = SUSTAINED * chip.flops * 1e12
+        seconds: float | None = computed * (learned * work.again(recomputed) + checks) / speed
     else:
-        seconds = _measured(job, one)
-    hours = one.told["runs"] * seconds / 3600
+        seconds = _measured(job, one, work, recomputed)
+    runs = one.told["runs"]
     line = {
         "training": one.name,
-        "runs": str(one.told["runs"]),
+        "runs": str(runs),
         "documents": str(len(documents)),
         "dropped": str(sum(one.dropped.values())),
         "tokens": str(counted["tokens"]),
         "steps": str(len(steps)),
         "sum of rates": f"{counted['sum_of_learning_rates']:.3g}",
         "counted": "exactly" if one.exact else "at most",
-        "FLOP": f"{one.told['runs'] * (work + checks):.3g}",
-        "GiB": f"{takes / chips.GIB:.2f}",
-        "h:mm:ss": str(timedelta(seconds=round(one.told["runs"] * seconds))),
-        "kWh": f"{hours * chip.watts / 1000:.3g}" if chip else "",
+        "FLOP": f"{runs * (learned + checks):.3g}",
+        "GiB": f"{takes / chips.GIB:.3g}",
+        "h:mm:ss": "" if seconds is None else str(timedelta(seconds=round(runs * seconds))),
+        "kWh": f"{runs * seconds / 3600 * chip.watts / 1000:.3g}" if chip and seconds else "",
     }
-    return line, list(_remarks(one, takes, chip))
+    return line, remarks
+
+
+def _room(compute: Row) -> float | None:
+    """Bytes of the GPU that is here."""
+    if compute["device"] != "cuda":
+        return None
+    models.set_threads(compute)
+    return float(torch.cuda.get_device_properties(0).total_memory)
 
 
 def _writing(job: Job, told: Row) -> Row:
@@ -166,12 +190,13 @@ def _writing(job: Job, told: Row) -> Row:
     size = shape(job.inputs["base"], {"kind": "full"})
     work = writing_flops(size, lengths, params["max_new_tokens"])
     return {
-        "training": f"{told['stage']} {told['name']}", "runs": "1", "documents": str(len(texts)),
-        "tokens": str(sum(lengths)), "counted": "at most", "FLOP": f"{work:.3g}",
+        "training": f"{told['stage']} of {params['kind']}", "runs": "1",
+        "documents": str(len(texts)), "tokens": str(sum(lengths)), "counted": "at most",
+        "FLOP": f"{work:.3g}",
     }  # fmt: skip
 
 
-def _remarks(one: Training, takes: float, chip: chips.Chip | None) -> Iterator[str]:
+def _remarks(one: Training, takes: float, room: float | None) -> Iterator[str]:
     recipe, steps, compute = one.recipe, len(one.lesson.steps), one.told["params"]["compute"]
     if steps <= recipe["warmup_steps"]:
         highest = recipe["learning_rate"] * (steps - 1) / recipe["warmup_steps"]
@@ -179,15 +204,16 @@ def _remarks(one: Training, takes: float, chip: chips.Chip | None) -> Iterator[s
             f"all {steps} steps lie within the {recipe['warmup_steps']} of the warm-up: the rate"
             f" reaches {highest:.2g} of {recipe['learning_rate']:.2g}, and the first step is idle"
         )
-    if chip and takes > chip.memory * chips.GIB:
+    if room and takes > room:
         helps = chips.SAVING.format(**compute)
-        yield f"{takes / chips.GIB:.1f} GiB do not fit in {chip.memory:.1f} GiB: {helps}"
+        yield f"{takes / chips.GIB:.1f} GiB do not fit in {room / chips.GIB:.1f} GiB: {helps}"
 
 
-def _measured(job: Job, one: Training) -> float:
-    """Seconds of a training on this machine, from a few of its passes."""
+def _measured(job: Job, one: Training, work: Work, recomputed: bool) -> float | None:
+    """Seconds of a training on this machine, from a few of its passes; None if they do not fit."""
     params, recipe = one.told["params"], one.recipe
     models.set_threads(params["compute"])
+    torch.compiler.reset()  # what was compiled for another training would count here
     if params.get("target") == "head":
         labels = len(read_labels(job.inputs["task"]))
         model = models.new_head(job.inputs["base"], labels, params["seed"])
@@ -196,14 +222,21 @@ def _measured(job: Job, one: Training) -> float:
     model = models.tune(model, recipe, params["seed"])
     engine = Engine(model, params["compute"], params.get("label_weight"))
     documents, steps = one.lesson.documents, one.lesson.steps
-    for_token, once = pace(engine, documents, steps, recipe)
-    read = one.validations * int(one.validation.lengths.sum()) / 3
-    return for_token * (batching.total_tokens(documents.lengths, steps) + read) + once * len(steps)
+    try:
+        for_token, once = pace(engine, documents, steps, recipe)
+    except torch.OutOfMemoryError:
+        return None
+    read = 0 if one.validation is None else one.validations * int(one.validation.lengths.sum())
+    share = work.forward / (work.whole * work.again(recomputed))
+    learned = batching.total_tokens(documents.lengths, steps)
+    return for_token * (learned + share * read) + once * len(steps)
 
 
 def _device(job: Job) -> str:
     compute = job.params["trainings"][0]["params"]["compute"]
-    return torch.cuda.get_device_name() if compute["device"] == "cuda" else "processor"
+    if compute["device"] == "cuda":
+        return torch.cuda.get_device_name()
+    return f"{compute['threads']} thread(s) of the processor"
 
 
 if __name__ == "__main__":

@@ -296,7 +296,7 @@ def test_modes_that_change_no_bit(changed: dict[str, Any]) -> None:
 
 
 def test_compiled_layers_equal_eager_ones(packed: Engine) -> None:
-    """Passes are filled up to one size, with a document that bears no loss."""
+    """Passes are filled up to powers of two, with a document that bears no loss."""
     packed.model.train()
     compiled = new_engine("packed", compile=True)
     compiled.model.train()

@@ -89,6 +89,18 @@ def test_frozen_heads_and_frozen_states_get_no_gradient() -> None:
     )
 
 
+@pytest.mark.parametrize("most", [8 * WORDS, 99 * WORDS])
+def test_weighted_losses_are_summed_in_float32(most: int) -> None:
+    states, head, targets = drawn(40, 3)
+    weights = torch.linspace(0.3, 2.1, 40)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = losses.cross_entropy(states, head, targets, weights, most)
+        logits = head(states).float()
+    exact = functional.cross_entropy(logits.double(), targets, reduction="none") @ weights.double()
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(exact.item(), rel=1e-6)
+
+
 def test_autocast_keeps_the_loss_exact_to_its_precision() -> None:
     states, head, targets = drawn(40, 3)
     exact = with_gradients(plain(head(states), targets), states, head.weight)

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import logging
 import math
+import os
+import signal
+from collections.abc import Callable
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -15,9 +18,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import get_scheduler
+from transformers.modeling_utils import PreTrainedModel
 
 import tiny
-from infuse import batching, models, training
+from infuse import batching, interruption, models, training
 from infuse.batching import Rows
 from infuse.engine import Engine
 from infuse.errors import UserError
@@ -68,7 +72,6 @@ def test_account() -> None:
 # --- whole runs
 
 TUNINGS: list[dict[str, Any]] = [tiny.FULL, tiny.LORA]
-EIGHT_BITS = {"optimizer": "paged_adamw_8bit"}
 DOCUMENTS = tiny.random_documents(60, 2)
 STEPS = batching.steps(DOCUMENTS.lengths, {"kind": "rows", "rows": 4}, 2, 1)  # 15 in each epoch
 
@@ -101,17 +104,18 @@ def run(
     steps: list[Rows] = STEPS,
     seed: int = 5,
     every: int = 8,
+    model: Callable[[], PreTrainedModel] = tiny.model,
     **changed: Any,
 ) -> tuple[History, bytes]:
     """Train in `work`; history, and the bytes of the final weights."""
-    model = models.tune(tiny.model(), tiny.tuned(tuning), seed)
+    tuned = models.tune(model(), tiny.tuned(tuning), seed)
     compute = tiny.COMPUTE | {"layout": "packed", "micro_tokens": 48}
     validation = tiny.random_documents(5, 9)
     history = training.train(
-        Engine(model, compute), DOCUMENTS, validation, steps,
+        Engine(tuned, compute), DOCUMENTS, validation, steps,
         tiny.RECIPE | {"evaluations_per_epoch": 2} | changed, seed, work, every,
     )  # fmt: skip
-    models.save(model, tiny.tokenizer(), work / "out")
+    models.save(tuned, tiny.tokenizer(), work / "out")
     return history, (work / "out" / "model.safetensors").read_bytes()
 
 
@@ -171,16 +175,52 @@ def test_a_killed_run_ends_with_the_same_bytes(
     assert weights == same
 
 
+def wide() -> PreTrainedModel:
+    """A model whose layers have weights enough for 8 bits."""
+    models.set_threads(tiny.COMPUTE)
+    shape = {
+        "hidden_size": 64, "intermediate_size": 96, "layers": 1, "heads": 4, "key_value_heads": 4,
+        "positions": tiny.WINDOW, "seed": 0,
+    }  # fmt: skip
+    return models.scratch_model(shape, tiny.tokenizer())
+
+
 def test_the_state_of_an_8_bit_optimizer_is_kept(tmp_path: Path) -> None:
-    undisturbed = run(tmp_path / "undisturbed", **EIGHT_BITS)
+    told = {"optimizer": "paged_adamw_8bit", "model": wide}
+    undisturbed = run(tmp_path / "undisturbed", **told)
     with pytest.raises(RuntimeError):
-        run(tmp_path / "broken", steps=Broken(STEPS), **EIGHT_BITS)
+        run(tmp_path / "broken", steps=Broken(STEPS), **told)
     kept = load_file(tmp_path / "broken/checkpoint-24/state.safetensors")
-    assert any(tensor.dtype == torch.uint8 for tensor in kept.values())
-    assert run(tmp_path / "broken", **EIGHT_BITS) == undisturbed
-    exact = run(tmp_path / "exact")[0]
+    coarse = {name for name, tensor in kept.items() if tensor.dtype == torch.uint8}
+    assert len(coarse) == 2 * 7 and not any("embed" in name for name in coarse)
+    assert run(tmp_path / "broken", **told) == undisturbed
+    exact = run(tmp_path / "exact", model=wide)[0]
     losses = [[entry["loss"] for entry in history.steps] for history in (undisturbed[0], exact)]
     assert losses[0] == pytest.approx(losses[1], rel=0.02) and losses[0] != losses[1]
+
+
+def test_an_evaluation_that_is_given_up_is_made_up_for(
+    undisturbed: dict[str, tuple[History, bytes]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal ends it and keeps its step; its loss comes with the next run."""
+    passes: list[int] = []
+    loss_sum = Engine.loss_sum
+
+    def watched(self: Engine, *arguments: Any) -> torch.Tensor:
+        if not torch.is_grad_enabled():
+            passes.append(1)
+            if len(passes) == 1:
+                os.kill(os.getpid(), signal.SIGTERM)
+        return loss_sum(self, *arguments)
+
+    monkeypatch.setattr(Engine, "loss_sum", watched)
+    interruption.listen()
+    with pytest.raises(interruption.Stopped):
+        run(tmp_path)
+    assert [path.name for path in tmp_path.glob("checkpoint-*")] == ["checkpoint-7"]
+    assert len(passes) == 1
+    history, weights = run(tmp_path)
+    assert (history, weights) == undisturbed["full"]
 
 
 def test_a_run_killed_again_and_again_ends_with_the_same_bytes(

@@ -27,16 +27,17 @@ def places(lengths: npt.NDArray[np.int64], device: torch.device) -> dict[str, An
     Args:
         lengths: int64 [documents], tokens of each.
     """
-    edges = np.full(_rounded(len(lengths)) + 1, lengths.sum(), np.int32)
+    edges = np.full(rounded(len(lengths)) + 1, lengths.sum(), np.int32)
     edges[0] = 0
     np.cumsum(lengths, out=edges[1 : len(lengths) + 1])
     return {
         "cu_seq_lens_q": torch.from_numpy(edges).to(device),
-        "max_length_q": _rounded(int(lengths.max())),
+        "max_length_q": rounded(int(lengths.max())),
     }
 
 
-def _rounded(count: int) -> int:
+def rounded(count: int) -> int:
+    """The smallest power of two that is not less."""
     return 1 << (count - 1).bit_length()
 
 

@@ -666,6 +666,8 @@ class Experiment(Section):
             recipe is not None and recipe.weights == "bfloat16" for recipe in recipes
         ):
             raise ValueError(".dtype: expected bfloat16, as the weights of a recipe")
+        if info.data.get("chip") and (compute.device, compute.dtype) != ("cuda", "bfloat16"):
+            raise ValueError(": expected device cuda and dtype bfloat16, since a chip is named")
         return compute
 
     @field_validator("reasonings")

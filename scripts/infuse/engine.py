@@ -8,7 +8,7 @@ a document ends. Both are exact; which is faster depends on the chip.
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,13 +17,21 @@ import torch
 from transformers.modeling_layers import GradientCheckpointingLayer
 from transformers.modeling_utils import PreTrainedModel
 
-from infuse.attention import PACKED, places
+from infuse.attention import PACKED, places, rounded
 from infuse.batching import Rows, micro_batches
 from infuse.documents import Documents
 from infuse.losses import cross_entropy
 from infuse.models import backbone, whole
 
 log = logging.getLogger("infuse")
+
+
+def pass_size(used: int, compute: Mapping[str, Any]) -> int:
+    """Tokens of a packed pass with its padding: few sizes exist where layers are compiled."""
+    if not compute["compile"]:
+        return used
+    size = rounded(used)
+    return min(size, compute["micro_tokens"]) if used <= compute["micro_tokens"] else size
 
 
 @dataclass(frozen=True)
@@ -47,10 +55,12 @@ class Engine:
         if self.compute["gradient_checkpointing"] == "always":
             self._recompute()
         if self.compute["compile"]:
-            # Layers are alike, so one of them is compiled and all of them use it; for each number
-            # and longest length of documents (`places`) anew, which may be more often than torch
-            # would think right.
-            torch._dynamo.config.recompile_limit = 64
+            # Layers are alike, so one of them is compiled and all of them use it: for each size of
+            # a pass, number and longest length of its documents anew. These are powers of two, but
+            # more than torch expects; beyond its limit it would go on with other rounding.
+            torch._dynamo.config.recompile_limit = 512
+            torch._dynamo.config.accumulated_recompile_limit = 4096
+            torch._dynamo.config.fail_on_recompile_limit_hit = True
             for layer in model.modules():
                 if isinstance(layer, GradientCheckpointingLayer):
                     layer.compile(dynamic=False)
@@ -112,9 +122,8 @@ class Engine:
             # Causal attention never looks right, so padding there needs no mask.
             told: dict[str, Any] = {}
         else:
-            # What is compiled is compiled for one size.
-            used, size = int(lengths.sum()), self.compute["micro_tokens"]
-            padding = max(0, size - used) if self.compute["compile"] else 0
+            used = int(lengths.sum())
+            padding = pass_size(used, self.compute) - used
             inputs = np.zeros((1, used + padding), np.int64)
             inputs[0, :used] = np.concatenate([documents[row] for row in rows])
             begins = np.cumsum(lengths) - lengths
@@ -161,13 +170,18 @@ class Engine:
         )
 
     @torch.no_grad()
-    def evaluate(self, documents: Documents) -> float:
-        """Mean cross-entropy in nats over all target tokens."""
+    def evaluate(
+        self, documents: Documents, given_up: Callable[[], bool] = lambda: False
+    ) -> float | None:
+        """Mean cross-entropy in nats over all target tokens; None once it is `given_up`."""
         self.model.eval()
-        every = np.arange(len(documents))
-        total = sum(self.loss_sum(documents, part).item() for part in self.passes(documents, every))
+        total = 0.0
+        for part in self.passes(documents, np.arange(len(documents))):
+            if given_up():
+                break
+            total += self.loss_sum(documents, part).item()
         self.model.train()
-        return total / int(documents.supervised.sum())
+        return None if given_up() else total / int(documents.supervised.sum())
 
     @property
     def _recomputes(self) -> bool:

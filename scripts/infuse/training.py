@@ -37,6 +37,11 @@ class History:
     steps: list[dict[str, float]] = field(default_factory=list)
     evaluations: list[dict[str, float]] = field(default_factory=list)
 
+    @property
+    def evaluated(self) -> set[float]:
+        """The steps after which there was an evaluation."""
+        return {entry["step"] for entry in self.evaluations}
+
 
 def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
     """The rate of step 0, 1, ..., total - 1: linear warm-up from 0, then the schedule down to 0.
@@ -83,12 +88,25 @@ def train(
     model = engine.model
     model.train()
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
-    optimizer = new_optimizer(trained.values(), recipe)
+    optimizer = new_optimizer(model, recipe)
     state = _Checkpoints(work, trained, optimizer)
     first, history = state.restore()
     due = _evaluation_steps(len(steps), recipe)
     progress = Progress(len(steps), "steps", first)
     with held() as asked_to_stop:
+
+        def evaluate(step: int) -> None:
+            """After so many steps, where that is due and not done; given up if asked to stop."""
+            if validation is None or step not in due or step in history.evaluated:
+                return
+            loss = engine.evaluate(validation, asked_to_stop)
+            if loss is not None:
+                history.evaluations.append({"step": step, "loss": loss})
+                watch(step, {"validation_loss": loss})
+                log.info("step %d: validation loss %.4f", step, loss)
+
+        if first:
+            evaluate(first)
         for step in range(first, len(steps)):
             rows = steps[step]
             rate = learning_rate(step, len(steps), recipe)
@@ -109,11 +127,7 @@ def train(
             }
             history.steps.append({"step": step + 1} | values)
             watch(step + 1, values)
-            if validation is not None and step + 1 in due:
-                held_out = engine.evaluate(validation)
-                history.evaluations.append({"step": step + 1, "loss": held_out})
-                watch(step + 1, {"validation_loss": held_out})
-                log.info("step %d: validation loss %.4f", step + 1, held_out)
+            evaluate(step + 1)
             progress.advance(1, f"loss {loss:.3f}")
             stop = asked_to_stop()
             if stop or ((step + 1) % checkpoint_steps == 0 and step + 1 < len(steps)):
