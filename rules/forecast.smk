@@ -2,7 +2,8 @@
 
 IN   results/artifacts/{base,task,tokens}/, and training sets that are there
 OUT  results/<experiment>/forecast/<name>-<key>/
-COST what comes before stage 1; then, on the chip that is here, half a minute for each training
+COST what comes before stage 1; then, on the chip that is here, half a minute for each training, and
+     what its layers take to compile
 """
 
 
