@@ -213,7 +213,8 @@ def _measured(job: Job, one: Training, work: Work, recomputed: bool) -> float | 
     """Seconds of a training on this machine, from a few of its passes; None if they do not fit."""
     params, recipe = one.told["params"], one.recipe
     models.set_threads(params["compute"])
-    torch.compiler.reset()  # what was compiled for another training would count here
+    if params["compute"]["compile"]:
+        torch.compiler.reset()  # what was compiled for another training would count here
     if params.get("target") == "head":
         labels = len(read_labels(job.inputs["task"]))
         model = models.new_head(job.inputs["base"], labels, params["seed"])

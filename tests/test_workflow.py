@@ -86,7 +86,9 @@ def test_every_config_key_reruns_what_the_documentation_says() -> None:
 
 
 # What the keys are changed in: here each of them may have another value.
-BASIS: dict[str, Any] = {"compute": {"dtype": "bfloat16", "layout": "packed"}}
+BASIS: dict[str, Any] = {
+    "compute": {"device": "cuda", "dtype": "bfloat16", "layout": "packed"}
+}  # fmt: skip
 ENDPOINTS: dict[str, Any] = {"endpoints": {"api": {"url": "http://127.0.0.1/v1", "model": "m"}}}
 
 
@@ -189,7 +191,7 @@ def _candidates(name: str, value: Any) -> Iterator[Any]:
             "vllm",
             "linear",
             "label_reason",
-            "cuda",
+            "cpu",
             "float32" if value == "bfloat16" else "bfloat16",
             "padded",
             "label",

@@ -6,6 +6,8 @@ slice of tokens at a time gets its logits, its loss, and at once its gradients.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -33,7 +35,7 @@ def cross_entropy(
         compiled: whether a slice's arithmetic is one kernel.
     """
     if type(head) is torch.nn.Linear and head.bias is None:
-        rows, one = max(1, most // head.out_features), _compiled_slice if compiled else _slice
+        rows, one = max(1, most // head.out_features), _compiled_slice() if compiled else _slice
         if len(states) > rows:
             total: torch.Tensor = _Sliced.apply(
                 states, head.weight, targets, weights, rows, one, torch.is_grad_enabled()
@@ -102,4 +104,6 @@ def _slice(
     return (losses * weights).sum(), slopes.mul_(weights[:, None]).to(logits.dtype)
 
 
-_compiled_slice = torch.compile(_slice, dynamic=True)
+@functools.cache
+def _compiled_slice() -> Callable[..., tuple[torch.Tensor, torch.Tensor]]:
+    return torch.compile(_slice, dynamic=True)  # not when imported: the compiler takes its time
