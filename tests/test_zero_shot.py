@@ -69,7 +69,7 @@ def test_the_row_of_table_3(built: Tree, server: Server, monkeypatch: pytest.Mon
     assert again.returncode == 0, again.stderr
     assert len(server.asked) == asked
 
-    report = built.run("--report", "results/report.html", **change | {"seeds": [2]})
+    report = built.run("--report", "report.html", **change | {"seeds": [2]})
     assert report.returncode == 0, report.stderr
     held = (file for file in built.root.rglob("*") if file.is_file())
     assert not [file for file in held if KEY.encode() in file.read_bytes()]
