@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
@@ -20,13 +19,13 @@ from transformers import LlamaConfig, LlamaForCausalLM
 
 import forecast as stage
 import tiny
-from infuse import batching, config, forecast, models, outlook, plan
+from infuse import batching, forecast, models, outlook, plan
 from infuse.chips import KNOWN
 from infuse.documents import Documents
 from infuse.engine import Engine
 from infuse.files import read_json
 from infuse.stage import Job
-from workflow import ROOT, Tree, nodes
+from workflow import Tree, nodes, tiny_plan
 
 PACKED = tiny.COMPUTE | {"layout": "packed", "micro_tokens": 512}
 FULL = forecast.Work.of(tiny.FULL)
@@ -185,7 +184,7 @@ def test_before_any_training_a_forecast_waits_for_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tiny_plan = plan.build(config.load(yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())))
+    tiny_plan = tiny_plan()
     node = outlook.node(tiny_plan, None)
     stages = {source.stage for source in node.inputs.values()}
     assert stages == {"base", "task", "tokens"}

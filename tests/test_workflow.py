@@ -13,7 +13,7 @@ import yaml
 from infuse import config, plan
 from infuse.errors import UserError
 from task import SPLITS
-from workflow import ALL, ROOT, Tree
+from workflow import ALL, ROOT, Tree, tiny_plan
 
 ONLY_LABEL = {"arms": {"label": {"target": "label"}}}
 
@@ -224,7 +224,7 @@ def test_the_report_holds_every_table_and_figure_with_what_made_it(
     figures = [f"figure{n}.png" for n in (1, 2, 3)]
     for name in [f"{table}.html" for table in tables] + figures + arms:
         assert f'"{name}"' in page
-    tiny = plan.build(config.load(yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())))
+    tiny = tiny_plan()
     for node, shown in ((tiny.tables, 6), (tiny.figures, 3), (tiny.arms, 6)):
         made = f"Made by scripts/{node.stage}.py, key {node.key}, commit"
         assert page.count(made) >= shown

@@ -100,9 +100,12 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 
 def nodes(tree: Tree, stage: str) -> dict[str, Path]:
     """The artifacts of one stage of the tiny experiment, by name."""
-    tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
-    found = plan.build(config.load(tiny)).stage(stage)
-    return {node.name: tree.root / node.path for node in found}
+    return {node.name: tree.root / node.path for node in tiny_plan().stage(stage)}
+
+
+def tiny_plan() -> plan.Plan:
+    """The plan of the tiny experiment."""
+    return plan.build(config.load(yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())))
 
 
 def again(

@@ -32,7 +32,7 @@ from faults.harness import (
     some,
     training,
 )
-from workflow import ALL, Tree, environment
+from workflow import ALL, Tree, environment, tiny_plan
 
 # Where a run can be killed, how, and about how often it comes by there.
 IN_TRAINING = [
@@ -195,10 +195,11 @@ def fresh(tree: Tree, root: Path) -> Tree:
 
 
 def begun(tree: Tree, root: Path, *missing: str) -> Tree:
-    """The same tree with artifacts but for those of some stages; no tables, no figures."""
-    shutil.copytree(tree.root / "results/artifacts", fresh(tree, root).root / "results/artifacts")
-    for stage in missing:
-        shutil.rmtree(root / "results/artifacts" / stage)
+    """The same tree with its artifacts but for those of some stages; no tables, no figures."""
+    fresh(tree, root)
+    for node in tiny_plan().nodes.values():
+        if node.path.startswith("results/artifacts/") and node.stage not in missing:
+            shutil.copytree(tree.root / node.path, root / node.path)
     return Tree(root)
 
 
