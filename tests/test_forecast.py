@@ -184,8 +184,7 @@ def test_before_any_training_a_forecast_waits_for_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    tiny_plan = tiny_plan()
-    node = outlook.node(tiny_plan, None)
+    node = outlook.node(tiny_plan(), None)
     stages = {source.stage for source in node.inputs.values()}
     assert stages == {"base", "task", "tokens"}
     assert {source.stage for source in plan.reached(node).values()} <= {
