@@ -29,7 +29,7 @@ from infuse.forecast import (
     Work,
     memory,
     pace,
-    passes,
+    padding_and_targets,
     shape,
     training_flops,
     writing_flops,
@@ -137,7 +137,7 @@ def _line(job: Job, one: Training, chip: chips.Chip | None) -> tuple[Row, list[s
         every = [np.arange(len(one.validation))]
         checks = training_flops(size, work, one.validation, every) * work.forward / work.whole
     checks *= one.validations
-    computed, targets = passes(documents, steps, compute)
+    computed, targets = padding_and_targets(documents, steps, compute)
     room = chip.memory * chips.GIB if chip else _room(compute)
     recomputed = compute["gradient_checkpointing"] == "always"
     takes = memory(size, base, compute, recipe, recomputed, targets)

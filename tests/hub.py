@@ -17,11 +17,13 @@ import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from http.server import BaseHTTPRequestHandler
 from pathlib import Path, PurePosixPath
 from re import fullmatch
 from typing import Any, NamedTuple
 from urllib.parse import parse_qs, unquote, urlsplit
+
+from server import loopback
 
 TOKEN, STRANGER = "hf_of-the-owner", "hf_of-a-stranger"  # who may write, and who may read
 OWNER = "me"
@@ -133,18 +135,9 @@ def serve() -> Iterator[Hub]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    class Loopback(ThreadingHTTPServer):
-        daemon_threads = True
-
-    with Loopback(("127.0.0.1", 0), Handler) as http:
-        hub = Hub(f"http://127.0.0.1:{http.server_port}")
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
-        try:
-            yield hub
-        finally:
-            http.shutdown()
-            thread.join()
+    with loopback(Handler) as url:
+        hub = Hub(url)
+        yield hub
 
 
 _ID = r"(?P<name>[^/]+/[^/]+?)"

@@ -159,18 +159,28 @@ def serve(answer: Answers) -> Iterator[Server]:
         def log_message(self, *_: object) -> None:
             """Say nothing."""
 
-    class Loopback(ThreadingHTTPServer):
-        daemon_threads = True
-        request_queue_size = 128
-
-    with Loopback(("127.0.0.1", 0), Handler) as http:
-        server = Server(f"http://127.0.0.1:{http.server_port}/v1")
-        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
-        thread.start()
+    with loopback(Handler) as url:
+        server = Server(f"{url}/v1")
         try:
             yield server
         finally:
             ending.set()
+
+
+@contextmanager
+def loopback(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
+    """A server on a free port of this machine, until the block ends; its address."""
+
+    class Loopback(ThreadingHTTPServer):
+        daemon_threads = True
+        request_queue_size = 128
+
+    with Loopback(("127.0.0.1", 0), handler) as http:
+        thread = threading.Thread(target=http.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{http.server_port}"
+        finally:
             http.shutdown()
             thread.join()
 

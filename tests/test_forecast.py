@@ -92,12 +92,12 @@ def test_padding_is_computed_too() -> None:
     documents = tiny.documents([10, 20, 7, 30], [9, 1, 6, 29])
     steps = [np.array([0, 1]), np.array([2, 3])]
     found = {
-        layout: forecast.passes(documents, steps, PACKED | {"layout": layout, "compile": compiled})
-        for layout, compiled in (("padded", False), ("packed", False))
+        layout: forecast.padding_and_targets(documents, steps, PACKED | {"layout": layout})
+        for layout in ("padded", "packed")
     }
     assert found == {"padded": (100 / 67, 20), "packed": (1.0, 20)}
     compiled = PACKED | {"compile": True, "micro_tokens": 48}
-    assert forecast.passes(documents, steps, compiled) == ((32 + 48) / 67, 20)
+    assert forecast.padding_and_targets(documents, steps, compiled) == ((32 + 48) / 67, 20)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])

@@ -26,6 +26,12 @@ from infuse.models import backbone, whole
 log = logging.getLogger("infuse")
 
 
+def passes(documents: Documents, rows: Rows, compute: Mapping[str, Any]) -> list[Rows]:
+    """The forward passes that a step's rows take."""
+    padded = compute["layout"] == "padded"
+    return micro_batches(documents.lengths, rows, compute["micro_tokens"], padded)
+
+
 def pass_size(used: int, compute: Mapping[str, Any]) -> int:
     """Tokens of a packed pass with its padding: few sizes exist where layers are compiled."""
     if not compute["compile"]:
@@ -162,12 +168,7 @@ class Engine:
 
     def passes(self, documents: Documents, rows: Rows) -> list[Rows]:
         """The forward passes that `rows` take."""
-        return micro_batches(
-            documents.lengths,
-            rows,
-            self.compute["micro_tokens"],
-            self.compute["layout"] == "padded",
-        )
+        return passes(documents, rows, self.compute)
 
     @torch.no_grad()
     def evaluate(

@@ -17,9 +17,9 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from infuse.attention import PACKED, places
-from infuse.batching import Rows, micro_batches, total_tokens
+from infuse.batching import Rows, total_tokens
 from infuse.documents import Documents
-from infuse.engine import Engine, pass_size
+from infuse.engine import Engine, pass_size, passes
 from infuse.losses import LOGITS
 from infuse.models import backbone
 from infuse.optimizers import EIGHT_BITS, new_optimizer
@@ -120,13 +120,13 @@ def training_flops(size: Shape, work: Work, documents: Documents, steps: Sequenc
     return float(work.whole * products + 6 * size.attention * squares)
 
 
-def passes(
+def padding_and_targets(
     documents: Documents, steps: Sequence[Rows], compute: Mapping[str, Any]
 ) -> tuple[float, int]:
     """Computed tokens for each real one, padding included; and the most targets of a pass."""
     padded, most, computed = compute["layout"] == "padded", 0, 0
     for rows in steps:
-        for part in micro_batches(documents.lengths, rows, compute["micro_tokens"], padded):
+        for part in passes(documents, rows, compute):
             lengths = documents.lengths[part]
             used = len(part) * int(lengths.max()) if padded else int(lengths.sum())
             computed += used if padded else pass_size(used, compute)
@@ -200,10 +200,8 @@ def _kept(config: Any, layers: int, dtype: torch.dtype, weights: torch.dtype) ->
                 found[storage.data_ptr()] = storage.nbytes()
             return tensor
 
-        ids, told = (
-            torch.zeros(1, tokens, dtype=torch.long),
-            places(np.array([tokens]), torch.device("cpu")),
-        )
+        ids = torch.zeros(1, tokens, dtype=torch.long)
+        told = places(np.array([tokens]), torch.device("cpu"))
         with (
             torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
             torch.autocast("cpu", dtype, enabled=dtype != torch.float32),
