@@ -2,7 +2,9 @@
 #
 #   snakemake --cores all results/table3.csv                           the default experiment
 #   snakemake --cores all results/arms.csv                             all its arms, regimes, controls
+#   snakemake --cores all results/probes.csv                           what their layers hold
 #   snakemake --cores all --configfile experiments/NAME.yaml           another one
+#   snakemake --cores all --configfile experiments/quality-small.yaml results/quality.csv    ratings
 #   snakemake --cores 1 figures                                        the figures alone
 #   snakemake --cores all plan                                         what trainings will take, before they start
 #   snakemake --cores 1 fetch                                          what is on the hub; no network after it
@@ -48,10 +50,18 @@ rule fetch:
 
 
 include: "rules/data.smk"
+include: "rules/judging.smk"
 include: "rules/reasoner.smk"
 include: "rules/classifiers.smk"
 include: "rules/evaluation.smk"
+include: "rules/probes.smk"
 include: "rules/forecast.smk"
+
+
+if plan.quality is not None:
+
+    include: "rules/quality.smk"
+
 
 
 onstart:

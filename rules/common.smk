@@ -39,6 +39,20 @@ ARM_TABLES = {
     "controls": "experiments whose result is known",
 }
 ARM_FIGURES = {"arms": "accuracy of every arm", "regimes": "accuracy in each regime"}
+QUALITY_TABLES = {
+    "quality": "accuracy in every setting, and how often an arm wins",
+    "settings": "every arm in every setting",
+    "transfer": "sources and folds that training has not seen",
+    "ratings": "how often each rating is given",
+    "judges": "what judges answer, and how they agree",
+    "dimensions": "what the dimensions share",
+}
+QUALITY_FIGURES = {"quality": "accuracy in every setting"}
+PROBE_TABLES = {
+    "probes": "entropy and ranks through the layers",
+    "sharpness": "how sure the output is",
+}
+PROBE_FIGURES = {"entropy": "relative entropy", "rankings": "ranks of the labels' tokens"}
 
 pulls = sharing.pull_command(workflow.configfiles)
 try:
@@ -100,6 +114,8 @@ def stale(kind):
     It is made here and not by a rule, since Snakemake does not miss an intermediate file. While
     they are copied they have no owner: a copy that was cut short is made again.
     """
+    if getattr(plan, kind) is None:
+        return []
     path, owner = getattr(plan, kind).path, Path(f"results/.{kind}")
     if owner.exists():
         current = owner.read_text(encoding="utf-8").strip() == path

@@ -1,12 +1,15 @@
 """Raw data and the model that everything starts from.
 
-IN   what the config names: hub ids, local files, or the workflow's own generators
+IN   what the config names: hub ids, local files, or the workflow's own generators; for a task of
+     judges, results/artifacts/ratings/
 OUT  results/artifacts/{task,triples,base}/<name>-<key>/
 COST seconds; minutes where a scratch model is pre-trained
 """
 
 
 rule task:
+    input:
+        sources("task"),
     output:
         directory(artifact("task")),
     log:

@@ -9,18 +9,21 @@ from pathlib import Path
 from typing import Any
 
 from infuse import evaluation as ev
-from infuse.files import TASK, read_json, read_labels, read_rows, write_csv
+from infuse.files import TASK, read_json, read_labels, read_rows, read_task, write_csv
 from infuse.stage import Job, run
 from infuse.targets import REASONED, roles
 
-VERSION = 4
+VERSION = 5
 
 
 def metrics(job: Job) -> dict[str, Any]:
     """Write the seven files."""
     labels = read_labels(job.inputs["task"])
     arms, seeds = job.params["arms"], job.params["seeds"]
-    written = {run: ev.read_answers(job.inputs, *run) for run in ev.runs(arms, seeds)}
+    test = read_task(job.inputs["task"], "test")
+    written = {
+        one: ev.beside(test, ev.read_answers(job.inputs, *one)) for one in ev.runs(arms, seeds)
+    }
     facts = {
         (arm, seed): _facts(job.inputs.get(f"classifier {arm}-seed{seed}"), arms[arm]["target"])
         for arm, seed in written
@@ -61,10 +64,7 @@ def metrics(job: Job) -> dict[str, Any]:
         ),
         "comparisons": (ev.comparison_rows(job.params["comparisons"], written), ev.COMPARISONS),
         "baselines": (
-            ev.baseline_rows(
-                read_rows(job.inputs["task"] / "train.parquet", TASK),
-                read_rows(job.inputs["task"] / "test.parquet", TASK),
-            ),
+            ev.baseline_rows(read_rows(job.inputs["task"] / "train.parquet", TASK), test, labels),
             ev.BASELINES,
         ),
         "costs": (_costs(list(job.inputs.values())), ev.COSTS),

@@ -1,8 +1,9 @@
-"""A task with another training split: fewer rows, wrong labels, rare labels, or a planted cue.
+"""A task with another training split: fewer rows, wrong labels, rare labels, a planted cue, or
+without a part that is then the test.
 
 IN   task
-OUT  train.parquet (id, text, label), validation.parquet as it was, labels.json; changed.json: the
-     ids of training rows whose label is another now
+OUT  train.parquet, validation.parquet, labels.json, as in task; changed.json: the ids of training
+     rows whose label is another now; where a part is held out, test.parquet: its rows
 """
 
 import logging
@@ -12,11 +13,14 @@ from typing import Any
 import numpy as np
 
 from infuse.errors import UserError
-from infuse.files import TASK, read_labels, read_rows, write_json, write_rows
-from infuse.splits import chosen
+from infuse.files import RATED, TASK, read_labels, read_task, write_json, write_rows
+from infuse.sources import share
+from infuse.splits import chosen, grouped
 from infuse.stage import Job, run
 
-VERSION = 2
+VERSION = 3
+SPLITS = ("train", "validation", "test")
+HELD_OUT = ("source", "fold")  # kinds of which a part is the test
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 
@@ -25,7 +29,10 @@ def regime(job: Job) -> dict[str, Any]:
     """Write the other training split; refuse one in which a label has no row."""
     kind, value, seed = (job.params[part] for part in ("kind", "value", "seed"))
     labels = read_labels(job.inputs["task"])
-    before = read_rows(job.inputs["task"] / "train.parquet", TASK)
+    splits = {split: read_task(job.inputs["task"], split) for split in SPLITS}
+    before = splits["train"]
+    if kind in HELD_OUT:
+        return _hold_out(job, splits, labels)
     rows = {"rows": fewer, "label_noise": wrong, "imbalance": rare, "cue": cued}[kind](
         before, value, labels, seed
     )
@@ -36,11 +43,7 @@ def regime(job: Job) -> dict[str, Any]:
         raise UserError(told)
     own = {row["id"]: row["label"] for row in before}
     changed = [row["id"] for row in rows if row["label"] != own[row["id"]]]
-    write_rows(job.out / "train.parquet", rows, TASK)
-    validation = read_rows(job.inputs["task"] / "validation.parquet", TASK)
-    write_rows(job.out / "validation.parquet", validation, TASK)
-    write_json(job.out / "labels.json", labels)
-    write_json(job.out / "changed.json", changed)
+    _write(job, {"train": rows, "validation": splits["validation"]}, labels, changed)
     log.info("%d of %d rows, %d with another label", len(rows), len(before), len(changed))
     return {
         "rows": len(rows),
@@ -49,10 +52,46 @@ def regime(job: Job) -> dict[str, Any]:
     }
 
 
-def fewer(rows: list[Row], share: float, _: list[str], seed: int) -> list[Row]:
+def _write(job: Job, splits: dict[str, list[Row]], labels: list[str], changed: list[int]) -> None:
+    for split, rows in splits.items():
+        schema = RATED if "rating" in rows[0] else TASK
+        write_rows(job.out / f"{split}.parquet", rows, schema)
+    write_json(job.out / "labels.json", labels)
+    write_json(job.out / "changed.json", changed)
+
+
+def _hold_out(job: Job, splits: dict[str, list[Row]], labels: list[str]) -> dict[str, Any]:
+    """Write the splits without a source, whose test rows are the test; or without a fold of the
+    training rows, which is.
+    """
+    kind, value, seed = (job.params[part] for part in ("kind", "value", "seed"))
+    if kind == "fold":
+        clusters = sorted(
+            {row["cluster"] for row in splits["train"]}, key=lambda name: share(name, f"{seed}")
+        )
+        inside = set(clusters[value[0] - 1 :: value[1]])
+
+    def held(row: Row) -> bool:
+        return row["source"] == value if kind == "source" else row["cluster"] in inside
+
+    told = f"source {value!r}" if kind == "source" else f"fold {value[0]} of {value[1]}"
+    parts = {
+        "train": [row for row in splits["train"] if not held(row)],
+        "validation": [row for row in splits["validation"] if not held(row)],
+        "test": [row for row in splits["test" if kind == "source" else "train"] if held(row)],
+    }
+    for split, rows in parts.items():
+        if not rows:
+            raise UserError(f"held_out: {told} leaves the {split} split no row")
+    _write(job, parts, labels, [])
+    log.info("%s is held out: %s", told, {split: len(rows) for split, rows in parts.items()})
+    return {split: {"rows": len(rows)} for split, rows in parts.items()}
+
+
+def fewer(rows: list[Row], part: float, _: list[str], seed: int) -> list[Row]:
     """That share of the rows, every label at its own."""
-    texts, labels = [row["text"] for row in rows], [row["label"] for row in rows]
-    inside = chosen(texts, labels, round(share * len(rows)), seed, leave=False)
+    labels = [row["label"] for row in rows]
+    inside = chosen(grouped(rows), labels, round(part * len(rows)), seed, leave=False)
     return [row for row, drawn in zip(rows, inside, strict=True) if drawn]
 
 

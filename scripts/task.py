@@ -1,10 +1,12 @@
 """Labelled texts in three splits, with one id, text and label name for each row.
 
-IN   a hub data set, local files, or the workflow's own generator
+IN   a hub data set, local files, or the workflow's own generator; or ratings of judges
 OUT  train.parquet, validation.parquet, test.parquet: id, text, label, and reasoning where the
-     source has such a column; labels.json: the names in the order of all that follows
+     source has such a column; with a scale also rating, cluster, source, dimension; labels.json:
+     the names in the order of all that follows
 
-A split that the source does not have is cut from train, by text and label.
+A split that the source does not have is cut from train, by text and label; with a scale, by cluster
+and label.
 """
 
 import logging
@@ -14,12 +16,13 @@ from typing import Any, NamedTuple
 
 from infuse import diary, riddles
 from infuse.errors import UserError
-from infuse.files import TASK, TEXT_REASONING_LABEL, write_json, write_rows
+from infuse.files import RATED, RATINGS, REASONING, TASK, read_rows, write_json, write_rows
+from infuse.scales import Scale
 from infuse.sources import hub_label_names, label_names, read_file, read_hub
-from infuse.splits import chosen, folded
+from infuse.splits import chosen, folded, grouped
 from infuse.stage import Job, run
 
-VERSION = 2
+VERSION = 3
 SPLITS = ("train", "validation", "test")
 OWN = {"generated": diary.LABELS, "riddles": riddles.LABELS}  # labels of our generators
 MOST_LABELS = 200  # more are a sign of the wrong column
@@ -38,27 +41,30 @@ class Known(NamedTuple):
 
 def task(job: Job) -> dict[str, Any]:
     """Write the splits; refuse what can't be learned from, drop and count texts without text."""
-    known = _known_labels(job, job.params["labels"])
+    scale = job.params["scale"] and Scale(**job.params["scale"])
+    names = job.params["labels"]
+    known = None if scale else _known_labels(job, names)
     empty: dict[str, list[int]] = {}
     rows: dict[str, list[Row]] = {}
     for split in SPLITS:
         if _place(job, split) is not None:
             empty[split] = []
-            rows[split] = list(_clean(_raw(job, split), known, _told(job, split), empty[split]))
+            raw, told = _raw(job, split), _told(job, split)
+            rows[split] = list(_clean(raw, scale or known, told, empty[split]))
     for split, number in _missing(rows, job.params["split"]).items():
         rows[split], rows["train"] = _cut(rows["train"], number, job.params["split"]["seed"], True)
     for split, most in job.params["rows"].items():
         if most is not None:
             rows[split], _ = _cut(rows[split], most, job.params["split"]["seed"], False)
-    labels = _labels(rows, job.params["labels"], known)
+    labels = _rated(rows, scale) if scale else _labels(rows, names, known)
     write_json(job.out / "labels.json", labels)
-    reasoned = bool(job.params["columns"].get("reasoning"))
+    schema = RATED if scale else TASK
+    if job.params["columns"].get("reasoning"):
+        schema = schema.append(REASONING)
     train = {folded(row["text"]) for row in rows["train"]}
     facts: dict[str, Any] = {}
     for split in SPLITS:
-        write_rows(
-            job.out / f"{split}.parquet", rows[split], TEXT_REASONING_LABEL if reasoned else TASK
-        )
+        write_rows(job.out / f"{split}.parquet", rows[split], schema)
         counts = Counter(row["label"] for row in rows[split])
         lost = empty.get(split, [])
         facts[split] = {
@@ -78,6 +84,8 @@ def task(job: Job) -> dict[str, Any]:
 def _place(job: Job, split: str) -> Any:
     """Where a split comes from, or None where it is to be cut from train."""
     places = job.params["source"]
+    if places["kind"] == "judged":
+        return job.inputs["ratings"] / f"{split}.parquet"
     return (job.settings["files"] if places["kind"] == "files" else places)[split]
 
 
@@ -114,10 +122,29 @@ def _raw(job: Job, split: str) -> Iterator[Row]:
             yield {part: getattr(line, part, "") for part in ("text", "label", "reasoning")}
         return
     columns = {part: name for part, name in job.params["columns"].items() if name}
-    names, place = list(columns.values()), _place(job, split)
-    rows = read_hub(source, place, names) if source["kind"] == "hub" else read_file(place, names)
-    for row in rows:
-        yield {part: row[name] for part, name in columns.items()}
+    text, place = columns.pop("text"), _place(job, split)
+    parts = text if isinstance(text, list) else [text]
+    names = list(dict.fromkeys([*parts, *columns.values()]))
+    for row in _read(source, place, names):
+        own = {part: row[name] for part, name in columns.items()}
+        yield {"cluster": row[parts[0]]} | own | {"text": _text(row, text)}
+
+
+def _read(source: Row, place: Any, names: list[str]) -> Iterable[Row]:
+    if source["kind"] == "judged":
+        return read_rows(place, RATINGS)
+    return read_hub(source, place, names) if source["kind"] == "hub" else read_file(place, names)
+
+
+def _text(row: Row, text: str | list[str]) -> Any:
+    """A column's text; of several, those that are not empty, each after its name."""
+    if isinstance(text, str):
+        return row[text]
+    told = {name: row[name] for name in text if row[name] is not None}
+    strange = [name for name, value in told.items() if not isinstance(value, str)]
+    if strange:
+        return row[strange[0]]
+    return "\n".join(f"{name}: {value.strip()}" for name, value in told.items() if value.strip())
 
 
 def _drawn(source: dict[str, Any], rows: int) -> Sequence[Any]:
@@ -128,7 +155,9 @@ def _drawn(source: dict[str, Any], rows: int) -> Sequence[Any]:
     )
 
 
-def _clean(rows: Iterable[Row], known: Known | None, told: str, empty: list[int]) -> Iterator[Row]:
+def _clean(
+    rows: Iterable[Row], known: Scale | Known | None, told: str, empty: list[int]
+) -> Iterator[Row]:
     """Rows with an integer id and a label's name; `empty` collects rows without text."""
     seen: set[int] = set()
     for number, row in enumerate(rows):
@@ -147,12 +176,32 @@ def _clean(rows: Iterable[Row], known: Known | None, told: str, empty: list[int]
         reasoning = row.get("reasoning")
         if not isinstance(reasoning, str | None):
             raise UserError(f"{where}: expected a text as reasoning, found {reasoning!r}")
-        yield {
-            "id": int(identity),
-            "text": row["text"],
-            "label": _name(row["label"], known, where),
-            "reasoning": reasoning or "",
-        }
+        own = (
+            _rating(row, known, where) if isinstance(known, Scale)
+            else {"label": _name(row["label"], known, where)}
+        )  # fmt: skip
+        yield {"id": int(identity), "text": row["text"], "reasoning": reasoning or ""} | own
+
+
+def _rating(row: Row, scale: Scale, where: str) -> Row:
+    """The rating, its label, and what the row shares with others."""
+    told = str(row.get("scale", scale)).replace(" ", "")
+    if told != str(scale):
+        raise UserError(f"{where}: a rating on the scale {told}, expected {scale} (task.scale)")
+    try:
+        rating = float(row["label"])
+    except (TypeError, ValueError):
+        rating = float("nan")
+    if not scale.holds(rating):
+        found = row["label"]
+        raise UserError(f"{where}: expected a rating of {scale} (task.scale), found {found!r}")
+    return {
+        "label": scale.label(rating),
+        "rating": rating,
+        "cluster": folded(str(row["cluster"])),
+        "source": str(row.get("source", "")),
+        "dimension": str(row.get("dimension", "")),
+    }
 
 
 def _name(label: Any, known: Known | None, where: str) -> str:
@@ -191,13 +240,39 @@ def _missing(rows: dict[str, list[Row]], shares: dict[str, Any]) -> dict[str, in
 
 
 def _cut(rows: list[Row], number: int, seed: int, leave: bool) -> tuple[list[Row], list[Row]]:
-    """`number` rows drawn by text and label, and the others; see `chosen`."""
-    texts, labels = [row["text"] for row in rows], [row["label"] for row in rows]
-    inside = chosen(texts, labels, number, seed, leave)
+    """`number` rows drawn by text or cluster, and label, and the others; see `chosen`."""
+    inside = chosen(grouped(rows), [row["label"] for row in rows], number, seed, leave)
     return (
         [row for row, drawn in zip(rows, inside, strict=True) if drawn],
         [row for row, drawn in zip(rows, inside, strict=True) if not drawn],
     )
+
+
+def _rated(rows: dict[str, list[Row]], scale: Scale) -> list[str]:
+    """The labels of a scale, whether rows have them all or not.
+
+    Raises:
+        UserError: a split is empty, or a cluster stands in two splits.
+    """
+    _filled(rows)
+    sides: dict[str, str] = {}
+    for split in SPLITS:
+        for cluster in {row["cluster"] for row in rows[split]}:
+            if cluster in sides:
+                where = f"task, {split} split: the cluster {cluster[:40]!r} stands in"
+                raise UserError(
+                    f"{where} {sides[cluster]} too; leave the split to be cut from train"
+                )
+            sides[cluster] = split
+    if len({row["label"] for row in rows["train"]}) < 2:
+        raise UserError("task, train split: all ratings have one label")
+    return scale.labels
+
+
+def _filled(rows: dict[str, list[Row]]) -> None:
+    for split in SPLITS:
+        if not rows[split]:
+            raise UserError(f"task, {split} split: no rows")
 
 
 def _labels(
@@ -208,9 +283,7 @@ def _labels(
     Raises:
         UserError: a split is empty, or its labels are not what training can cover.
     """
-    for split in SPLITS:
-        if not rows[split]:
-            raise UserError(f"task, {split} split: no rows")
+    _filled(rows)
     found = {row["label"] for row in rows["train"]}
     order: Callable[[str], Any] = (
         (lambda name: (int(name), name)) if all(name.isdecimal() for name in found)

@@ -28,7 +28,7 @@ from pydantic import (
 from infuse.errors import UserError, first_line
 from infuse.perturbations import Kind
 from infuse.refusals import PATTERNS, explain, hint, nearest, refusal, shown
-from infuse.targets import REASONED, ZERO_SHOT, Target
+from infuse.targets import REASONED, ZERO_SHOT, Style, Target
 
 DEFAULTS = Path(__file__).parents[2] / "config.yaml"
 _NAME, _COMMIT, _HUB, _DATA, _CORPUS = PATTERNS
@@ -123,13 +123,42 @@ class TaskHub(Hub):
     test: str | None = "test"
 
 
-class TaskColumns(Section):
-    """Which columns hold what; without an `id`, a row's id is its number."""
+class Judged(Section):
+    """The section `conversations`, as those whom `judging` names have rated them."""
 
-    text: str
+    kind: Literal["judged"]
+
+
+class TaskColumns(Section):
+    """Which columns hold what; without an `id`, a row's id is its number.
+
+    A text of several columns has each on lines of its own, after the column's name. The last four
+    are read where the task has a scale: rows of one `cluster` (a conversation, a context) never
+    stand in two splits, and `source` and `dimension` tell the settings that tables keep apart.
+    """
+
+    text: str | Annotated[list[str], Field(min_length=1)]
     label: str
     reasoning: str | None = None
     id: str | None = None
+    cluster: str | None = None
+    source: str | None = None
+    dimension: str | None = None
+    scale: str | None = Field(None, description="of each row, as in 1-5: held against task.scale")
+
+
+class Scale(Section):
+    """Ratings from `low` to `high`; labels are the whole numbers."""
+
+    low: Annotated[int, Field(ge=0)]
+    high: Annotated[int, Field(lt=100)]
+
+    @field_validator("high")
+    @classmethod
+    def _above(cls, high: int, info: ValidationInfo) -> int:
+        if high <= info.data.get("low", -1):
+            raise ValueError(f": expected more than low ({info.data['low']}), found {high}")
+        return high
 
 
 class Split(Section):
@@ -151,12 +180,33 @@ class Sizes(Section):
 class Task(Section):
     """Labelled texts."""
 
-    source: Annotated[GeneratedTask | Riddles | TaskFiles | TaskHub, Field(discriminator="kind")]
+    source: Annotated[
+        GeneratedTask | Riddles | TaskFiles | TaskHub | Judged, Field(discriminator="kind")
+    ]
+    scale: Scale | None
     split: Split
     rows: Sizes
     columns: TaskColumns
     labels: Annotated[list[LabelName], Field(min_length=2)] | None
     system: str
+
+    @field_validator("scale")
+    @classmethod
+    def _of_ratings(cls, scale: Scale | None, info: ValidationInfo) -> Scale | None:
+        source = info.data.get("source")
+        if isinstance(source, Judged) and scale is None:
+            raise ValueError(": expected {low, high}, since judges rate")
+        if isinstance(source, GeneratedTask | Riddles) and scale is not None:
+            raise ValueError(": expected null, since the generator's labels have no order")
+        return scale
+
+    @field_validator("columns")
+    @classmethod
+    def _of_a_scale(cls, columns: TaskColumns, info: ValidationInfo) -> TaskColumns:
+        for part in ("cluster", "source", "dimension", "scale"):
+            if getattr(columns, part) is not None and info.data.get("scale", ...) is None:
+                raise ValueError(f".{part}: expected null, since the task has no scale")
+        return columns
 
     @field_validator("split")
     @classmethod
@@ -170,9 +220,11 @@ class Task(Section):
 
     @field_validator("labels")
     @classmethod
-    def _labels_differ(cls, labels: list[str] | None) -> list[str] | None:
+    def _labels_differ(cls, labels: list[str] | None, info: ValidationInfo) -> list[str] | None:
         if labels is None:
             return labels
+        if info.data.get("scale") is not None:
+            raise ValueError(": expected null, since task.scale names them")
         folded = [label.strip().casefold() for label in labels]
         if len(set(folded)) < len(folded):
             raise ValueError(f": expected names that differ in more than case, found {labels}")
@@ -184,6 +236,189 @@ class Task(Section):
         if mistakes:
             raise ValueError("\n".join(mistakes))
         return labels
+
+
+class Pair(Section):
+    """A column of contexts and one of responses."""
+
+    kind: Literal["pair"]
+    context: str
+    response: str
+
+
+class Chat(Section):
+    """A column of chat messages; the last of the assistant's is the response."""
+
+    kind: Literal["chat"]
+    messages: str
+
+
+class Transcript(Section):
+    """A column of dialogues as one text, with Human: and Assistant: before each turn."""
+
+    kind: Literal["transcript"]
+    text: str
+
+
+class Passage(Section):
+    """A text, and lists of questions about it and of their answers; the last are the pair's."""
+
+    kind: Literal["passage"]
+    passage: str
+    questions: str
+    answers: str
+
+
+class Turns(Section):
+    """A column of lists of utterances; the last is the response."""
+
+    kind: Literal["turns"]
+    turns: str
+
+
+class GeneratedTalk(Section):
+    """Conversations from the workflow's own generator, whose quality is known."""
+
+    kind: Literal["generated"]
+    style: Literal["shop", "help_chosen", "help_rejected", "film"]
+    seed: Seed
+
+
+class TalkFiles(Section):
+    """Local parquet, jsonl or csv files, all with the same columns."""
+
+    kind: Literal["files"]
+    paths: Annotated[list[DataFile], Field(min_length=1)]
+
+
+class TalkHub(Hub):
+    """A split of a data set on the hub."""
+
+    split: str = "train"
+
+
+class TalkSource(Section):
+    """One source of conversations; `columns` tell where context and response stand."""
+
+    source: Annotated[GeneratedTalk | TalkFiles | TalkHub, Field(discriminator="kind")]
+    columns: (
+        Annotated[Pair | Chat | Transcript | Passage | Turns, Field(discriminator="kind")] | None
+    ) = Field(None, validate_default=True)
+
+    @field_validator("columns")
+    @classmethod
+    def _told(cls, columns: Any, info: ValidationInfo) -> Any:
+        source = info.data.get("source")
+        if source is not None and (columns is None) != isinstance(source, GeneratedTalk):
+            expected = "null" if columns else "{kind: pair, context, response} or the like"
+            raise ValueError(f": expected {expected} where the source's kind is {source.kind!r}")
+        return columns
+
+
+class TalkSizes(Section):
+    """About so many conversations of each source in each split."""
+
+    train: PositiveInt
+    validation: PositiveInt
+    test: PositiveInt
+
+
+class Conversations(Section):
+    """Pairs of context and response, for judges to rate."""
+
+    sources: Annotated[dict[Name, TalkSource], Field(min_length=1)]
+    rows: TalkSizes
+    seed: Seed = 0
+
+
+class SimulatedJudge(Section):
+    """A judge of generated conversations: their quality with a bias and normal noise on it; of its
+    replies a share has a fault.
+    """
+
+    kind: Literal["simulated"]
+    bias: float = 0.0
+    noise: Annotated[float, Field(ge=0)] = 0.5
+    faults: Annotated[float, Field(ge=0, lt=1)] = 0.0
+
+
+class AskedJudge(Section):
+    """A model behind an endpoint."""
+
+    kind: Literal["endpoint"]
+    endpoint: str
+
+
+class Rated(Section):
+    """A rated conversation that a prompt shows, on the task's scale."""
+
+    context: str
+    response: str
+    score: float
+    explanation: str
+
+
+class Dimension(Section):
+    """What is rated, in the words that a judge reads."""
+
+    definition: Annotated[str, Field(min_length=1)]
+    examples: list[Rated] = []
+
+
+class Judging(Section):
+    """Who rates conversations, on what, and who makes one explanation of many."""
+
+    judges: Annotated[
+        dict[Name, Annotated[SimulatedJudge | AskedJudge, Field(discriminator="kind")]],
+        Field(min_length=1),
+    ]
+    dimensions: Annotated[dict[Name, Dimension], Field(min_length=1)]
+    styles: Annotated[list[Style], Field(min_length=1)] = Field(
+        list(get_args(Style)), validate_default=True
+    )
+    merger: str | None = Field(
+        None, description="an endpoint; null: the explanation whose rating is nearest to the mean"
+    )
+    max_new_tokens: PositiveInt = 256
+    temperature: Annotated[float, Field(ge=0)] | None = 0.0
+    seed: Seed | None = 0
+
+    @field_validator("styles")
+    @classmethod
+    def _examples_are_there(cls, styles: list[Any], info: ValidationInfo) -> list[Any]:
+        dimensions = info.data.get("dimensions", {})
+        bare = [name for name, one in dimensions.items() if not one.examples]
+        shown = [style for style in styles if style.endswith("examples")]
+        if bare and shown:
+            raise ValueError(f": {shown[0]} needs examples in judging.dimensions.{bare[0]}")
+        return styles
+
+
+class Probes(Section):
+    """Which classifiers are looked into, and at how many test texts; null: all of both."""
+
+    arms: list[Name] | None
+    texts: PositiveInt | None
+    normed: bool = Field(description="whether the final norm is applied in every layer")
+    batch_rows: PositiveInt
+
+
+class HeldOut(Section):
+    """Training sets without a source, or a fold of the conversations, which is then the test.
+
+    `folds`: of the training rows, by cluster.
+    """
+
+    sources: list[str] | None = None
+    folds: Annotated[int, Field(ge=2)] | None = Field(None, validate_default=True)
+    arms: Annotated[list[Name], Field(min_length=1)]
+
+    @field_validator("folds")
+    @classmethod
+    def _one_of_both(cls, folds: int | None, info: ValidationInfo) -> int | None:
+        if (folds is None) == (not info.data.get("sources")):
+            raise ValueError(": expected either this or held_out.sources")
+        return folds
 
 
 class GeneratedTriples(Section):
@@ -612,16 +847,20 @@ class Experiment(Section):
     """A whole experiment."""
 
     experiment: Name
+    conversations: Conversations | None
+    endpoints: dict[Name, Endpoint]
+    judging: Judging | None
     task: Task
     triples: Triples | None
     base: Annotated[Scratch | HubModel | Folder, Field(discriminator="kind")]
     date_string: str
-    endpoints: dict[Name, Endpoint]
     reasoner: Reasoner
     other_reasonings: dict[Name, Reasons]
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     comparisons: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] | None
     regimes: Regimes | None
+    held_out: HeldOut | None
+    probes: Probes
     controls: list[str]
     expected: Literal["gain", "none"] | None
     reasonings: Reasons
@@ -646,6 +885,75 @@ class Experiment(Section):
         if name in TAKEN:
             raise ValueError(f": expected another name, results/{name} is taken")
         return name
+
+    @field_validator("judging")
+    @classmethod
+    def _judges_can_be_had(cls, judging: Judging | None, info: ValidationInfo) -> Judging | None:
+        endpoints, talk = info.data.get("endpoints"), info.data.get("conversations")
+        if judging is None or endpoints is None:
+            return judging
+        for name, judge in judging.judges.items():
+            if isinstance(judge, AskedJudge):
+                _known(judge.endpoint, list(endpoints), f".judges.{name}.endpoint", _AN_ENDPOINT)
+            elif talk and not all(
+                isinstance(one.source, GeneratedTalk) for one in talk.sources.values()
+            ):
+                raise ValueError(f".judges.{name}: only generated conversations can be simulated")
+        if judging.merger is not None:
+            _known(judging.merger, list(endpoints), ".merger", _AN_ENDPOINT)
+        return judging
+
+    @field_validator("task")
+    @classmethod
+    def _ratings_can_be_had(cls, task: Task, info: ValidationInfo) -> Task:
+        if not isinstance(task.source, Judged):
+            return task
+        for section in ("conversations", "judging"):
+            if section in info.data and info.data[section] is None:
+                raise ValueError(f".source.kind: judges need the section {section}, which is null")
+        judging, scale = info.data.get("judging"), task.scale
+        for name, dimension in judging.dimensions.items() if judging and scale else ():
+            for index, one in enumerate(dimension.examples):
+                if scale and not scale.low <= one.score <= scale.high:
+                    raise ValueError(
+                        f".scale: {scale.low} to {scale.high} does not hold the {one.score:g} of"
+                        f" judging.dimensions.{name}.examples[{index}]"
+                    )
+        return task
+
+    @field_validator("held_out")
+    @classmethod
+    def _parts_exist(cls, held: HeldOut | None, info: ValidationInfo) -> HeldOut | None:
+        task, arms = info.data.get("task"), info.data.get("arms")
+        if held is None or task is None or arms is None:
+            return held
+        if task.scale is None:
+            raise ValueError(": expected null, since the task has no scale (task.scale)")
+        for index, name in enumerate(held.arms):
+            if name not in arms:
+                raise ValueError(_no_arm(f".arms[{index}]", name, arms))
+        column = "source" if held.folds is None else "cluster"
+        talk = info.data.get("conversations")
+        if not isinstance(task.source, Judged):
+            if getattr(task.columns, column) is None:
+                raise ValueError(f": expected the column's name in task.columns.{column}")
+        elif talk is not None:
+            for index, name in enumerate(held.sources or ()):
+                where = "one of conversations.sources"
+                _known(name, list(talk.sources), f".sources[{index}]", where)
+        return held
+
+    @field_validator("probes")
+    @classmethod
+    def _arms_have_layers(cls, probes: Probes, info: ValidationInfo) -> Probes:
+        arms = info.data.get("arms")
+        for index, name in enumerate(probes.arms or ()):
+            if arms is not None and name not in arms:
+                raise ValueError(_no_arm(f".arms[{index}]", name, arms))
+            if arms is not None and arms[name].target == "head":
+                told = f"expected an arm that writes, {name!r} has a linear head"
+                raise ValueError(f".arms[{index}]: {told}")
+        return probes
 
     @field_validator("reasoner", "classifier")
     @classmethod
@@ -752,6 +1060,9 @@ class Experiment(Section):
         return seeds
 
 
+_AN_ENDPOINT = "one of endpoints"
+
+
 def _unmatched(where: str, name: str, wanted: str, arms: Mapping[str, Arm]) -> list[str]:
     """Why an arm can't take over something of the arm `wanted`, if it can't."""
     if wanted == name:
@@ -772,7 +1083,7 @@ def _sourced(section: Any, known: Mapping[str, Any], below: str) -> None:
     task = known.get("task")
     if isinstance(section, Written) and known.get("triples", ...) is None:
         raise ValueError(f"{below}.kind: a reasoner learns from triples, and those are null")
-    if isinstance(section, Column) and task is not None and not isinstance(task.source, Riddles):
+    if isinstance(section, Column) and task and not isinstance(task.source, Riddles | Judged):
         if isinstance(task.source, GeneratedTask):
             raise ValueError(f"{below}.kind: generated texts have no column of reasonings")
         if task.columns.reasoning is None:
@@ -783,7 +1094,7 @@ def _reachable(section: Any, known: Mapping[str, Any], below: str) -> None:
     """Refuse a section that asks an endpoint which is not there."""
     endpoints = known.get("endpoints")
     if isinstance(section, Asked | ZeroShot) and endpoints is not None:
-        _known(section.endpoint, list(endpoints), f"{below}.endpoint", "one of endpoints")
+        _known(section.endpoint, list(endpoints), f"{below}.endpoint", _AN_ENDPOINT)
 
 
 def _known(name: str, names: list[str], below: str, expected: str) -> None:

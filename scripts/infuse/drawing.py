@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 import matplotlib
@@ -25,6 +25,7 @@ REGIMES = {
     "imbalance": ("share left of rarer labels", 1.0),
     "cue": ("share of texts with a planted cue", 0.0),
 }
+Setting = tuple[str, str]  # source and dimension
 LINES = ("#2f6f9f", "#c2571a", "#4d7c3a", "#7a4b94", "#8a6d1b", "#555555")
 INK, ACCENT, PALE = "#1f2933", "#2f6f9f", "#e8f0f6"
 plt.rcParams.update(
@@ -142,6 +143,44 @@ def arms(classifiers: Sequence[Row], baselines: Sequence[Row]) -> Figure:
     axes.set_xlabel("accuracy on the test texts, % (a dot for each seed, 95 % interval over texts)")
     axes.spines[["top", "right"]].set_visible(False)
     axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
+    return figure
+
+
+def settings(
+    floors: Mapping[Setting, float],
+    reached: Mapping[str, Mapping[Setting, float]],
+    bare: Collection[str],
+) -> Figure:
+    """Accuracy of each arm in each setting: a dot for an arm, hollow where it had no instruction.
+
+    Args:
+        floors: of each setting (source, dimension), the accuracy of its most frequent label, as a
+            share of 1.
+        reached: of each arm, its accuracy in each setting, mean over seeds.
+        bare: the arms without a system message.
+    """
+    places = list(floors)
+    figure, axes = plt.subplots(figsize=(6.8, 1.6 + 0.42 * len(places)), layout="constrained")
+    for line, place in enumerate(places):
+        ends = [100 * accuracies[place] for accuracies in reached.values()]
+        axes.plot([min(ends), max(ends)], [line] * 2, color="#d5dce2", lw=4, zorder=1)
+    axes.plot(
+        [100 * floors[place] for place in places], range(len(places)), "|", color=INK,
+        markersize=11, markeredgewidth=1.5, label="most frequent label", zorder=2,
+    )  # fmt: skip
+    for group in ([n for n in reached if n not in bare], [n for n in reached if n in bare]):
+        for name, color in zip(group, LINES * len(group), strict=False):
+            axes.plot(
+                [100 * reached[name][place] for place in places], range(len(places)), "o",
+                color=color, markerfacecolor="white" if name in bare else color, markersize=5.5,
+                markeredgewidth=1.3, label=name, zorder=3,
+            )  # fmt: skip
+    names = [" · ".join(filter(None, place)) or "all" for place in places]
+    axes.set_yticks(range(len(places)), names)
+    axes.set_ylim(len(places) - 0.5, -0.5)
+    axes.set_xlabel("accuracy on the test texts, % (mean over seeds)")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return figure
 
 

@@ -26,7 +26,7 @@ CLASSIFIERS = pa.schema(
         ("n", pa.int64()),
         *((outcome, pa.int64()) for outcome in OUTCOMES),
         ("accuracy", pa.float64()),
-        ("low", pa.float64()),  # Wilson interval of the accuracy, 95 %
+        ("low", pa.float64()),  # of the accuracy, 95 % (`accuracy_interval`)
         ("high", pa.float64()),
         ("macro_f1", pa.float64()),
         ("weighted_f1", pa.float64()),
@@ -41,6 +41,10 @@ CLASSIFIERS = pa.schema(
         ("tokens", pa.int64()),
         ("supervised_tokens", pa.int64()),
         ("label_share_of_loss", pa.float64()),
+        # Of the likeliest rating, where the task has a scale.
+        ("mae", pa.float64()),  # from the gold rating, which need not be whole
+        ("expected_mae", pa.float64()),  # of the expected rating
+        ("quadratic_kappa", pa.float64()),
         ("teacher_accuracy", pa.float64()),  # of a linear model whose words are the reasonings
     ]
 )
@@ -104,6 +108,11 @@ BASELINES = pa.schema(
         ("n", pa.int64()),
         ("right", pa.int64()),
         ("accuracy", pa.float64()),
+        ("low", pa.float64()),
+        ("high", pa.float64()),
+        ("macro_f1", pa.float64()),
+        ("mae", pa.float64()),  # these two where the task has a scale
+        ("quadratic_kappa", pa.float64()),
     ]
 )
 COSTS = pa.schema(
@@ -133,13 +142,18 @@ def read_answers(inputs: Mapping[str, Path], arm: str, seed: int) -> list[Row]:
     return read_rows(inputs[f"predictions {arm}-seed{seed}"] / "predictions.parquet", PREDICTIONS)
 
 
+def beside(test: Sequence[Row], answers: Sequence[Row]) -> list[Row]:
+    """Answers with what else the task knows of their texts: ratings, clusters, settings."""
+    return [row | answer for row, answer in zip(test, answers, strict=True)]
+
+
 def classifier_row(
     arm: str, seed: int, rows: Sequence[Row], facts: Row, labels: Sequence[str]
 ) -> Row:
     """The line of one classifier in `CLASSIFIERS`."""
     outcomes = Counter(row["outcome"] for row in rows)
-    low, high = statistics.wilson(outcomes["right"], len(rows))
-    true, predicted = _codes(rows, labels)
+    low, high = accuracy_interval(rows, [row["outcome"] == "right" for row in rows])
+    true, predicted = codes(rows, labels)
     scores = statistics.class_scores(true, predicted, len(labels))
     return {
         "arm": arm,
@@ -152,25 +166,86 @@ def classifier_row(
         "macro_f1": statistics.macro_f1(scores),
         "weighted_f1": statistics.weighted_f1(scores),
         **(_closed_set(rows, true) if "closed_set" in rows[0] else {}),
+        **(ordered(rows, labels) if "rating" in rows[0] else {}),
         **{name: facts[name] for name in CLASSIFIERS.names if name in facts},
     }
 
 
 def _closed_set(rows: Sequence[Row], true: Any) -> Row:
-    log_probabilities = np.array([row["log_probabilities"] for row in rows])
-    normalized = log_probabilities - np.logaddexp.reduce(log_probabilities, 1, keepdims=True)
-    chances = np.exp(normalized)
+    chances = _chances(rows)
     return {
         "closed_set_accuracy": float(np.mean([row["closed_set"] == row["label"] for row in rows])),
-        "closed_set_nll": float(-normalized[np.arange(len(rows)), true].mean()),
+        "closed_set_nll": float(-_log_chances(rows)[np.arange(len(rows)), true].mean()),
         "closed_set_brier": statistics.brier(chances, true),
         "closed_set_ece": statistics.calibration_error(chances, true),
     }
 
 
+def accuracy_interval(rows: Sequence[Row], right: Sequence[bool]) -> tuple[float, float]:
+    """The 95 % interval of a share over texts: Wilson's; where they lie in clusters, the t-test's
+    over these.
+    """
+    clusters = clusters_of(rows)
+    if len(set(clusters)) == len(rows):
+        return statistics.wilson(sum(right), len(rows))
+    drawn = statistics.clustered(np.array([right], float), clusters)
+    if drawn.shape[1] < 2:
+        return 0.0, 1.0  # one conversation tells nothing of others
+    found = statistics.crossed(drawn)
+    return max(found.low, 0.0), min(found.high, 1.0)
+
+
+def _log_chances(rows: Sequence[Row]) -> statistics.Values:
+    """Closed-set log-probabilities of the labels among each other: float [texts, labels]."""
+    log_probabilities = np.array([row["log_probabilities"] for row in rows])
+    return log_probabilities - np.logaddexp.reduce(log_probabilities, 1, keepdims=True)
+
+
+def _chances(rows: Sequence[Row]) -> statistics.Values:
+    return np.exp(_log_chances(rows))
+
+
+def ordered(rows: Sequence[Row], labels: Sequence[str]) -> Row:
+    """Errors of ratings: of the closed set's, or where there is none of those that were written.
+
+    Nothing where an answer holds no rating.
+    """
+    said = _rated(rows)
+    if not all(said):
+        return {}
+    given, true = (
+        np.array([labels.index(label) for label in side])
+        for side in (said, [row["label"] for row in rows])
+    )
+    found = {
+        "mae": float(absolute_errors(rows).mean()),
+        "quadratic_kappa": statistics.quadratic_kappa(true, given, len(labels)),
+    }
+    if "log_probabilities" in rows[0]:
+        found["expected_mae"] = float(absolute_errors(rows, labels).mean())
+    return found
+
+
+def _rated(rows: Sequence[Row]) -> list[str]:
+    return [row["closed_set"] if "closed_set" in row else row["predicted"] for row in rows]
+
+
+def absolute_errors(rows: Sequence[Row], labels: Sequence[str] = ()) -> statistics.Values:
+    """Distance from the gold rating: of the likeliest rating, or given `labels` of the expected
+    one, the mean of the labels weighted by their closed-set chances; float [texts].
+    """
+    rated = np.array([row["rating"] for row in rows])
+    if not labels:
+        said = [
+            float(row["closed_set"] if "closed_set" in row else row["predicted"]) for row in rows
+        ]
+        return np.abs(np.array(said) - rated)
+    return np.abs(_chances(rows) @ np.array([float(label) for label in labels]) - rated)
+
+
 def class_rows(arm: str, seed: int, rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
     """The lines of one classifier in `CLASSES`."""
-    scores = statistics.class_scores(*_codes(rows, labels), len(labels))
+    scores = statistics.class_scores(*codes(rows, labels), len(labels))
     return [
         {
             "arm": arm, "seed": seed, "label": label, "support": score.support,
@@ -182,7 +257,7 @@ def class_rows(arm: str, seed: int, rows: Sequence[Row], labels: Sequence[str]) 
 
 def confusion_rows(arm: str, seed: int, rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
     """The lines of one classifier in `CONFUSION`."""
-    counts = statistics.confusion(*_codes(rows, labels), len(labels))
+    counts = statistics.confusion(*codes(rows, labels), len(labels))
     return [
         {"arm": arm, "seed": seed, "label": label, "predicted": name, "rows": int(count)}
         for label, line in zip(labels, counts, strict=True)
@@ -218,15 +293,18 @@ def comparison_rows(
     """Each pair of arms by each measure, over all seeds; an arm with one run meets all of them.
 
     Raises:
-        UserError: there is a single text.
+        UserError: there is a single text, or a single cluster of texts.
     """
-    if pairs and min(map(len, written.values())) < 2:
+    texts = min(written.values(), key=len)
+    clusters = clusters_of(texts)
+    if pairs and len(set(clusters)) < 2:
         raise UserError("comparisons: expected two test texts or more, found one")
     rows = []
     for measure, right in MEASURES.items():
         family = [
-            _comparison(arm, other, *(_right(name, written, right) for name in (arm, other)))
+            _comparison(arm, other, ours - theirs, clusters)
             for arm, other in pairs
+            for ours, theirs in [[right_answers(name, written, right) for name in (arm, other)]]
         ]
         adjusted = statistics.holm([row["p"] for row in family])
         rows += [
@@ -235,7 +313,12 @@ def comparison_rows(
     return rows
 
 
-def _right(
+def clusters_of(rows: Sequence[Row]) -> list[str]:
+    """The cluster of each row; where a task has none, each row is its own."""
+    return [row.get("cluster", str(place)) for place, row in enumerate(rows)]
+
+
+def right_answers(
     arm: str, written: Mapping[tuple[str, int], Sequence[Row]], right: Callable[[Row], bool]
 ) -> statistics.Values:
     """1 where an answer is right, else 0: [seeds, texts]."""
@@ -244,10 +327,12 @@ def _right(
     )
 
 
-def _comparison(arm: str, other: str, ours: statistics.Values, theirs: statistics.Values) -> Row:
-    differences = ours - theirs
-    found = statistics.crossed(differences)
-    bounds = statistics.two_way_bootstrap(differences, BOOTSTRAPS, seed=0)
+def _comparison(
+    arm: str, other: str, differences: statistics.Values, clusters: Sequence[str]
+) -> Row:
+    drawn = statistics.clustered(differences, clusters)
+    found = statistics.crossed(drawn)
+    bounds = statistics.two_way_bootstrap(drawn, BOOTSTRAPS, seed=0)
     discordant = float((differences != 0).mean())
     seeds, n = differences.shape
     return {
@@ -258,20 +343,32 @@ def _comparison(arm: str, other: str, ours: statistics.Values, theirs: statistic
     }  # fmt: skip
 
 
-def baseline_rows(train: Sequence[Row], test: Sequence[Row]) -> list[Row]:
+def baseline_rows(train: Sequence[Row], test: Sequence[Row], labels: Sequence[str]) -> list[Row]:
     """Two floors on the test texts: the most frequent label, and a linear model of words."""
     majority = Counter(row["label"] for row in train).most_common(1)[0][0]
-    right = {"majority label": sum(row["label"] == majority for row in test)}
+    said = {"majority label": [majority] * len(test)}
     model = linear_model([row["text"] for row in train], [row["label"] for row in train])
     if model is not None:
-        said = model.predict([row["text"] for row in test])
-        right["TF-IDF, logistic regression"] = sum(
-            row["label"] == label for row, label in zip(test, said, strict=True)
-        )
-    return [
-        {"baseline": name, "n": len(test), "right": count, "accuracy": count / len(test)}
-        for name, count in right.items()
-    ]
+        given = model.predict([row["text"] for row in test])
+        said["TF-IDF, logistic regression"] = [str(label) for label in given]
+    return [_baseline(name, test, given, labels) for name, given in said.items()]
+
+
+def _baseline(name: str, test: Sequence[Row], said: Sequence[str], labels: Sequence[str]) -> Row:
+    rows = [row | {"predicted": label} for row, label in zip(test, said, strict=True)]
+    right = [row["label"] == row["predicted"] for row in rows]
+    low, high = accuracy_interval(rows, right)
+    scores = statistics.class_scores(*codes(rows, labels), len(labels))
+    return {
+        "baseline": name,
+        "n": len(rows),
+        "right": sum(right),
+        "accuracy": sum(right) / len(rows),
+        "low": low,
+        "high": high,
+        "macro_f1": statistics.macro_f1(scores),
+        **(ordered(rows, labels) if "rating" in rows[0] else {}),
+    }
 
 
 def linear_model(texts: Sequence[str], labels: Sequence[str]) -> Any | None:
@@ -291,7 +388,7 @@ def linear_model(texts: Sequence[str], labels: Sequence[str]) -> Any | None:
         return None
 
 
-def _codes(rows: Sequence[Row], labels: Sequence[str]) -> tuple[Any, Any]:
+def codes(rows: Sequence[Row], labels: Sequence[str]) -> tuple[Any, Any]:
     """True and predicted places in `labels`; -1 where no valid label was written."""
     places = {label: place for place, label in enumerate(labels)} | {"": -1}
     return (

@@ -28,6 +28,25 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 TASK = _schema(id=pa.int64(), text=pa.string(), label=pa.string())
+RATED = _schema(  # a task with a scale
+    id=pa.int64(),
+    text=pa.string(),
+    label=pa.string(),  # the rating as a whole number
+    rating=pa.float64(),
+    cluster=pa.string(),  # the conversation, or the context
+    source=pa.string(),  # with the dimension, the setting; "" where there is none
+    dimension=pa.string(),
+)
+RATINGS = _schema(  # what judges make of conversations
+    id=pa.int64(),
+    source=pa.string(),
+    dimension=pa.string(),
+    cluster=pa.string(),
+    context=pa.string(),
+    response=pa.string(),
+    rating=pa.float64(),  # the mean of the judges', not rounded
+    explanation=pa.string(),
+)
 TRIPLES = _schema(
     question=pa.string(), answer=pa.string(), reasoning=pa.string(), domain=pa.string()
 )
@@ -62,6 +81,7 @@ PREDICTIONS = _schema(
 )
 
 
+REASONING = TEXT_REASONING_LABEL.field("reasoning")
 ZERO_SHOT = pa.schema(
     [PREDICTIONS.field(name) for name in PREDICTIONS.names[: PREDICTIONS.names.index("tokens")]]
     + [pa.field("prompt_tokens", pa.int32()), pa.field("tokens", pa.int32())]  # null: not told
@@ -85,6 +105,14 @@ def read_batches(path: Path, schema: pa.Schema, rows: int) -> Iterator[pa.Table]
     with _readable(path), pq.ParquetFile(path, pre_buffer=False) as file:
         for batch in file.iter_batches(rows):
             yield _fitted(pa.Table.from_batches([batch]), schema, path)
+
+
+def read_task(folder: Path, split: str) -> list[dict[str, Any]]:
+    """The rows of a task's split: RATED where it has a scale, else TASK."""
+    path = folder / f"{split}.parquet"
+    with _readable(path):
+        rated = "rating" in pq.read_schema(path).names
+    return read_rows(path, RATED if rated else TASK)
 
 
 def count_rows(path: Path) -> int:

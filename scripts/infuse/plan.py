@@ -19,6 +19,7 @@ from infuse.config import (
     DEFAULTS,
     Arm,
     Asked,
+    AskedJudge,
     Column,
     Experiment,
     Folder,
@@ -26,10 +27,12 @@ from infuse.config import (
     GeneratedTriples,
     HubModel,
     ImportedFile,
+    Judged,
     Keywords,
     Riddles,
     Sampling,
     Scratch,
+    TalkFiles,
     TaskFiles,
     TripleFiles,
     Written,
@@ -44,7 +47,15 @@ from infuse.targets import ZERO_SHOT, roles
 
 SCRIPTS = Path(__file__).parents[1]
 PARTS = ("task", "triples")  # of a corpus that are no files
+HELD_OUT = ("source", "fold")  # kinds of regimes with a test of their own
 WRITING = {"device", "dtype", "threads", "deterministic"}  # of compute, what writing depends on
+
+
+# Columns of ratings, as the task reads them.
+JUDGED = {
+    "text": ["dimension", "context", "response"], "label": "rating", "reasoning": "explanation",
+    "id": "id", "cluster": "cluster", "source": "source", "dimension": "dimension",
+}  # fmt: skip
 
 
 @cache
@@ -118,6 +129,7 @@ class Plan:
     """The graph of one experiment, reached from its last nodes.
 
     Attributes:
+        quality: where the task has a scale.
         notes: what is allowed but hardly meant, for the user to read before the start.
     """
 
@@ -126,17 +138,20 @@ class Plan:
     tables: Node
     figures: Node
     arms: Node
+    quality: Node | None
+    probes: Node
     notes: list[str]
 
     @cached_property
     def nodes(self) -> dict[tuple[str, str], Node]:
         """All nodes by (stage, id), inputs before those that need them."""
-        return reached(*self.last)
+        return reached(*self.last, self.probes)
 
     @property
     def last(self) -> tuple[Node, ...]:
-        """The nodes that people read, from which all others are reached."""
-        return self.tables, self.figures, self.arms
+        """The nodes that people read, but for the probes: those need every classifier itself."""
+        read = (self.tables, self.figures, self.arms, self.quality)
+        return tuple(node for node in read if node is not None)
 
     def stage(self, stage: str) -> Iterator[Node]:
         """The nodes of one stage."""
@@ -229,7 +244,9 @@ def build(config: Experiment) -> Plan:
         | {f"regime {kind} {value:g}": node for (kind, value), node in points.items()}
         | {f"control {name}": node for name, (_, node) in controls.items()},
     )
-    return Plan(config.experiment, metrics, tables, figures, last, _notes(config))
+    quality = graph.quality(every) if config.task.scale else None
+    notes = _notes(config)
+    return Plan(config.experiment, metrics, tables, figures, last, quality, graph.probes(), notes)
 
 
 def _arms(config: Experiment) -> dict[str, dict[str, Any]]:
@@ -286,7 +303,8 @@ class _Graph:
 
     def __init__(self, config: Experiment, contents: dict[str, str]) -> None:
         self.config, self._contents = config, contents
-        self.task = _task(config, contents)
+        self.ratings = _ratings(config, contents)
+        self.task = _task(config, contents, self.ratings)
         self.triples = _triples(config, contents)
         self.base = _base(config, contents, self.task, self.triples)
 
@@ -343,6 +361,56 @@ class _Graph:
                 found[kind, value] = self.metrics(arms, pairs, texts, texts.name)
         return found
 
+    def quality(self, metrics: Node) -> Node:
+        """Settings, held-out parts and judges of a task with a scale.
+
+        Args:
+            metrics: the numbers of all arms.
+        """
+        held, seed = self.config.held_out, 0
+        parts: list[Any] = []
+        if held is not None:
+            count = held.folds or 0
+            parts = [("source", name) for name in held.sources or ()]
+            parts += [("fold", [number, count]) for number in range(1, count + 1)]
+        inputs = {"metrics": metrics} | {
+            role: node for role, node in metrics.inputs.items() if node.stage == "predictions"
+        }
+        names = []
+        for kind, value in parts:
+            names.append(value if kind == "source" else f"{value[0]} of {value[1]}")
+            name = f"without-{kind}-{re.sub('[^A-Za-z0-9]+', '-', names[-1])}"
+            params = {"kind": kind, "value": value, "seed": seed}
+            texts = Node("regime", name, params, {"task": self.task})
+            inputs[f"held out {names[-1]}"] = texts
+            for arm in held.arms if held else ():
+                for one in self.config.seeds:
+                    role = f"without {names[-1]}: {arm}-seed{one}"
+                    inputs[role] = self._predictions(arm, one, texts)
+        if self.ratings is not None:
+            inputs["ratings"] = self.ratings
+        params = metrics.params | {"held_out": {"parts": names, "arms": held.arms if held else []}}
+        return self.last("quality", params, inputs)
+
+    def probes(self) -> Node:
+        """What the layers of classifiers hold; of all that have a vocabulary, or those named."""
+        section = self.config.probes.model_dump()
+        named = section.pop("arms")
+        arms = {
+            name: arm
+            for name, arm in _arms(self.config).items()
+            if (name in named if named else arm["target"] != "head")
+        }
+        inputs = {}
+        for name in arms:
+            for seed in self.config.seeds:
+                answers = self._predictions(name, seed, self.task)
+                classifier = answers.inputs["classifier"]
+                params = section | {"compute": self.config.compute.model_dump(include=WRITING)}
+                given = {"classifier": classifier, "task": self.task, "predictions": answers}
+                inputs[f"lens {name}-seed{seed}"] = Node("lens", answers.name, params, given)
+        return self.last("probes", {"arms": arms, "seeds": self.config.seeds}, inputs)
+
     @property
     def _folder(self) -> str:
         return f"results/{self.config.experiment}"
@@ -351,9 +419,9 @@ class _Graph:
         """What an arm, trained on `texts` with a seed, answers on the test texts."""
         classifier = self._classifier(name, seed, texts)
         params = {**self.config.prediction.model_dump(), **_generation(self.config)}
-        return Node(
-            "predictions", classifier.name, params, {"classifier": classifier, "task": self.task}
-        )
+        test = texts if texts.params.get("kind") in HELD_OUT else self.task
+        inputs = {"classifier": classifier, "task": test}
+        return Node("predictions", classifier.name, params, inputs)
 
     def shown(self) -> Node:
         """The training set that table 2 looks at: that of Q->RA, or else of the first arm."""
@@ -527,14 +595,8 @@ def _may_be_a_model(path: Path) -> bool:
 
 
 def _files(config: Experiment) -> Iterator[tuple[str, str]]:
-    task, triples, base = config.task, config.triples, config.base
-    if isinstance(task.source, TaskFiles):
-        for split, path in task.source.model_dump(exclude={"kind"}).items():
-            if path is not None:
-                yield f"task.source.{split}", path
-    if triples is not None and isinstance(triples.source, TripleFiles):
-        for index, path in enumerate(triples.source.paths):
-            yield f"triples.source.paths[{index}]", path
+    yield from _data_files(config)
+    base = config.base
     if isinstance(base, Folder):
         yield "base.path", base.path
     if isinstance(base, Scratch):
@@ -545,6 +607,21 @@ def _files(config: Experiment) -> Iterator[tuple[str, str]]:
         section = config.reasons(source)
         if isinstance(section, ImportedFile):
             yield _section_path(source), section.path
+
+
+def _data_files(config: Experiment) -> Iterator[tuple[str, str]]:
+    task, triples = config.task, config.triples
+    for name, talk in config.conversations.sources.items() if config.conversations else ():
+        if isinstance(talk.source, TalkFiles):
+            for index, path in enumerate(talk.source.paths):
+                yield f"conversations.sources.{name}.source.paths[{index}]", path
+    if isinstance(task.source, TaskFiles):
+        for split, file in task.source.model_dump(exclude={"kind"}).items():
+            if file is not None:
+                yield f"task.source.{split}", file
+    if triples is not None and isinstance(triples.source, TripleFiles):
+        for index, path in enumerate(triples.source.paths):
+            yield f"triples.source.paths[{index}]", path
 
 
 def _section_path(source: str) -> str:
@@ -558,16 +635,63 @@ def _sources(arms: Mapping[str, Arm]) -> list[str]:
     return list(dict.fromkeys(named))
 
 
-def _task(config: Experiment, contents: dict[str, str]) -> Node:
+def _conversations(config: Experiment, contents: dict[str, str]) -> Node | None:
+    section = config.conversations
+    if section is None:
+        return None
+    params: dict[str, Any] = section.model_dump()
+    settings: dict[str, Any] = {"files": {}, "contents": {}}
+    for name, talk in section.sources.items():
+        if isinstance(talk.source, TalkFiles):
+            where = f"conversations.sources.{name}.source.paths"
+            paths = talk.source.paths
+            read = [contents[f"{where}[{index}]"] for index in range(len(paths))]
+            params["sources"][name]["source"] = {"kind": "files", "files": read}
+            settings["files"][name] = paths
+            settings["contents"] |= dict(zip(paths, read, strict=True))
+    return Node("conversations", "pairs", params, settings=settings)
+
+
+def _ratings(config: Experiment, contents: dict[str, str]) -> Node | None:
+    """What all judges together make of the conversations, where the task is made of it."""
+    pairs, judging, scale = _conversations(config, contents), config.judging, config.task.scale
+    if not isinstance(config.task.source, Judged) or not (pairs and judging and scale):
+        return None
+    asking = judging.model_dump(include={"max_new_tokens", "temperature", "seed"})
+    asking["scale"] = scale.model_dump()
+    inputs = {"conversations": pairs}
+    for name, judge in judging.judges.items():
+        params: dict[str, Any] = asking | {
+            "judge": judge.model_dump(),
+            "styles": judging.styles,
+            "dimensions": {part: one.model_dump() for part, one in judging.dimensions.items()},
+        }
+        settings: dict[str, Any] = {}
+        if isinstance(judge, AskedJudge):
+            params["judge"]["endpoint"], settings = _endpoint(config, judge.endpoint)
+        inputs[f"judge {name}"] = Node(
+            "judgments", name, params, {"conversations": pairs}, settings
+        )
+    params, settings = asking | {"dimensions": list(judging.dimensions), "merger": None}, {}
+    if judging.merger is not None:
+        params["merger"], settings = _endpoint(config, judging.merger)
+    return Node("ratings", "merged", params, inputs, settings)
+
+
+def _task(config: Experiment, contents: dict[str, str], ratings: Node | None) -> Node:
     section = config.task
     source = section.source
     params: dict[str, Any] = {
         "source": source.model_dump(), "columns": {}, "labels": section.labels,
         "rows": section.rows.model_dump(), "split": None,
+        "scale": section.scale and section.scale.model_dump(),
     }  # fmt: skip
     settings: dict[str, Any] = {}
+    inputs = {"ratings": ratings} if ratings else {}
     if isinstance(source, Riddles):
         params["columns"] = {"reasoning": "reasoning"}
+    elif isinstance(source, Judged):
+        params["columns"] = JUDGED
     elif not isinstance(source, GeneratedTask):
         params["columns"] = section.columns.model_dump()
         cut = [split for split in ("validation", "test") if getattr(source, split) is None]
@@ -585,7 +709,7 @@ def _task(config: Experiment, contents: dict[str, str]) -> Node:
             for split, path in settings["files"].items()
             if path is not None
         }
-    return Node("task", _told(source), params, settings=settings)
+    return Node("task", _told(source), params, inputs, settings)
 
 
 def _triples(config: Experiment, contents: dict[str, str]) -> Node | None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from infuse.sources import share
 
@@ -11,6 +12,11 @@ from infuse.sources import share
 def folded(text: str) -> str:
     """What is equal of texts that differ only in case and white space."""
     return " ".join(text.split()).casefold()
+
+
+def grouped(rows: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What must not be parted of each row: its cluster, where it has one, else its text."""
+    return [row.get("cluster", row["text"]) for row in rows]
 
 
 def chosen(

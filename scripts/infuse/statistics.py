@@ -60,8 +60,7 @@ def two_proportion_z(correct_a: int, n_a: int, correct_b: int, n_b: int) -> ZTes
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
     """McNemar's exact two-sided p from the discordant pairs; 1 where there are none."""
-    discordant = only_a + only_b
-    return float(stats.binomtest(only_a, discordant).pvalue) if discordant else 1.0
+    return sign_test(only_a, only_b)
 
 
 def confusion(true: Codes, predicted: Codes, classes: int) -> Codes:
@@ -85,6 +84,29 @@ def class_scores(true: Codes, predicted: Codes, classes: int) -> list[ClassScore
         )
         for hit, said, there in zip(hits, given, support, strict=True)
     ]
+
+
+def quadratic_kappa(true: Codes, predicted: Codes, classes: int) -> float:
+    """Cohen's kappa with quadratic weights (Cohen, Psychological Bulletin 70, 1968).
+
+    1 - sum w O / sum w E over pairs of classes, w the squared distance, O the counts, E what their
+    margins alone would give; 1 where all agree, 0 where only one class occurs on a side.
+
+    Args:
+        true, predicted: int [items], in 0 .. classes - 1.
+    """
+    counts = confusion(true, predicted, classes)[:, :classes]
+    places = np.arange(classes)
+    weights = (places[:, None] - places) ** 2
+    expected = float((weights * np.outer(counts.sum(1), counts.sum(0))).sum()) / counts.sum()
+    if not expected:
+        return 1.0 if (true == predicted).all() else 0.0
+    return 1 - float((weights * counts).sum()) / expected
+
+
+def sign_test(won: int, lost: int) -> float:
+    """The exact two-sided p of the sign test; ties are left out; 1 where there is nothing else."""
+    return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
 def macro_f1(scores: list[ClassScore]) -> float:
@@ -137,6 +159,27 @@ def crossed(values: Values) -> Crossed:
     half = float(stats.t.ppf(0.975, df)) * error
     p = float(2 * stats.t.sf(abs(mean) / error, df)) if error else float(mean == 0)
     return Crossed(mean, mean - half, mean + half, p, df)
+
+
+def clustered(values: Values, clusters: Sequence[str]) -> Values:
+    """Values of clusters of items, whose mean and its spread are those of the items' mean.
+
+    The mean of n items in C clusters is a ratio of two sums that both were drawn; to first order it
+    varies as the mean of z_c = m + C / n (sum of c - m size of c) does (Cochran, Sampling
+    Techniques, 1977, chapter 9A), m the mean. Where every item is a cluster, they are the items.
+
+    Args:
+        values: float [seeds, items].
+        clusters: of each item.
+
+    Returns:
+        float [seeds, clusters].
+    """
+    _, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    sizes = np.bincount(codes)
+    means = values.mean(1, keepdims=True)
+    beyond = np.stack([np.bincount(codes, line) for line in values - means])
+    return means + len(sizes) / len(codes) * beyond
 
 
 def two_way_bootstrap(values: Values, draws: int, seed: int) -> tuple[float, float]:

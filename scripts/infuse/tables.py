@@ -148,10 +148,22 @@ def all_arms(
     """Every arm, with what it was given beside what it reached; two floors first."""
     table = []
     for row in baselines:
-        low, high = statistics.wilson(row["right"], row["n"])
-        line = {"arm": row["baseline"], "accuracy %": percent(row["accuracy"])}
-        table.append(line | {"low": percent(low), "high": percent(high), "n": str(row["n"])})
+        table.append(
+            {
+                "arm": row["baseline"], "accuracy %": percent(row["accuracy"]),
+                "low": percent(row["low"]), "high": percent(row["high"]), "n": str(row["n"]),
+                "macro f1": f"{row['macro_f1']:.4f}",
+                **{
+                    name.replace("_", " "): f"{row[name]:.4f}"
+                    for name in ("mae", "quadratic_kappa")
+                    if row[name] is not None
+                },
+            }
+        )  # fmt: skip
     formats: dict[str, Callable[[float], str]] = {
+        "mae": "{:.4f}".format,
+        "expected_mae": "{:.4f}".format,
+        "quadratic_kappa": "{:.4f}".format,
         "macro_f1": "{:.4f}".format,
         "weighted_f1": "{:.4f}".format,
         "closed_set_nll": "{:.4f}".format,
@@ -262,6 +274,18 @@ def _points(share: float) -> str:
     return f"{100 * share:+.2f}"
 
 
+def plain(rows: Sequence[Row]) -> Table:
+    """Rows of numbers as they are, fractions with four digits; nothing where there is none."""
+    return [
+        {
+            name.replace("_", " "): f"{value:.4f}" if isinstance(value, float) else str(value)
+            for name, value in row.items()
+            if value is not None
+        }
+        for row in rows
+    ]
+
+
 def write(path: Path, table: Table) -> None:
     """Write a table as .csv, .md and .html."""
     columns = list(dict.fromkeys(name for line in table for name in line))
@@ -315,7 +339,10 @@ def _arm(arm: str, classifiers: Sequence[Row]) -> dict[str, str]:
     """Accuracy, its interval and its sources, for one arm."""
     rows = [row for row in classifiers if row["arm"] == arm]
     n = rows[0]["n"]
-    low, high = statistics.wilson(round(_mean(rows, "right")), n)
+    if rows[0]["mae"] is None:
+        low, high = statistics.wilson(round(_mean(rows, "right")), n)
+    else:  # texts lie in clusters
+        low, high = _mean(rows, "low"), _mean(rows, "high")
     return {
         "accuracy %": percent(_mean(rows, "accuracy")),
         "low": percent(low),

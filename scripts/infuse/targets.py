@@ -1,4 +1,4 @@
-"""What arms write, and which of them play the parts of the paper's tables.
+"""What arms write, which of them play the parts of the paper's tables, and how judges are asked.
 
 The plan reads this before anything runs, so nothing heavy is imported here.
 """
@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 Target = Literal["label", "reason_label", "label_reason", "head"]
 REASONED = ("reason_label", "label_reason")  # targets of which a reasoning is part
+Style = Literal["one_to_four", "one_to_four_examples", "one_to_five", "one_to_five_examples"]
 ZERO_SHOT = "zero_shot"  # how the row of an untrained model is called where an arm's name stands
 
 
@@ -26,6 +27,17 @@ def roles(arms: Mapping[str, Mapping[str, Any]]) -> dict[str, str | None]:
         "Q->A, equal steps": first("label", steps_of=reasoning) if reasoning else None,
         "Q->RA": reasoning,
     }
+
+
+def plain_label(arms: Mapping[str, Mapping[str, Any]], name: str) -> str | None:
+    """The label-only arm that an arm is held against: the first with the same system message, or
+    else the first at all; None for itself, and where there is none.
+    """
+    alone = [other for other, arm in arms.items() if arm["target"] == "label"]
+    system = arms[name].get("system", True)
+    alike = [other for other in alone if arms[other].get("system", True) == system]
+    found = next(iter(alike or alone), None)
+    return found if found != name else None
 
 
 def _is_plain(arm: Mapping[str, Any], target: str, steps_of: str | None) -> bool:

@@ -1,0 +1,201 @@
+"""Tables of a task with a scale: what arms reach in each setting, on parts that training has not
+seen, and how ratings are spread.
+
+A setting is a source and a dimension. Shares are in percent, errors in points of the scale; means
+are over seeds, intervals (95 %) over seeds and clusters of texts.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from infuse import evaluation as ev
+from infuse import statistics
+from infuse.tables import Table, percent
+from infuse.targets import plain_label
+
+Row = dict[str, Any]
+Runs = Mapping[tuple[str, int], Sequence[Row]]  # (arm, seed) -> answers beside RATED
+Setting = tuple[str, str]  # source and dimension
+ALL = "all"
+FLOOR = "majority label"
+
+
+def settings(rows: Sequence[Row]) -> list[Setting]:
+    """The settings of texts, in the order of their names."""
+    return sorted({(row["source"], row["dimension"]) for row in rows})
+
+
+def floors(train: Sequence[Row], test: Sequence[Row]) -> dict[Setting, float]:
+    """The accuracy in each setting of its most frequent training label, as a share of 1."""
+    found = {}
+    for setting in settings(test):
+        labels = Counter(row["label"] for row in train if _of(row, setting))
+        most = labels.most_common(1)[0][0] if labels else ""
+        found[setting] = float(np.mean([row["label"] == most for row in test if _of(row, setting)]))
+    return found
+
+
+def reached(written: Runs) -> dict[str, dict[Setting, float]]:
+    """The accuracy of each arm in each setting, mean over seeds, as a share of 1."""
+    test = next(iter(written.values()))
+    inside = {one: [_of(row, one) for row in test] for one in settings(test)}
+    return {
+        name: {setting: float(right[:, rows].mean()) for setting, rows in inside.items()}
+        for name in dict.fromkeys(arm for arm, _ in written)
+        for right in [ev.right_answers(name, written, ev.MEASURES["accuracy"])]
+    }
+
+
+def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, Row]) -> Table:
+    """Accuracy of each arm in each setting; then how many settings it wins against the label alone.
+
+    The last lines are the sign test's two-sided p over settings, ties left out, and Holm's
+    correction of it over the arms.
+    """
+    test = next(iter(written.values()))
+    shares = reached(written)
+    table: Table = []
+    for setting, floor in floors(train, test).items():
+        line = dict(zip(("source", "dimension"), setting, strict=True))
+        line |= {"n": str(sum(_of(row, setting) for row in test))}
+        line[f"{FLOOR} %"] = percent(floor)
+        table.append(line | {f"{name} %": percent(at[setting]) for name, at in shares.items()})
+    gaps = {
+        name: np.array([share - shares[other][setting] for setting, share in at.items()])
+        for name, at in shares.items()
+        if (other := plain_label(arms, name)) in shares
+    }
+    p = [statistics.sign_test(int((g > 0).sum()), int((g < 0).sum())) for g in gaps.values()]
+    last: dict[str, Iterable[str]] = {
+        "against": (str(plain_label(arms, name)) for name in gaps),
+        "settings won": (f"{(gap > 0).sum()} of {len(gap)}" for gap in gaps.values()),
+        "settings lost": (f"{(gap < 0).sum()} of {len(gap)}" for gap in gaps.values()),
+        "sign test p": (f"{one:.2g}" for one in p),
+        "Holm p": (f"{one:.2g}" for one in statistics.holm(p)),
+    }
+    for told, cells in last.items():
+        named = zip(gaps, cells, strict=True)
+        table.append({"source": told} | {f"{name} %": cell for name, cell in named})
+    return table
+
+
+def every_setting(written: Runs, arms: Mapping[str, Row], labels: Sequence[str]) -> Table:
+    """Every arm in every setting, in each dimension over all sources, and over all."""
+    test = next(iter(written.values()))
+    dimensions = sorted({dimension for _, dimension in settings(test)})
+    above = [(ALL, ALL)] + [(ALL, one) for one in dimensions if len(dimensions) > 1]
+    table = []
+    for setting in [*above, *settings(test)] if len(settings(test)) > 1 else above:
+        inside = [place for place, row in enumerate(test) if _of(row, setting)]
+        part = {run: [rows[place] for place in inside] for run, rows in written.items()}
+        for name in dict.fromkeys(arm for arm, _ in written):
+            line = dict(zip(("source", "dimension"), setting, strict=True))
+            table.append(line | _measured(name, plain_label(arms, name), part, labels))
+    return table
+
+
+def transfer(
+    parts: Mapping[str, Runs], written: Runs, arms: Mapping[str, Row], labels: Sequence[str]
+) -> Table:
+    """Arms on a part of the texts that their training has not seen, and on all parts together.
+
+    Args:
+        parts: the answers to each part by models that were trained without it.
+        written: the answers by models that were trained on everything, to the test texts.
+    """
+    table = []
+    pooled: dict[tuple[str, int], list[Row]] = {}
+    for run, rows in itertools.chain.from_iterable(runs.items() for runs in parts.values()):
+        pooled.setdefault(run, []).extend(rows)
+    for part, runs in [*parts.items(), *([(ALL, pooled)] if len(parts) > 1 else [])]:
+        ids = {row["id"] for row in next(iter(runs.values()))}
+        for name in dict.fromkeys(arm for arm, _ in runs):
+            line = {"held out": part} | _measured(name, plain_label(arms, name), runs, labels)
+            seen = [
+                [row["outcome"] == "right" for row in rows if row["id"] in ids]
+                for (arm, _), rows in written.items()
+                if arm == name
+            ]
+            # Folds are of training rows, on which a model that has seen them says nothing.
+            told = all(len(rows) == len(ids) for rows in seen)
+            line["accuracy % where it was seen"] = percent(float(np.mean(seen))) if told else ""
+            table.append(line)
+    return table
+
+
+def spread(splits: Mapping[str, Sequence[Row]], labels: Sequence[str]) -> Table:
+    """How often each label stands in each setting and split, in percent."""
+    table = []
+    every = [row for rows in splits.values() for row in rows]
+    for setting in settings(every):
+        for split, rows in splits.items():
+            inside = [row for row in rows if _of(row, setting)]
+            counts = Counter(row["label"] for row in inside)
+            line = dict(zip(("source", "dimension"), setting, strict=True))
+            line |= {"split": split, "rows": str(len(inside))}
+            line["clusters"] = str(len({row["cluster"] for row in inside}))
+            if inside:
+                line["mean rating"] = f"{np.mean([row['rating'] for row in inside]):.3f}"
+                line |= {f"{one} %": percent(counts[one] / len(inside)) for one in labels}
+            table.append(line)
+    return table
+
+
+def _of(row: Row, setting: Setting) -> bool:
+    return all(
+        wanted in (ALL, row[part])
+        for part, wanted in zip(("source", "dimension"), setting, strict=True)
+    )
+
+
+def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -> dict[str, str]:
+    """What an arm reaches on texts, and what it has over another."""
+    rows = [rows for (arm, _), rows in runs.items() if arm == name]
+    clusters = ev.clusters_of(rows[0])
+    right = ev.right_answers(name, runs, ev.MEASURES["accuracy"])
+    found = [ev.ordered(one, labels) for one in rows]
+    errors = np.stack([ev.absolute_errors(one) for one in rows])
+    line = {"arm": name, "n": str(len(clusters)), "clusters": str(len(set(clusters)))}
+    line |= _interval("accuracy %", right, clusters, 100)
+    closed = ev.right_answers(name, runs, ev.MEASURES["closed set accuracy"])
+    line["closed set %"] = percent(float(closed.mean()))
+    line["macro F1"] = f"{np.mean(list(_macro_f1(rows, labels))):.4f}"
+    line |= _interval("MAE", errors, clusters)
+    line["MAE of the expected rating"] = f"{np.mean([one['expected_mae'] for one in found]):.4f}"
+    line["quadratic kappa"] = f"{np.mean([one['quadratic_kappa'] for one in found]):.4f}"
+    if other is not None and any(arm == other for arm, _ in runs):
+        theirs = ev.right_answers(other, runs, ev.MEASURES["accuracy"])
+        worse = [ev.absolute_errors(rows) for (arm, _), rows in runs.items() if arm == other]
+        line["against"] = other
+        line |= _interval("accuracy, points more", right - theirs, clusters, 100, signed=True)
+        line |= _interval("MAE, more", errors - np.stack(worse), clusters, signed=True)
+    return line
+
+
+def _interval(
+    name: str,
+    values: statistics.Values,
+    clusters: Sequence[str],
+    unit: float = 1,
+    signed: bool = False,
+) -> dict[str, str]:
+    """A mean over seeds and texts with its interval; with its p, if zero would mean nothing."""
+    sign, digits = "+" if signed else "", 2 if unit > 1 else 4
+    line = {name: f"{unit * float(values.mean()):{sign}.{digits}f}"}
+    if len(set(clusters)) < 2:
+        return line
+    found = statistics.crossed(statistics.clustered(values, clusters))
+    low, high = (f"{unit * end:{sign}.{digits}f}" for end in (found.low, found.high))
+    line[f"{name}, 95 %"] = f"{low} to {high}"
+    return line | ({f"{name}, p": f"{found.p:.2g}"} if signed else {})
+
+
+def _macro_f1(runs: Sequence[Sequence[Row]], labels: Sequence[str]) -> Iterator[float]:
+    for rows in runs:
+        yield statistics.macro_f1(statistics.class_scores(*ev.codes(rows, labels), len(labels)))

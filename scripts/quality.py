@@ -1,0 +1,76 @@
+"""A task with a scale: every setting, parts that training has not seen, ratings and their judges.
+
+IN   task; metrics of all arms; their predictions; the splits without a part, and the predictions on
+     that part; what judges made of the conversations
+OUT  quality, settings, transfer, ratings, judges, dimensions: each as .csv, .md and .html; quality
+     as .png and .pdf; copied to results/
+"""
+
+from typing import Any
+
+from infuse import drawing, judging, tables
+from infuse import evaluation as ev
+from infuse import quality as made
+from infuse.files import RATED, read_csv, read_labels, read_rows
+from infuse.stage import Job, run
+from infuse.targets import ZERO_SHOT
+
+VERSION = 1
+
+
+def quality(job: Job) -> dict[str, Any]:
+    """Write the tables and draw the figure."""
+    labels = read_labels(job.inputs["task"])
+    arms, seeds, held = (job.params[part] for part in ("arms", "seeds", "held_out"))
+    splits = {
+        split: read_rows(job.inputs["task"] / f"{split}.parquet", RATED)
+        for split in ("train", "validation", "test")
+    }
+    trained = {name: arm for name, arm in arms.items() if arm["target"] != ZERO_SHOT}
+    written = {
+        one: ev.beside(splits["test"], ev.read_answers(job.inputs, *one))
+        for one in ev.runs(trained, seeds)
+    }
+    parts = {part: _held_out(job, part, held["arms"], seeds) for part in held["parts"]}
+    for name, table in {
+        "quality": made.quality(splits["train"], written, arms),
+        "settings": made.every_setting(written, arms, labels),
+        "transfer": made.transfer(parts, written, arms, labels) or [{"held out": tables.NOT_RUN}],
+        "ratings": made.spread(splits, labels),
+        **_judged(job),
+    }.items():
+        tables.write(job.out / name, table)
+    bare = [name for name, arm in trained.items() if not arm["system"]]
+    floors = made.floors(splits["train"], splits["test"])
+    drawing.save(drawing.settings(floors, made.reached(written), bare), job.out / "quality")
+    return {}
+
+
+def _held_out(job: Job, part: str, arms: list[str], seeds: list[int]) -> made.Runs:
+    """What models that were trained without a part answer on it."""
+    texts = read_rows(job.inputs[f"held out {part}"] / "test.parquet", RATED)
+    prefix = f"without {part}: "
+    answers = {
+        f"predictions {role.removeprefix(prefix)}": folder
+        for role, folder in job.inputs.items()
+        if role.startswith(prefix)
+    }
+    return {
+        (arm, seed): ev.beside(texts, ev.read_answers(answers, arm, seed))
+        for arm in arms
+        for seed in seeds
+    }
+
+
+def _judged(job: Job) -> dict[str, tables.Table]:
+    """The tables of judges and dimensions, where judges have rated."""
+    if "ratings" not in job.inputs:
+        return {"judges": [{"judge": tables.NOT_RUN}], "dimensions": [{"source": tables.NOT_RUN}]}
+    return {
+        name: tables.plain(read_csv(job.inputs["ratings"] / f"{name}.csv", schema))
+        for name, schema in (("judges", judging.JUDGES), ("dimensions", judging.DIMENSIONS))
+    }
+
+
+if __name__ == "__main__":
+    run(quality)
