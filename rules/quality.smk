@@ -1,6 +1,6 @@
 """Ratings: settings, held-out parts, judges; of a task with a scale.
 
-IN   results/artifacts/{task,predictions,regime,ratings}/, results/<experiment>/metrics/
+IN   results/artifacts/{task,predictions,regime,ratings}/
 OUT  results/<experiment>/quality/<name>-<key>/, and results/quality.csv and its siblings
 COST seconds; no model is loaded
 """

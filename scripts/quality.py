@@ -1,7 +1,7 @@
 """A task with a scale: every setting, parts that training has not seen, ratings and their judges.
 
-IN   task; metrics of all arms; their predictions; the splits without a part, and the predictions on
-     that part; what judges made of the conversations
+IN   task; predictions of all arms; the splits without a part, and the predictions on that part;
+     what judges made of the conversations
 OUT  quality, settings, transfer, ratings, judges, dimensions: each as .csv, .md and .html; quality
      as .png and .pdf; copied to results/
 """

@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import regime
-from infuse.files import TASK, write_json, write_rows
+from infuse.files import RATED, TASK, write_json, write_rows
 from stages import RunStage
 
 LABELS = ["joy", "anger", "fear"]
@@ -119,3 +119,56 @@ def test_the_same_seed_draws_the_same(run_stage: RunStage, tmp_path: Path, kind:
         for name, seed in (("a", 1), ("b", 1), ("c", 2))
     )
     assert once == again != other
+
+
+RATED_ROWS = [
+    {
+        "id": at, "text": f"text {at}", "label": str(1 + at % 5), "rating": 1.0 + at % 5,
+        "cluster": f"talk {at // 4}", "source": "ab"[at // 4 % 2], "dimension": "",
+    }
+    for at in range(120)
+]  # fmt: skip
+
+
+def rated(root: Path) -> Path:
+    """A task with a scale: 20 clusters of training rows, 4 of validation, 6 of test."""
+    folder = root / "task"
+    folder.mkdir()
+    for split, part in (
+        ("train", slice(80)),
+        ("validation", slice(80, 96)),
+        ("test", slice(96, 120)),
+    ):
+        write_rows(folder / f"{split}.parquet", RATED_ROWS[part], RATED)
+    write_json(folder / "labels.json", list("12345"))
+    return folder
+
+
+def test_a_held_out_source_is_the_test_and_nowhere_else(
+    tmp_path: Path, run_stage: RunStage
+) -> None:
+    made = run_stage(
+        "regime", {"kind": "source", "value": "b", "seed": 0}, {"task": rated(tmp_path)}
+    )
+    for split in ("train", "validation"):
+        assert {row["source"] for row in made.rows(f"{split}.parquet")} == {"a"}
+    assert made.rows("test.parquet") == [row for row in RATED_ROWS[96:] if row["source"] == "b"]
+
+
+def test_folds_part_the_training_rows_by_cluster(tmp_path: Path, run_stage: RunStage) -> None:
+    task, tested = rated(tmp_path), []
+    for fold in (1, 2, 3):
+        told = {"kind": "fold", "value": [fold, 3], "seed": 0}
+        made = run_stage("regime", told, {"task": task}, name=f"fold{fold}")
+        train, test = (made.rows(f"{split}.parquet") for split in ("train", "test"))
+        assert not {row["cluster"] for row in train} & {row["cluster"] for row in test}
+        assert sorted(row["id"] for row in [*train, *test]) == list(range(80))
+        assert len({row["cluster"] for row in test}) in (6, 7)
+        tested += test
+    assert sorted(row["id"] for row in tested) == list(range(80))
+
+
+def test_a_source_that_is_not_there_is_refused(tmp_path: Path, run_stage: RunStage) -> None:
+    told = {"kind": "source", "value": "c", "seed": 0}
+    made = run_stage("regime", told, {"task": rated(tmp_path)})
+    assert made.reason == "held_out: source 'c' leaves the test split no row"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import stats
-from sklearn.metrics import f1_score, precision_recall_fscore_support
+from sklearn.metrics import cohen_kappa_score, f1_score, precision_recall_fscore_support
 
 from infuse import statistics
 
@@ -330,3 +330,65 @@ def test_calibration_error_worked_by_hand(bins: int, error: float) -> None:
     chances = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
     found = statistics.calibration_error(chances, np.array([0, 1, 1]), bins)
     assert found == pytest.approx(error)
+
+
+RATED = st.lists(
+    st.tuples(st.integers(0, CLASSES - 1), st.integers(0, CLASSES - 1)), min_size=2, max_size=40
+).map(lambda pairs: (np.array(pairs)[:, 0], np.array(pairs)[:, 1]))
+
+
+@calm
+@given(codes=RATED)
+def test_quadratic_kappa_is_scikit_learns(codes: tuple[statistics.Codes, ...]) -> None:
+    true, given_ = codes
+    found = statistics.quadratic_kappa(true, given_, CLASSES)
+    if len(set(true) | set(given_)) > 1:
+        places = list(range(CLASSES))
+        expected = cohen_kappa_score(true, given_, labels=places, weights="quadratic")
+        assert found == pytest.approx(expected)
+    else:  # where its formula has no value
+        assert found == 1.0
+
+
+@calm
+@given(
+    values=st.lists(st.lists(st.floats(-3, 3), min_size=6, max_size=6), min_size=1, max_size=3),
+    clusters=st.lists(st.sampled_from("abc"), min_size=6, max_size=6),
+)
+def test_clusters_have_the_mean_of_their_items(
+    values: list[list[float]], clusters: list[str]
+) -> None:
+    lines = np.array(values)
+    found = statistics.clustered(lines, clusters)
+    assert found.shape == (len(values), len(set(clusters)))
+    assert found.mean(1) == pytest.approx(lines.mean(1))
+    alone = statistics.clustered(lines, list("abcdef"))
+    assert alone == pytest.approx(lines)
+
+
+def test_items_that_are_there_twice_tell_nothing_new() -> None:
+    lines = np.random.default_rng(0).normal(size=(2, 30))
+    once = statistics.crossed(lines)
+    names = [f"{at:02}" for at in range(30)]
+    twice = statistics.clustered(np.repeat(lines, 2, axis=1), np.repeat(names, 2).tolist())
+    assert statistics.crossed(twice) == pytest.approx(once)
+
+
+def test_intervals_over_clusters_cover_where_those_over_items_do_not() -> None:
+    """Twenty clusters of unequal sizes, each with a mean of its own; the truth is 0."""
+    draw, covered = np.random.default_rng(1), {"items": 0, "clusters": 0}
+    for _ in range(300):
+        sizes = draw.integers(2, 12, 20)
+        items = np.repeat(draw.normal(size=20), sizes) + 0.3 * draw.normal(size=sizes.sum())
+        names = np.repeat([f"{at:02}" for at in range(20)], sizes).tolist()
+        for kind, values in (
+            ("items", items[None]), ("clusters", statistics.clustered(items[None], names))
+        ):  # fmt: skip
+            found = statistics.crossed(values)
+            covered[kind] += found.low <= 0 <= found.high
+    assert covered["items"] < 200 and 270 <= covered["clusters"] <= 297
+
+
+def test_the_sign_test_of_eighteen_wins() -> None:
+    assert statistics.sign_test(18, 0) == pytest.approx(2 / 2**18)
+    assert statistics.sign_test(0, 0) == 1.0

@@ -32,7 +32,8 @@ ROWS = [
     {"text": "we laugh", "label": "joy"},
     {"text": "Zoë, mein Schatz \N{SPARKLING HEART}", "label": "love"},
 ]
-WHOLE = {"rows": dict.fromkeys(SPLITS), "split": None}  # all rows, and no split is cut
+# All rows, no split is cut, and labels have no order.
+WHOLE = {"rows": dict.fromkeys(SPLITS), "split": None, "scale": None}
 Rows = Sequence[Mapping[str, Any]]
 
 
@@ -437,3 +438,88 @@ def test_state_of_another_key_is_refused_and_kept(run_stage: RunStage, tmp_path:
     folder = f"{gone.work}: holds state of key another, not {key}; remove the folder"
     assert done.reason == folder
     assert (gone.work / "state").exists()
+
+
+RATINGS = [
+    {
+        "context": f"context {at // 3}",
+        "response": f"reply {at}",
+        "rating": 1 + at % 9 / 2,
+        "of": "a",
+    }
+    for at in range(90)
+]
+
+
+def rated(folder: Path, rows: Rows, **columns: str | None) -> dict[str, Any]:
+    """Params and settings of a task with a scale, whose splits are all cut from one file."""
+    path = write(folder / "ratings.jsonl", rows)
+    return {
+        "params": {
+            "source": {"kind": "files", "train": "a hash", "validation": None, "test": None},
+            "labels": None,
+            "columns": {"text": ["context", "response"], "label": "rating", "source": "of"}
+            | columns,
+            "rows": dict.fromkeys(SPLITS),
+            "split": {"validation": 0.2, "test": 0.3, "seed": 0},
+            "scale": {"low": 1, "high": 5},
+        },
+        "settings": {"files": {"train": path, "validation": None, "test": None}},
+    }
+
+
+def test_ratings_become_labels_half_up_and_no_context_is_parted(
+    tmp_path: Path, run_stage: RunStage
+) -> None:
+    made = run_stage("task", **rated(tmp_path, RATINGS))
+    splits = {split: made.rows(f"{split}.parquet") for split in SPLITS}
+    assert json.loads((made.output / "labels.json").read_text()) == list("12345")
+    sides = {row["cluster"]: split for split, rows in splits.items() for row in rows}
+    for split, rows in splits.items():
+        assert {sides[row["cluster"]] for row in rows} == {split}
+        for row in rows:
+            own = RATINGS[row["id"]]
+            assert row["text"] == f"context: {own['context']}\nresponse: {own['response']}"
+            assert (row["rating"], row["source"], row["dimension"]) == (own["rating"], "a", "")
+            assert row["label"] == str(int(own["rating"] + 0.5))
+    assert sum(map(len, splits.values())) == 90 and len(splits["test"]) in range(21, 28)
+
+
+def test_all_labels_of_a_scale_are_known_though_no_row_has_them(
+    tmp_path: Path, run_stage: RunStage
+) -> None:
+    rows = [row | {"rating": 4 + at % 2} for at, row in enumerate(RATINGS)]
+    made = run_stage("task", **rated(tmp_path, rows))
+    assert json.loads((made.output / "labels.json").read_text()) == list("12345")
+
+
+@pytest.mark.parametrize(
+    ("change", "columns", "said"),
+    [
+        ({"rating": 5.5}, {}, "expected a rating of 1-5 (task.scale), found 5.5"),
+        ({"rating": "good"}, {}, "expected a rating of 1-5 (task.scale), found 'good'"),
+        ({"rating": None}, {}, "expected a rating of 1-5 (task.scale), found None"),
+        (
+            {"on": "1-3"}, {"scale": "on"},
+            "a rating on the scale 1-3, expected 1-5 (task.scale)",
+        ),
+        ({"context": 7}, {}, "expected a text, found 7"),
+    ],
+)  # fmt: skip
+def test_a_rating_that_is_not_of_the_scale_is_refused(
+    tmp_path: Path, run_stage: RunStage, change: dict[str, Any], columns: dict[str, str], said: str
+) -> None:
+    rows = [{"on": "1 - 5"} | row for row in RATINGS]
+    rows[4] |= change
+    made = run_stage("task", **rated(tmp_path, rows, **columns))
+    assert made.reason == f"{tmp_path / 'ratings.jsonl'}, row 5: {said}"
+
+
+def test_a_context_on_two_sides_is_refused(tmp_path: Path, run_stage: RunStage) -> None:
+    told = rated(tmp_path, RATINGS)
+    files = told["settings"]["files"]
+    files |= {"validation": files["train"], "test": write(tmp_path / "test.jsonl", RATINGS)}
+    told["params"]["source"] |= {"validation": "a hash", "test": "a hash"}
+    said = run_stage("task", **told).reason
+    assert said.startswith("task, validation split: the cluster 'context ")
+    assert said.endswith(" stands in train too; leave the split to be cut from train")

@@ -365,22 +365,22 @@ class _Graph:
         """Settings, held-out parts and judges of a task with a scale.
 
         Args:
-            metrics: the numbers of all arms.
+            metrics: the numbers of all arms, whose answers it reads.
         """
-        held, seed = self.config.held_out, 0
+        held = self.config.held_out
         parts: list[Any] = []
         if held is not None:
             count = held.folds or 0
             parts = [("source", name) for name in held.sources or ()]
             parts += [("fold", [number, count]) for number in range(1, count + 1)]
-        inputs = {"metrics": metrics} | {
+        inputs = {
             role: node for role, node in metrics.inputs.items() if node.stage == "predictions"
         }
         names = []
         for kind, value in parts:
             names.append(value if kind == "source" else f"{value[0]} of {value[1]}")
             name = f"without-{kind}-{re.sub('[^A-Za-z0-9]+', '-', names[-1])}"
-            params = {"kind": kind, "value": value, "seed": seed}
+            params = {"kind": kind, "value": value, "seed": 0}
             texts = Node("regime", name, params, {"task": self.task})
             inputs[f"held out {names[-1]}"] = texts
             for arm in held.arms if held else ():

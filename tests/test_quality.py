@@ -1,0 +1,186 @@
+"""Tables of a task with a scale: by hand where numbers are few, by other routes where they are many."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score, mean_absolute_error
+
+from infuse import evaluation as ev
+from infuse import quality as made
+from infuse.files import PREDICTIONS, RATED, write_json, write_rows
+from infuse.targets import plain_label
+from stages import RunStage
+
+LABELS = list("12345")
+PLAIN: dict[str, Any] = {
+    "reasons": None, "perturb": None, "label_weight": None, "system": True, "match": None
+}  # fmt: skip
+ARMS = {
+    "label": {**PLAIN, "target": "label"},
+    "explained": {**PLAIN, "target": "label_reason"},
+    "bare": {**PLAIN, "target": "label_reason", "system": False},
+}
+Row = dict[str, Any]
+calm = settings(deadline=None, max_examples=30)
+
+
+def texts(count: int, sources: str = "xy") -> list[Row]:
+    """Rated texts, three of a conversation; each conversation is of one source and dimension."""
+    return [
+        {
+            "id": at, "text": f"text {at}", "label": str(1 + at % 5), "rating": 1 + at % 5 - 0.25 * (at % 5 > 0),
+            "cluster": f"talk {at // 3}", "source": sources[at // 3 % len(sources)],
+            "dimension": ("calm", "clear")[at // 6 % 2],
+        }
+        for at in range(count)
+    ]  # fmt: skip
+
+
+def answer(text: Row, said: int, sure: float = 0.0) -> Row:
+    """An answer that says a rating, of which it is more or less sure."""
+    scores = [-abs(said - label) * (1 + sure) for label in range(1, 6)]
+    predicted = str(said)
+    return {
+        "id": text["id"], "text": text["text"], "label": text["label"], "generated": predicted,
+        "reasoning": "", "predicted": predicted,
+        "outcome": "right" if predicted == text["label"] else "wrong", "tokens": 2,
+        "closed_set": predicted, "log_probabilities": scores,
+    }  # fmt: skip
+
+
+@calm
+@given(said=st.lists(st.integers(1, 5), min_size=12, max_size=12), sure=st.floats(0, 5))
+def test_errors_of_ratings_are_scikit_learns(said: list[int], sure: float) -> None:
+    test = texts(12)
+    rows = ev.beside(test, [answer(row, one, sure) for row, one in zip(test, said, strict=True)])
+    found = ev.ordered(rows, LABELS)
+    gold = [row["rating"] for row in test]
+    assert found["mae"] == pytest.approx(mean_absolute_error(gold, said))
+    true = [int(row["label"]) for row in test]
+    kappa = cohen_kappa_score(true, said, labels=range(1, 6), weights="quadratic")
+    assert found["quadratic_kappa"] == pytest.approx(kappa)
+    chances = np.exp([row["log_probabilities"] for row in rows])
+    expected = (chances * range(1, 6)).sum(1) / chances.sum(1)
+    assert found["expected_mae"] == pytest.approx(mean_absolute_error(gold, expected))
+
+
+def test_an_answer_without_a_rating_has_no_error() -> None:
+    test = texts(2)
+    rows = [row | {"predicted": "" if row["id"] else "1"} for row in test]
+    assert ev.ordered(rows, LABELS) == {}
+
+
+def test_arms_are_held_against_the_label_alone_with_the_same_instruction() -> None:
+    other = {**PLAIN, "target": "label", "system": False}
+    assert plain_label(ARMS, "explained") == plain_label(ARMS, "bare") == "label"
+    assert plain_label(ARMS, "label") is None
+    assert plain_label(ARMS | {"bare_label": other}, "bare") == "bare_label"
+
+
+def study(count: int = 24) -> tuple[list[Row], dict[tuple[str, int], list[Row]]]:
+    """Two seeds of three arms: the label alone is right on even ids, with an explanation always,
+    without instruction never.
+    """
+    test = texts(count)
+    says = {
+        "label": lambda row: int(row["label"]) if row["id"] % 2 == 0 else 1 + int(row["label"]) % 5,
+        "explained": lambda row: int(row["label"]),
+        "bare": lambda row: 1 + int(row["label"]) % 5,
+    }
+    return test, {
+        (arm, seed): ev.beside(test, [answer(row, says[arm](row)) for row in test])
+        for arm in ARMS
+        for seed in (1, 2)
+    }
+
+
+def test_every_setting_is_won_by_the_arm_that_is_right_there() -> None:
+    test, written = study()
+    *lines, against, won, lost, p, holm = made.quality(test, written, ARMS)
+    assert [(line["source"], line["dimension"]) for line in lines] == made.settings(test)
+    assert {line["explained %"] for line in lines} == {"100.00"}
+    assert {line["label %"] for line in lines} == {"50.00"}
+    assert {line["majority label %"] for line in lines} == {"33.33"}
+    assert against["explained %"] == against["bare %"] == "label"
+    assert (won["explained %"], lost["bare %"]) == ("4 of 4", "4 of 4")
+    assert "label %" not in won
+    assert (p["explained %"], holm["explained %"]) == ("0.12", "0.25")  # 2 / 2**4, twice
+
+
+def test_parts_add_up_to_the_whole() -> None:
+    test, written = study()
+    lines = {
+        (line["source"], line["dimension"], line["arm"]): line
+        for line in made.every_setting(written, ARMS, LABELS)
+    }
+    for arm in ARMS:
+        whole = lines["all", "all", arm]
+        parts = [lines[*setting, arm] for setting in made.settings(test)]
+        assert sum(int(part["n"]) for part in parts) == int(whole["n"]) == len(test)
+        for name in ("accuracy %", "MAE"):
+            mean = sum(float(part[name]) * int(part["n"]) for part in parts) / len(test)
+            assert float(whole[name]) == pytest.approx(mean, abs=0.01)
+    assert lines["all", "all", "explained"]["accuracy, points more"] == "+50.00"
+    assert lines["all", "all", "explained"]["clusters"] == "8"
+
+
+def test_transfer_is_measured_on_the_part_alone() -> None:
+    _, written = study()
+    arms = ("label", "explained")
+    parts = {
+        part: {
+            (arm, seed): [row for row in written[arm, seed] if row["source"] == part]
+            for arm in arms
+            for seed in (1, 2)
+        }
+        for part in "xy"
+    }
+    table = made.transfer(parts, written, ARMS, LABELS)
+    assert [line["held out"] for line in table] == ["x", "x", "y", "y", "all", "all"]
+    assert [line["n"] for line in table] == ["12"] * 4 + ["24"] * 2
+    assert {line["accuracy % where it was seen"] for line in table if line["arm"] == "label"} == {
+        "50.00"
+    }
+
+
+def test_the_spread_of_ratings_adds_up() -> None:
+    table = made.spread({"train": texts(24), "test": texts(6)}, LABELS)
+    assert len(table) == 2 * 4
+    for line in table:
+        if line["rows"] != "0":
+            assert sum(float(line[f"{one} %"]) for one in LABELS) == pytest.approx(100, abs=0.05)
+
+
+def test_the_stage_writes_every_table_and_the_figure(tmp_path: Path, run_stage: RunStage) -> None:
+    test, written = study()
+    task = tmp_path / "task"
+    task.mkdir()
+    for split in ("train", "validation", "test"):
+        write_rows(task / f"{split}.parquet", test, RATED)
+    write_json(task / "labels.json", LABELS)
+    inputs = {"task": task}
+    for (arm, seed), rows in written.items():
+        for role in (f"predictions {arm}-seed{seed}", f"without x: {arm}-seed{seed}"):
+            inputs[role] = tmp_path / role.replace(" ", "-").replace(":", "")
+            inputs[role].mkdir()
+            some = [row for row in rows if role.startswith("pred") or row["source"] == "x"]
+            write_rows(inputs[role] / "predictions.parquet", some, PREDICTIONS)
+    inputs["held out x"] = tmp_path / "regime"
+    inputs["held out x"].mkdir()
+    part = [row for row in test if row["source"] == "x"]
+    write_rows(inputs["held out x"] / "test.parquet", part, RATED)
+    held = {"parts": ["x"], "arms": list(ARMS)}
+    made = run_stage("quality", {"arms": ARMS, "seeds": [1, 2], "held_out": held}, inputs)
+    assert made.code == 0, made.stderr
+    for name in ("quality", "settings", "transfer", "ratings", "judges", "dimensions"):
+        with (made.output / f"{name}.csv").open() as stream:
+            assert list(csv.DictReader(stream))
+    assert (made.output / "quality.png").read_bytes()[:4] == b"\x89PNG"
+    assert (made.output / "quality.pdf").read_bytes()[:4] == b"%PDF"
