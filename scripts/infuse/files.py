@@ -50,6 +50,13 @@ RATINGS = _schema(  # what judges make of conversations
 TRIPLES = _schema(
     question=pa.string(), answer=pa.string(), reasoning=pa.string(), domain=pa.string()
 )
+CONVERSATIONS = _schema(
+    id=pa.int64(),  # over all splits
+    source=pa.string(),
+    cluster=pa.string(),  # of contexts that differ in case and white space; never in two splits
+    context=pa.string(),
+    response=pa.string(),
+)
 DOCUMENTS = _schema(  # in the order of their tokens in the file beside it
     row=pa.int64(),
     length=pa.int32(),

@@ -1,0 +1,133 @@
+"""Conversations of several sources in three splits: what judges rate and a student learns from.
+
+IN   hub data sets, local files, or the workflow's own generator
+OUT  train.parquet, validation.parquet, test.parquet: id, source, cluster, context, response
+
+A cluster is the contexts that differ only in case and white space. Its hash decides the split, so
+no cluster stands in two splits, whatever its sources; another hash draws so many rows of each
+source and split. Rows stream from disk, and their order does not matter.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from typing import Any
+
+from infuse import smalltalk
+from infuse.conversations import Draw, Pair, columns_of, pair
+from infuse.errors import UserError
+from infuse.files import CONVERSATIONS, fingerprint, write_rows
+from infuse.sources import read_file, read_hub, share
+from infuse.splits import folded
+from infuse.stage import Job, run
+
+VERSION = 1
+SPLITS = ("train", "validation", "test")
+log = logging.getLogger("infuse")
+Row = dict[str, Any]
+
+
+def conversations(job: Job) -> dict[str, Any]:
+    """Write the splits; count what was dropped, what is missing, and what sources share."""
+    wanted = job.params["rows"]
+    rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
+    facts: dict[str, Any] = {"rows": {}, "missing": {}, "dropped": {}}
+    for name in sorted(job.params["sources"]):
+        empty: list[int] = []
+        draws = _draws(job, name, empty)
+        for split, draw in draws.items():
+            rows[split] += [
+                {"source": name, "cluster": cluster, "context": context, "response": response}
+                for cluster, (context, response) in draw.drawn()
+            ]
+        counts = {split: len(draw.drawn()) for split, draw in draws.items()}
+        missing = {split: wanted[split] - counts[split] for split in SPLITS}
+        lost = {"rows": len(empty), "first": empty[:5]}
+        _tell(name, counts, missing, lost)
+        facts["rows"][name], facts["missing"][name], facts["dropped"][name] = counts, missing, lost
+    start = 0
+    for split in SPLITS:
+        numbered = [{"id": number} | row for number, row in enumerate(rows[split], start)]
+        write_rows(job.out / f"{split}.parquet", numbered, CONVERSATIONS)
+        start += len(numbered)
+    facts["shared_clusters"] = _shared([row for split in SPLITS for row in rows[split]])
+    return facts
+
+
+def _draws(job: Job, name: str, empty: list[int]) -> dict[str, Draw]:
+    """All rows of a source put to its three draws; `empty` collects rows without a pair."""
+    wanted, seed = job.params["rows"], job.params["seed"]
+    draws = {split: Draw(wanted[split], seed) for split in SPLITS}
+    for number, found in enumerate(_pairs(job, name), 1):
+        if found is None:
+            empty.append(number)
+            continue
+        cluster = fingerprint(folded(found.context), 16)
+        draws[_split(cluster, wanted, seed)].add(cluster, found)
+    return draws
+
+
+def _split(cluster: str, wanted: dict[str, int], seed: int) -> str:
+    """The split of a cluster; each has its part of all that is wanted."""
+    place = share(cluster, f"split {seed}") * sum(wanted.values())
+    for split in ("test", "validation"):
+        place -= wanted[split]
+        if place < 0:
+            return split
+    return "train"
+
+
+def _pairs(job: Job, name: str) -> Iterator[Pair | None]:
+    """The pair of each row of a source, in order."""
+    source = job.params["sources"][name]["source"]
+    if source["kind"] == "generated":
+        # Splits and repeated contexts need some room.
+        rows = 2 * sum(job.params["rows"].values()) + 100
+        for made in smalltalk.conversations(rows, source["style"], source["seed"]):
+            yield Pair(made.context, made.response)
+        return
+    columns = job.params["sources"][name]["columns"]
+    names = columns_of(columns)
+    if source["kind"] == "hub":
+        told = f"{source['id']} ({source['split']})"
+        parts = {told: read_hub(source, source["split"], names)}
+    else:
+        parts = {path: read_file(path, names) for path in job.settings["files"][name]}
+    for where, rows_of in parts.items():
+        for row in rows_of:
+            yield pair(row, columns, where)
+
+
+def _tell(name: str, counts: dict[str, int], missing: dict[str, int], lost: dict[str, Any]) -> None:
+    """Say what a source gave.
+
+    Raises:
+        UserError: it gave no row to a split.
+    """
+    dropped = f"{lost['rows']} rows without context or response dropped {lost['first'] or ''}"
+    for split, count in counts.items():
+        if not count:
+            raise UserError(
+                f"conversations.sources.{name}: no row for the {split} split, {dropped.strip()}"
+            )
+    log.info("%s: %s, %s", name, _listed(counts), dropped.strip())
+    few = {split: count for split, count in missing.items() if count}
+    if few:
+        log.info("%s: too few rows, missing are %s", name, _listed(few))
+
+
+def _listed(counts: dict[str, int]) -> str:
+    return ", ".join(f"{split} {count}" for split, count in counts.items())
+
+
+def _shared(rows: list[Row]) -> list[dict[str, Any]]:
+    """How many clusters each group of sources shares."""
+    sources: dict[str, set[str]] = {}
+    for row in rows:
+        sources.setdefault(row["cluster"], set()).add(row["source"])
+    counts = Counter(tuple(sorted(names)) for names in sources.values() if len(names) > 1)
+    return [{"sources": names, "clusters": count} for names, count in sorted(counts.items())]
+
+
+if __name__ == "__main__":
+    run(conversations)
