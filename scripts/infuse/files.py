@@ -37,16 +37,6 @@ RATED = _schema(  # a task with a scale
     source=pa.string(),  # with the dimension, the setting; "" where there is none
     dimension=pa.string(),
 )
-RATINGS = _schema(  # what judges make of conversations
-    id=pa.int64(),
-    source=pa.string(),
-    dimension=pa.string(),
-    cluster=pa.string(),
-    context=pa.string(),
-    response=pa.string(),
-    rating=pa.float64(),  # the mean of the judges', not rounded
-    explanation=pa.string(),
-)
 TRIPLES = _schema(
     question=pa.string(), answer=pa.string(), reasoning=pa.string(), domain=pa.string()
 )
@@ -92,6 +82,30 @@ REASONING = TEXT_REASONING_LABEL.field("reasoning")
 ZERO_SHOT = pa.schema(
     [PREDICTIONS.field(name) for name in PREDICTIONS.names[: PREDICTIONS.names.index("tokens")]]
     + [pa.field("prompt_tokens", pa.int32()), pa.field("tokens", pa.int32())]  # null: not told
+)
+
+
+_UNJUDGED = _schema(
+    split=pa.string(),
+    id=pa.int64(),  # of the conversation
+    dimension=pa.string(),
+    style=pa.string(),  # of the prompt
+    explanation=pa.string(),
+    outcome=pa.string(),  # rated, no_score, out_of_range, truncated or empty
+    tokens=pa.int32(),
+)
+JUDGMENTS = pa.schema(  # score on the style's own scale, rating on 1 to 5; null: not rated
+    [*_UNJUDGED, pa.field("score", pa.float64()), pa.field("rating", pa.float64())]
+)
+RATINGS = _schema(
+    id=pa.int64(),  # the conversation's, times the number of dimensions, plus the dimension's place
+    source=pa.string(),
+    dimension=pa.string(),
+    cluster=pa.string(),
+    context=pa.string(),
+    response=pa.string(),
+    rating=pa.float64(),  # 1 to 5, mean of what was rated, not rounded
+    explanation=pa.string(),  # of all that were given; "" where none was
 )
 
 

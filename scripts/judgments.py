@@ -1,0 +1,123 @@
+"""What one judge, a model behind an endpoint or a simulated one, thinks of each conversation.
+
+IN   conversations
+OUT  judgments.parquet: split, id, dimension, style, explanation, outcome, tokens, score, rating
+
+Replies are kept under results/answers/, so a killed run goes on where it stopped.
+"""
+
+import logging
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from infuse import endpoint
+from infuse.endpoint import Reply
+from infuse.errors import UserError
+from infuse.files import JUDGMENTS, RowWriter
+from infuse.judging import STYLES, question, read, read_conversations, rescaled
+from infuse.stage import Job, Progress, run
+
+VERSION = 1
+CHUNK = 500  # conversations whose questions are in memory at a time
+log = logging.getLogger("infuse")
+
+
+class Asked(NamedTuple):
+    """One question to the judge."""
+
+    conversation: dict[str, Any]
+    dimension: str
+    style: str
+
+
+def judgments(job: Job) -> dict[str, Any]:
+    """Ask for every judgment, read the replies, and count outcomes, tokens and cost."""
+    answer = {"endpoint": _replies, "simulated": _opinions}[job.params["judge"]["kind"]]
+    conversations = read_conversations(job.inputs["conversations"])
+    outcomes = Counter[str]()
+    spent: list[Reply] = []
+    unread = ""
+    questions = len(job.params["dimensions"]) * len(job.params["styles"])
+    progress = Progress(len(conversations) * questions, "judgments")
+    with RowWriter(job.out / "judgments.parquet", JUDGMENTS) as file:
+        for start in range(0, len(conversations), CHUNK):
+            asked = list(_asked(job, conversations[start : start + CHUNK]))
+            for one, reply in zip(asked, answer(job, asked), strict=True):
+                row = _row(one, reply)
+                file.add(row)
+                outcomes[row["outcome"]] += 1
+                unread = unread or ("" if row["outcome"] == "rated" else reply.text)
+                spent.append(replace(reply, text=""))  # many, and their texts are on disk
+            progress.advance(len(asked))
+    if not outcomes["rated"]:
+        raise UserError(
+            f"{job.name}: none of {outcomes.total()} replies holds a score ({_listed(outcomes)}), "
+            f"for example {unread[:80]!r}"
+        )
+    facts: dict[str, Any] = {"rows": outcomes.total(), "outcomes": dict(outcomes)}
+    if job.params["judge"]["kind"] == "endpoint":
+        facts |= endpoint.usage(job.settings["endpoint"], spent)
+    log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
+    return facts
+
+
+def _asked(job: Job, conversations: list[dict[str, Any]]) -> Iterator[Asked]:
+    """All questions on some conversations; dimensions by name, since their order is in no key."""
+    for conversation in conversations:
+        for dimension in sorted(job.params["dimensions"]):
+            for style in job.params["styles"]:
+                yield Asked(conversation, dimension, style)
+
+
+def _replies(job: Job, asked: list[Asked]) -> list[Reply]:
+    """What the model behind the endpoint says."""
+    questions = [
+        question(
+            one.style, one.dimension, job.params["dimensions"][one.dimension],
+            one.conversation["context"], one.conversation["response"], job.params["examples"],
+        )
+        for one in asked
+    ]  # fmt: skip
+    return endpoint.ask(
+        job.settings["endpoint"], questions, job.params, Path(job.settings["answers"])
+    )
+
+
+def _opinions(job: Job, asked: list[Asked]) -> list[Reply]:
+    """What a simulated judge says; its styles are draws of the same opinion."""
+    from infuse.smalltalk import opinion
+
+    judge = {part: job.params["judge"][part] for part in ("bias", "noise", "faults")}
+    judge |= {"seed": job.params["seed"]}
+    texts = [
+        opinion(
+            one.conversation["context"], one.conversation["response"], one.dimension,
+            STYLES[one.style].low, STYLES[one.style].high, judge, list(STYLES).index(one.style),
+        )
+        for one in asked
+    ]  # fmt: skip
+    return [Reply(text, "stop", None, len(text.split())) for text in texts]
+
+
+def _row(one: Asked, reply: Reply) -> dict[str, Any]:
+    """A judgment as it is written; where a server does not tell the tokens, its words count."""
+    low, high, _ = STYLES[one.style]
+    found = read(reply.text, reply.finish, low, high)
+    tokens = reply.completion_tokens
+    return {
+        "split": one.conversation["split"], "id": one.conversation["id"],
+        "dimension": one.dimension, "style": one.style, **found._asdict(),
+        "rating": None if found.score is None else rescaled(found.score, low, high),
+        "tokens": len(reply.text.split()) if tokens is None else tokens,
+    }  # fmt: skip
+
+
+def _listed(outcomes: Counter[str]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in outcomes.most_common())
+
+
+if __name__ == "__main__":
+    run(judgments)
