@@ -76,10 +76,11 @@ def _replies(job: Job, asked: list[Asked]) -> list[Reply]:
     """What the model behind the endpoint says."""
     questions = [
         question(
-            one.style, one.dimension, job.params["dimensions"][one.dimension],
-            one.conversation["context"], one.conversation["response"], job.params["examples"],
+            one.style, one.dimension, about["definition"], one.conversation["context"],
+            one.conversation["response"], about["examples"],
         )
         for one in asked
+        for about in [job.params["dimensions"][one.dimension]]
     ]  # fmt: skip
     return endpoint.ask(
         job.settings["endpoint"], questions, job.params, Path(job.settings["answers"])

@@ -43,8 +43,8 @@ from infuse.judging import (
     merged_rating,
     nearest,
     read_conversations,
-    rounded,
 )
+from infuse.scales import rounded
 from infuse.stage import Job, Progress, run
 
 VERSION = 1

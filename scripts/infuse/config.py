@@ -194,8 +194,8 @@ class Task(Section):
     @classmethod
     def _of_ratings(cls, scale: Scale | None, info: ValidationInfo) -> Scale | None:
         source = info.data.get("source")
-        if isinstance(source, Judged) and scale is None:
-            raise ValueError(": expected {low, high}, since judges rate")
+        if isinstance(source, Judged) and scale != Scale(low=1, high=5):
+            raise ValueError(": expected {low: 1, high: 5}, to which judges' scores are brought")
         if isinstance(source, GeneratedTask | Riddles) and scale is not None:
             raise ValueError(": expected null, since the generator's labels have no order")
         return scale
@@ -350,11 +350,11 @@ class AskedJudge(Section):
 
 
 class Rated(Section):
-    """A rated conversation that a prompt shows, on the task's scale."""
+    """A rated conversation that a prompt shows."""
 
     context: str
     response: str
-    score: float
+    score: Annotated[float, Field(ge=1, le=5)]
     explanation: str
 
 
@@ -911,14 +911,6 @@ class Experiment(Section):
         for section in ("conversations", "judging"):
             if section in info.data and info.data[section] is None:
                 raise ValueError(f".source.kind: judges need the section {section}, which is null")
-        judging, scale = info.data.get("judging"), task.scale
-        for name, dimension in judging.dimensions.items() if judging and scale else ():
-            for index, one in enumerate(dimension.examples):
-                if scale and not scale.low <= one.score <= scale.high:
-                    raise ValueError(
-                        f".scale: {scale.low} to {scale.high} does not hold the {one.score:g} of"
-                        f" judging.dimensions.{name}.examples[{index}]"
-                    )
         return task
 
     @field_validator("held_out")

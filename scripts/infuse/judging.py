@@ -21,6 +21,7 @@ from scipy import stats
 
 from infuse.evaluation import linear_model
 from infuse.files import CONVERSATIONS, read_rows
+from infuse.scales import rounded
 
 Values = npt.NDArray[np.float64]
 Messages = list[dict[str, str]]
@@ -289,14 +290,6 @@ def rescaled(score: float, low: int, high: int) -> float:
 def merged_rating(ratings: Sequence[float]) -> float | None:
     """The mean; None where there is none."""
     return math.fsum(ratings) / len(ratings) if ratings else None
-
-
-def rounded(rating: float, low: int, high: int) -> int:
-    """The nearest whole number from low to high; halves go up.
-
-    Thirds are not exact in binary: what is a half but for the last digits counts as one.
-    """
-    return min(max(math.floor(round(rating, 9) + 0.5), low), high)
 
 
 def nearest(explanations: Sequence[str], ratings: Sequence[float], mean: float) -> str:

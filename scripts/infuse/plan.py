@@ -654,11 +654,10 @@ def _conversations(config: Experiment, contents: dict[str, str]) -> Node | None:
 
 def _ratings(config: Experiment, contents: dict[str, str]) -> Node | None:
     """What all judges together make of the conversations, where the task is made of it."""
-    pairs, judging, scale = _conversations(config, contents), config.judging, config.task.scale
-    if not isinstance(config.task.source, Judged) or not (pairs and judging and scale):
+    pairs, judging = _conversations(config, contents), config.judging
+    if not isinstance(config.task.source, Judged) or not (pairs and judging):
         return None
     asking = judging.model_dump(include={"max_new_tokens", "temperature", "seed"})
-    asking["scale"] = scale.model_dump()
     inputs = {"conversations": pairs}
     for name, judge in judging.judges.items():
         params: dict[str, Any] = asking | {

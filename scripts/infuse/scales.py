@@ -6,6 +6,14 @@ import math
 from typing import NamedTuple
 
 
+def rounded(rating: float, low: int, high: int) -> int:
+    """The nearest whole number from low to high; halves go up.
+
+    Thirds are not exact in binary: what is a half but for the last digits counts as one.
+    """
+    return min(max(math.floor(round(rating, 9) + 0.5), low), high)
+
+
 class Scale(NamedTuple):
     """Ratings from `low` to `high`, ends included; labels are the whole numbers."""
 
@@ -23,7 +31,7 @@ class Scale(NamedTuple):
 
     def label(self, rating: float) -> str:
         """The nearest whole number, half up, at the scale's ends at most."""
-        return str(min(max(math.floor(rating + 0.5), self.low), self.high))
+        return str(rounded(rating, self.low, self.high))
 
     def __str__(self) -> str:
         return f"{self.low}-{self.high}"
