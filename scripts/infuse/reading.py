@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -76,6 +77,9 @@ class Reader:
     Args:
         engine: what writes the free answers; the scores are always computed with transformers.
         compute: device, dtype, threads, deterministic.
+
+    Attributes:
+        model: that of transformers, in float32.
     """
 
     def __init__(self, folder: Path, engine: str, compute: Mapping[str, Any]) -> None:
@@ -83,11 +87,11 @@ class Reader:
         device = models.set_threads(compute)
         self._encoder = Encoder(models.load_tokenizer(folder), **self.form.chat)
         self._writer = None if self._head else load_writer(engine, folder, compute)
-        self._model = getattr(self._writer, "model", None)
-        if self._model is None:
+        self.model = getattr(self._writer, "model", None)
+        if self.model is None:
             load = models.load_head if self._head else models.load_model
-            self._model = load(folder).to(device).eval()
-        most = int(self._model.config.max_position_embeddings)
+            self.model = load(folder).to(device).eval()
+        most = int(self.model.config.max_position_embeddings)
         self.positions = min(most, getattr(self._writer, "positions", most))
 
     def prompts(self, texts: Sequence[str]) -> list[Ids]:
@@ -99,7 +103,7 @@ class Reader:
         if not prompts:
             return []
         if self._writer is None:
-            scores = generation.score_classes(self._model, prompts)
+            scores = generation.score_classes(self.model, prompts)
             said = [self.form.labels[int(place)] for place in scores.argmax(1)]
             return [
                 Read(Answer(label, "", label, "answered"), 0, score)
@@ -115,17 +119,37 @@ class Reader:
             )
             for one in written
         ]
-        prefixes = list(prompts)
-        if form.target == "reason_label":
-            reasons = self._encoder.plain([answer.reasoning for answer in answers])
-            prefixes = [
-                prompt + reason + self._between
-                for prompt, reason in zip(prompts, reasons, strict=True)
-            ]
-        scores = generation.score_endings(self._model, prefixes, self._endings)
+        prefixes = self._prefixes(prompts, [answer.reasoning for answer in answers])
+        scores = generation.score_endings(self.model, prefixes, self._endings)
         return [
             Read(answer, len(one.tokens) + (one.finish == "stop"), score)
             for answer, one, score in zip(answers, written, scores, strict=True)
+        ]
+
+    def before_labels(
+        self, prompts: Sequence[Ids], reasonings: Sequence[str]
+    ) -> tuple[list[Ids], Ids]:
+        """All that stands before the first token that tells labels apart, and that token of each.
+
+        Tokens with which every label begins stand before it: a tokenizer that opens each text with
+        a space of its own would show nothing else. Labels may still share their token.
+
+        Args:
+            reasonings: what the classifier itself wrote after each prompt.
+        """
+        places = list(zip(*self._endings, strict=False))[:-1]
+        equal = itertools.takewhile(lambda tokens: len(set(tokens)) == 1, places)
+        common = [token for token, *_ in equal]
+        prefixes = [prefix + common for prefix in self._prefixes(prompts, reasonings)]
+        return prefixes, [ending[len(common)] for ending in self._endings]
+
+    def _prefixes(self, prompts: Sequence[Ids], reasonings: Sequence[str]) -> list[Ids]:
+        """All that stands before a label: where reasonings come first, they and the separator."""
+        if self.form.target != "reason_label":
+            return list(prompts)
+        return [
+            prompt + reason + self._between
+            for prompt, reason in zip(prompts, self._encoder.plain(reasonings), strict=True)
         ]
 
     @property

@@ -1,0 +1,62 @@
+"""What each layer of a classifier would say where the label begins, for the test texts.
+
+IN   classifier; predictions (the texts, and the classifier's own reasonings)
+OUT  lens.parquet: id, label, predicted, entropy, activation_entropy, ranks, settled, sharpness
+
+Nothing is written by the model: one forward pass for each text.
+"""
+
+import itertools
+import logging
+from pathlib import Path
+from typing import Any
+
+from infuse.files import LENS, PREDICTIONS, RowWriter, read_batches, read_table
+from infuse.lens import look, parts
+from infuse.reading import Reader
+from infuse.splits import chosen
+from infuse.stage import Job, Progress, run
+
+VERSION = 1
+WINDOW = 16  # batches that are cut from rows of like length
+log = logging.getLogger("infuse")
+
+
+def lens(job: Job) -> dict[str, Any]:
+    """Look into the classifier, batch by batch."""
+    folder, size = job.inputs["classifier"], job.params["batch_rows"]
+    reader = Reader(folder, "transformers", job.params["compute"])
+    inside = parts(reader.model, folder)
+    path = job.inputs["predictions"] / "predictions.parquet"
+    drawn = _drawn(path, job.params["texts"])
+    progress, wanted = Progress(sum(drawn), "texts"), iter(drawn)
+    with RowWriter(job.out / "lens.parquet", LENS) as out:
+        for table in read_batches(path, PREDICTIONS, WINDOW * size):
+            rows = list(itertools.compress(table.to_pylist(), wanted))
+            texts, tokens = reader.before_labels(
+                reader.prompts([row["text"] for row in rows]), [row["reasoning"] for row in rows]
+            )
+            order = sorted(range(len(rows)), key=lambda row: len(texts[row]))
+            found: dict[int, tuple[Any, ...]] = {}
+            for at in range(0, len(order), size):
+                batch = order[at : at + size]
+                seen = look(inside, [texts[row] for row in batch], tokens, job.params["normed"])
+                found |= zip(batch, zip(*seen, strict=True), strict=True)
+                progress.advance(len(batch))
+            for place, row in enumerate(rows):
+                told = zip(LENS.names[3:], (value.tolist() for value in found[place]), strict=True)
+                own = {"id": row["id"], "label": row["label"], "predicted": row["closed_set"]}
+                out.add(own | dict(told))
+    return {"texts": out.rows, "layers": len(inside.layers)}
+
+
+def _drawn(path: Path, rows: int | None) -> list[bool]:
+    """Which texts are looked at: the same for every classifier."""
+    texts = read_table(path, PREDICTIONS).select(["text", "label"]).to_pydict()
+    if rows is None:
+        return [True] * len(texts["text"])
+    return chosen(texts["text"], texts["label"], rows, seed=0, leave=False)
+
+
+if __name__ == "__main__":
+    run(lens)
