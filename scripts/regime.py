@@ -85,7 +85,10 @@ def _hold_out(job: Job, splits: dict[str, list[Row]], labels: list[str]) -> dict
             raise UserError(f"held_out: {told} leaves the {split} split no row")
     _write(job, parts, labels, [])
     log.info("%s is held out: %s", told, {split: len(rows) for split, rows in parts.items()})
-    return {split: {"rows": len(rows)} for split, rows in parts.items()}
+    counts = Counter(row["label"] for row in parts["train"])
+    facts: dict[str, Any] = {split: {"rows": len(rows)} for split, rows in parts.items()}
+    facts["train"]["labels"] = {label: counts[label] for label in labels}
+    return facts
 
 
 def fewer(rows: list[Row], part: float, _: list[str], seed: int) -> list[Row]:

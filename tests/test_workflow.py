@@ -81,7 +81,9 @@ def test_every_config_key_reruns_what_the_documentation_says() -> None:
     """docs/reruns.md holds, for each key, the stages whose keys a change of it changes."""
     told = dict(_documented())
     tree = config.merge(yaml.safe_load(config.DEFAULTS.read_text()), BASIS)
-    found = {path: _changed(tree, path) for path in _leaves(tree)}
+    found = {path: _changed(tree, path, BASIS) for path in _leaves(tree) if path not in NULL}
+    judged = config.merge(tree, RATED)
+    found |= {path: _changed(judged, path, RATED) for path in OF_RATINGS}
     assert told == found
 
 
@@ -89,6 +91,12 @@ def test_every_config_key_reruns_what_the_documentation_says() -> None:
 BASIS: dict[str, Any] = {
     "compute": {"device": "cuda", "dtype": "bfloat16", "layout": "packed"}
 }  # fmt: skip
+RATED: dict[str, Any] = yaml.safe_load((ROOT / "experiments/quality-small.yaml").read_text())
+NULL = ("conversations", "judging", "held_out", "task.scale")  # in the default
+OF_RATINGS = (
+    "conversations.rows.train", "judging.judges.strict.noise",
+    "judging.dimensions.naturalness.definition", "held_out.sources", "held_out.arms",
+)  # fmt: skip
 ENDPOINTS: dict[str, Any] = {"endpoints": {"api": {"url": "http://127.0.0.1/v1", "model": "m"}}}
 
 
@@ -106,10 +114,10 @@ def _leaves(tree: Mapping[str, Any], above: str = "") -> Iterator[str]:
             yield f"{above}{name}"
 
 
-def _changed(tree: dict[str, Any], path: str) -> str:
+def _changed(tree: dict[str, Any], path: str, basis: dict[str, Any]) -> str:
     """The first stages that a change of one key reruns; what follows from them is left out."""
-    before = plan.build(config.load(BASIS))
-    after = plan.build(config.load(_other(tree, path)))
+    before = plan.build(config.load(basis))
+    after = plan.build(config.load(_other(tree, path, basis)))
     stages = {stage for stage, _ in after.nodes.keys() - before.nodes.keys()}
     first = [
         stage
@@ -124,7 +132,7 @@ def _changed(tree: dict[str, Any], path: str) -> str:
     return ", ".join(first) or "nothing"
 
 
-def _other(tree: dict[str, Any], path: str) -> dict[str, Any]:
+def _other(tree: dict[str, Any], path: str, basis: dict[str, Any]) -> dict[str, Any]:
     """A config that differs in one key, as little as the key's values allow."""
     *above, name = path.split(".")
     value: Any = tree
@@ -136,7 +144,7 @@ def _other(tree: dict[str, Any], path: str) -> dict[str, Any]:
             change = {part: change}
         if above[:1] == ["arms"]:
             change = {"arms": config.merge({"": tree["arms"]}, {"": change["arms"]})[""]}
-        change = config.merge(BASIS | ENDPOINTS, change)
+        change = config.merge(basis | ENDPOINTS, change)
         try:
             config.load(change)
         except UserError:
@@ -169,10 +177,14 @@ def _candidates(name: str, value: Any) -> Iterator[Any]:
             yield ["experiments/gain.yaml"]
         case "chip":
             yield "h200"
+        case "sources":
+            yield ["shop"]
+        case "texts":
+            yield 10
         case "expected":
             yield "gain"
         case "arms":
-            yield ["label"]
+            yield from (["label"], ["reason_label"])
         case "rows" | "label_noise" | "imbalance" | "cue" if isinstance(value, list):
             yield [0.7]
     if value is None:

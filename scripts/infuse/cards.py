@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,9 @@ def _data(made: Provenance, inputs: Mapping[str, Path]) -> str:
     texts = _source(told["source"]) if "source" in told else "those of a task, changed on purpose"
     parts += [f"The texts: {texts}."]
     if "source" not in told:
-        parts += [f"The change: `{told['kind']}`, {told['value']:g} (docs/arms.md)."]
+        value = told["value"]
+        told_value = f"{value:g}" if isinstance(value, float) else json.dumps(value)
+        parts += [f"The change: `{told['kind']}`, {told_value} (docs/arms.md, docs/quality.md)."]
     if "reasonings" in inputs:
         reasonings = _told(inputs["reasonings"])["params"]
         parts += [f"The reasonings: {_source(reasonings)}.", GOLD]
@@ -121,6 +124,7 @@ def _source(params: Mapping[str, Any]) -> str:
     kinds = {
         "riddles": "made by the workflow's generator of riddles",
         "generated": "made by the workflow's generator",
+        "judged": "pairs of context and response, with the ratings of judges",
         "files": "local files, known by their content alone",
         "file": "a local file, known by its content alone",
         "column": "a column beside the texts",
