@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers import models as cores
+from transformers import MistralConfig, MistralForCausalLM
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
@@ -30,7 +31,10 @@ RECIPE: dict[str, Any] = {
     "evaluations_per_epoch": 0,
 }  # fmt: skip
 FULL = {"kind": "full"}
-LORA = {"kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.2, "modules": ["q_proj", "v_proj"]}
+LORA = {
+    "kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.2, "modules": ["q_proj", "v_proj"],
+    "bits": None,
+}  # fmt: skip
 WINDOW = 64
 
 
@@ -105,6 +109,24 @@ def model(seed: int = 0) -> PreTrainedModel:
         },
         tokenizer(),
     )  # fmt: skip
+    return _enlarged(small)
+
+
+def mistral(seed: int = 0) -> PreTrainedModel:
+    """The same of Mistral's kind, with a head of its own."""
+    models.set_threads(COMPUTE)
+    torch.manual_seed(seed)
+    small = MistralForCausalLM(
+        MistralConfig(
+            vocab_size=len(tokenizer()), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=WINDOW,
+            bos_token_id=tokenizer().bos_token_id, eos_token_id=tokenizer().eos_token_id,
+        )
+    )  # fmt: skip
+    return _enlarged(small)
+
+
+def _enlarged(small: PreTrainedModel) -> PreTrainedModel:
     with torch.no_grad():
         for weight in small.parameters():
             if weight.dim() > 1:
