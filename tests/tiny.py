@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import multiprocessing
 import os
 import signal
@@ -12,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
 from tokenizers import models as cores
 from transformers import MistralConfig, MistralForCausalLM
 from transformers.modeling_utils import PreTrainedModel
@@ -97,6 +98,44 @@ def llama_3() -> PreTrainedTokenizerFast:
         eos_token="<|eot_id|>",
         chat_template=_DATED,
     )
+
+
+@functools.cache
+def llama_2() -> PreTrainedTokenizerFast:
+    """A tokenizer as of Llama 2 and the first Mistral: it spells what it does not know in bytes, a
+    word begins with its space, and there is neither a chat template nor a padding token.
+    """
+    special = ["<unk>", "<s>", "</s>"]
+    learner = Tokenizer(cores.BPE())
+    learner.pre_tokenizer = pre_tokenizers.Metaspace()
+    learner.train_from_iterator(
+        _ORDINARY * 3, trainers.BpeTrainer(vocab_size=200, show_progress=False)
+    )
+    learned = json.loads(learner.to_str())["model"]
+    names = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *learned["vocab"]]
+    core = Tokenizer(
+        cores.BPE(
+            {name: place for place, name in enumerate(names)},
+            [tuple(pair) for pair in learned["merges"]],
+            unk_token="<unk>", fuse_unk=True, byte_fallback=True,
+        )
+    )  # fmt: skip
+    core.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    core.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    core.add_special_tokens(special)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", bos_token="<s>", eos_token="</s>",
+        clean_up_tokenization_spaces=False,
+    )  # fmt: skip
 
 
 def model(seed: int = 0) -> PreTrainedModel:
