@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from transformers.modeling_utils import PreTrainedModel
 
 import tiny
-from infuse import batching, models, training
+from infuse import attention, batching, models, training
 from infuse.batching import Rows
 from infuse.engine import Engine
 from infuse.errors import UserError
@@ -100,6 +100,25 @@ def test_adapters_alone_are_trained_and_in_float32(base: Path) -> None:
     # Of each of 7 products in 2 layers; the head is neither coarse nor tuned.
     coarse = [weight for weight in model.parameters() if weight.dtype == torch.uint8]
     assert len(coarse) == 14 and sum(weight.requires_grad for weight in model.parameters()) == 28
+
+
+def test_attention_is_in_the_precision_of_the_products(
+    base: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever that of the weights: on a GPU the fast kernel takes nothing else."""
+    seen = set()
+    inner = attention._one_by_one
+
+    def watched(*parts: Any) -> torch.Tensor:
+        seen.update(part.dtype for part in parts[:3])
+        return inner(*parts)
+
+    monkeypatch.setattr(attention, "_one_by_one", watched)
+    compute = tiny.COMPUTE | {"layout": "packed", "dtype": "bfloat16"}
+    recipe = tiny.tuned(COARSE) | {"weights": "float32"}
+    model = models.load_model(base, **models.in_4_bits(recipe, compute))
+    Engine(models.tune(model, recipe, 5), compute).step(DOCUMENTS, STEPS[0], 1.0, 0)
+    assert seen == {torch.bfloat16}
 
 
 def test_a_resumed_run_ends_with_the_same_bytes(base: Path, tmp_path: Path) -> None:
