@@ -33,7 +33,7 @@ def base(job: Job) -> dict[str, Any]:
     where, hub = job.settings.get("path"), {}
     if job.params["kind"] == "hub":
         where, hub = job.params["id"], {"revision": job.params["revision"]}
-    tokenizer = models.load_tokenizer(where, **hub)
+    tokenizer = models.load_tokenizer(where, job.params["chat_template"], **hub)
     pad = job.params["pad_token"]
     if pad is not None:
         if pad not in tokenizer.get_vocab():

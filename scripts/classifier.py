@@ -32,10 +32,11 @@ def classifier(job: Job) -> dict[str, Any]:
     taught = lesson(sets, job.params)
     counts = len(taught.documents), len(taught.steps), taught.dropped or "none"
     log.info("%s documents in %s steps, dropped: %s", *counts)
+    how = models.in_4_bits(recipe, job.params["compute"])
     if form.target == "head":
-        model = models.new_head(job.inputs["base"], len(form.labels), seed)
+        model = models.new_head(job.inputs["base"], len(form.labels), seed, **how)
     else:
-        model = models.load_model(job.inputs["base"])
+        model = models.load_model(job.inputs["base"], **how)
     model = models.tune(model, recipe, seed)
     engine = Engine(model, job.params["compute"], weight)
     with tracking.watched(job) as watch:

@@ -215,11 +215,12 @@ def _measured(job: Job, one: Training, work: Work, recomputed: bool) -> float | 
     models.set_threads(params["compute"])
     if params["compute"]["compile"]:
         torch.compiler.reset()  # what was compiled for another training would count here
+    how = models.in_4_bits(recipe, params["compute"])
     if params.get("target") == "head":
         labels = len(read_labels(job.inputs["task"]))
-        model = models.new_head(job.inputs["base"], labels, params["seed"])
+        model = models.new_head(job.inputs["base"], labels, params["seed"], **how)
     else:
-        model = models.load_model(job.inputs["base"])
+        model = models.load_model(job.inputs["base"], **how)
     model = models.tune(model, recipe, params["seed"])
     engine = Engine(model, params["compute"], params.get("label_weight"))
     documents, steps = one.lesson.documents, one.lesson.steps

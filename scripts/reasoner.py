@@ -32,7 +32,8 @@ def reasoner(job: Job) -> dict[str, Any]:
     )
     steps = batching.steps(documents.lengths, recipe["batching"], recipe["epochs"], seed)
     log.info("%s documents in %s steps", len(documents), len(steps))
-    model = models.load_model(job.inputs["base"])
+    how = models.in_4_bits(recipe, job.params["compute"])
+    model = models.load_model(job.inputs["base"], **how)
     model = models.tune(model, recipe, seed)
     engine = Engine(model, job.params["compute"])
     with tracking.watched(job) as watch:

@@ -15,7 +15,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
 
 import forecast as stage
 import tiny
@@ -29,6 +29,7 @@ from workflow import Tree, nodes, tiny_plan
 
 PACKED = tiny.COMPUTE | {"layout": "packed", "micro_tokens": 512}
 FULL = forecast.Work.of(tiny.FULL)
+COARSE = tiny.LORA | {"modules": ["all-linear"], "bits": 4}
 
 
 @pytest.fixture(scope="module")
@@ -88,6 +89,33 @@ def test_adapters_spare_the_gradients_of_weights(folder: Path) -> None:
     assert forecast.training_flops(size, FULL, documents, steps) > 1.3 * told
 
 
+def test_weights_in_4_bits_take_the_memory_that_is_told(tmp_path: Path) -> None:
+    """The rest of a step takes what it takes with weights in 16 bits."""
+    config = MistralConfig(
+        hidden_size=512, intermediate_size=1024, num_hidden_layers=2, num_attention_heads=8,
+        num_key_value_heads=4, vocab_size=300,
+    )  # fmt: skip
+    models.save(MistralForCausalLM(config), tiny.tokenizer(), tmp_path)
+    compute = PACKED | {"dtype": "bfloat16"}
+    held, told = {}, {}
+    for bits in (None, 4):
+        recipe = tiny.tuned(COARSE | {"bits": bits}) | {"weights": "bfloat16"}
+        model = models.load_model(tmp_path, **models.in_4_bits(recipe, compute))
+        model = models.tune(model, recipe, 0)
+        held[bits] = sum(weight.nbytes for weight in model.parameters())
+        for part in model.modules():
+            if state := getattr(part, "quant_state", None):
+                held[bits] += state.absmax.nbytes + state.state2.absmax.nbytes
+        size = forecast.shape(tmp_path, recipe["tuning"])
+        trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+        assert size.trained == trained
+        told[bits] = forecast.memory(size, tmp_path, compute, recipe, False, 8)
+    assert size.coarse == 2 * 512 * (2 * 512 + 2 * 256 + 3 * 1024)
+    assert told[None] - told[4] == pytest.approx(held[None] - held[4], rel=1e-4)
+    # Of weights and adapters; moments, gradients, logits and activations come on top.
+    assert told[4] > held[4]
+
+
 def test_padding_is_computed_too() -> None:
     documents = tiny.documents([10, 20, 7, 30], [9, 1, 6, 29])
     steps = [np.array([0, 1]), np.array([2, 3])]
@@ -101,10 +129,16 @@ def test_padding_is_computed_too() -> None:
 
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
-def test_activations_are_those_that_are_kept(folder: Path, dtype: str) -> None:
+@pytest.mark.parametrize("tuning", [tiny.FULL, COARSE], ids=["full", "4 bits"])
+def test_activations_are_those_that_are_kept(
+    folder: Path, dtype: str, tuning: dict[str, Any]
+) -> None:
     """Counted in one layer, against what a pass of the whole model keeps."""
-    compute = PACKED | {"dtype": dtype}
-    engine = Engine(tiny.model(), compute)
+    compute, recipe = PACKED | {"dtype": dtype}, tiny.tuned(tuning)
+    if tuning["kind"] == "lora":
+        recipe["weights"] = dtype
+    model = models.load_model(folder, **models.in_4_bits(recipe, compute))
+    engine = Engine(models.tune(model, recipe, 0), compute)
     engine.model.train()
     constant = {weight.untyped_storage().data_ptr() for weight in engine.model.parameters()}
 
@@ -124,9 +158,12 @@ def test_activations_are_those_that_are_kept(folder: Path, dtype: str) -> None:
     # One target a document, so that logits do not count.
     short, long = (tiny.documents([size] * 4, [size - 1] * 4) for size in (20, 60))
     counted = (kept(long) - kept(short)) / (4 * 40)
-    precisions = getattr(torch, dtype), torch.float32
-    assert forecast._activations(folder, *precisions, False) == pytest.approx(counted, rel=0.02)
-    assert forecast._activations(folder, *precisions, True) < 0.8 * counted
+    told = {
+        again: forecast._activations(folder, getattr(torch, dtype), recipe, again)
+        for again in (False, True)
+    }
+    assert told[False] == pytest.approx(counted, rel=0.02)
+    assert told[True] < 0.8 * counted
 
 
 def test_memory_follows_from_its_settings(folder: Path) -> None:

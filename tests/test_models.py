@@ -30,9 +30,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def imported(run_stage: RunStage, folder: Path, pad: str | None = None) -> Outcome:
+def imported(
+    run_stage: RunStage, folder: Path, pad: str | None = None, template: str | None = None
+) -> Outcome:
     """What the base stage makes of a folder."""
-    params = {"kind": "folder", "content": "a hash", "pad_token": pad}
+    params = {
+        "kind": "folder", "content": "a hash", "pad_token": pad, "chat_template": template
+    }  # fmt: skip
     return run_stage("base", params, settings={"path": str(folder)})
 
 
@@ -123,7 +127,8 @@ NORM = "model.layers.1.input_layernorm.weight"
         (drop("tokenizer.json"), "a model folder without tokenizer (tokenizer.json is missing)"),
         (cut("tokenizer.json", 500), "no usable tokenizer ("),
         (no_beginning, "the tokenizer has no bos_token_id"),
-        (drop("chat_template.jinja"), "the tokenizer has no chat_template"),
+        (drop("chat_template.jinja"),
+         "the tokenizer has no chat_template; base.chat_template: plain gives it one"),
         (template("{% for m in messages %}{{ m['content'] }}{% endfor %}"),
          "the chat template has no generation prompt to open an answer"),
         (template("{% for m in messages %}"), "no usable chat template (TemplateSyntaxError: "),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import json
 import multiprocessing
 import os
 import signal
@@ -12,8 +13,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, normalizers, pre_tokenizers, trainers
 from tokenizers import models as cores
+from transformers import MistralConfig, MistralForCausalLM
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
@@ -30,7 +32,10 @@ RECIPE: dict[str, Any] = {
     "evaluations_per_epoch": 0,
 }  # fmt: skip
 FULL = {"kind": "full"}
-LORA = {"kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.2, "modules": ["q_proj", "v_proj"]}
+LORA = {
+    "kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.2, "modules": ["q_proj", "v_proj"],
+    "bits": None,
+}  # fmt: skip
 WINDOW = 64
 
 
@@ -95,6 +100,44 @@ def llama_3() -> PreTrainedTokenizerFast:
     )
 
 
+@functools.cache
+def llama_2() -> PreTrainedTokenizerFast:
+    """A tokenizer as of Llama 2 and the first Mistral: it spells what it does not know in bytes, a
+    word begins with its space, and there is neither a chat template nor a padding token.
+    """
+    special = ["<unk>", "<s>", "</s>"]
+    learner = Tokenizer(cores.BPE())
+    learner.pre_tokenizer = pre_tokenizers.Metaspace()
+    learner.train_from_iterator(
+        _ORDINARY * 3, trainers.BpeTrainer(vocab_size=200, show_progress=False)
+    )
+    learned = json.loads(learner.to_str())["model"]
+    names = [*special, *(f"<0x{byte:02X}>" for byte in range(256)), *learned["vocab"]]
+    core = Tokenizer(
+        cores.BPE(
+            {name: place for place, name in enumerate(names)},
+            [tuple(pair) for pair in learned["merges"]],
+            unk_token="<unk>", fuse_unk=True, byte_fallback=True,
+        )
+    )  # fmt: skip
+    core.normalizer = normalizers.Sequence(
+        [normalizers.Prepend("\u2581"), normalizers.Replace(" ", "\u2581")]
+    )
+    core.decoder = decoders.Sequence(
+        [
+            decoders.Replace("\u2581", " "),
+            decoders.ByteFallback(),
+            decoders.Fuse(),
+            decoders.Strip(" ", 1, 0),
+        ]
+    )
+    core.add_special_tokens(special)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core, unk_token="<unk>", bos_token="<s>", eos_token="</s>",
+        clean_up_tokenization_spaces=False,
+    )  # fmt: skip
+
+
 def model(seed: int = 0) -> PreTrainedModel:
     """A Llama of two layers with weights large enough that every token matters to every other."""
     models.set_threads(COMPUTE)
@@ -105,6 +148,24 @@ def model(seed: int = 0) -> PreTrainedModel:
         },
         tokenizer(),
     )  # fmt: skip
+    return _enlarged(small)
+
+
+def mistral(seed: int = 0) -> PreTrainedModel:
+    """The same of Mistral's kind, with a head of its own."""
+    models.set_threads(COMPUTE)
+    torch.manual_seed(seed)
+    small = MistralForCausalLM(
+        MistralConfig(
+            vocab_size=len(tokenizer()), hidden_size=32, intermediate_size=48, num_hidden_layers=2,
+            num_attention_heads=4, num_key_value_heads=2, max_position_embeddings=WINDOW,
+            bos_token_id=tokenizer().bos_token_id, eos_token_id=tokenizer().eos_token_id,
+        )
+    )  # fmt: skip
+    return _enlarged(small)
+
+
+def _enlarged(small: PreTrainedModel) -> PreTrainedModel:
     with torch.no_grad():
         for weight in small.parameters():
             if weight.dim() > 1:

@@ -63,8 +63,12 @@ def attend(
     Returns:
         float [1, tokens, heads, width], and None for the weights.
     """
-    # Under autocast rotary positions leave query and key in the precision of the residual stream.
-    query, key = query.to(value.dtype), key.to(value.dtype)
+    # Under autocast rotary positions leave query and key in the precision of the residual stream,
+    # and layers in 4 bits all three.
+    kind, dtype = query.device.type, value.dtype
+    if torch.is_autocast_enabled(kind):
+        dtype = torch.get_autocast_dtype(kind)
+    query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
     if not (query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)):
         return _one_by_one(query, key, value, cu_seq_lens_q, scaling), None
     from torch.nn.attention.varlen import varlen_attn

@@ -487,14 +487,28 @@ class Full(Section):
     kind: Literal["full"]
 
 
+Modules = Annotated[
+    list[str],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda value: [value] if value == "all-linear" else value,
+        json_schema_input_type=list[str] | Literal["all-linear"],
+    ),
+]
+
+
 class Lora(Section):
-    """Low-rank adapters on the named modules, merged into the weights when training ends."""
+    """Low-rank adapters on the named modules, merged into the weights when training ends.
+
+    With `bits` the weights of all layers are frozen in so many; null: in those of the recipe.
+    """
 
     kind: Literal["lora"]
     rank: PositiveInt
     alpha: PositiveFloat
     dropout: Annotated[float, Field(ge=0, lt=1)]
-    modules: Annotated[list[str], Field(min_length=1)]
+    modules: Modules
+    bits: Literal[4] | None = None
 
 
 class Recipe(Section):
@@ -565,12 +579,18 @@ class Scratch(Section):
             _fit(recipe, info.data["positions"], "")
         if recipe is not None and not info.data.get("corpus", True):
             raise ValueError(": expected null, since base.corpus names no texts to learn from")
+        if recipe is not None and getattr(recipe.tuning, "bits", None):
+            raise ValueError(".tuning.bits: expected null, since nothing is there to be frozen")
         return recipe
 
 
 PadToken = Annotated[
     Annotated[str, Field(min_length=1)] | None,
     Field(description="the saved tokenizer's; null: the one that it has"),
+]
+ChatTemplate = Annotated[
+    Literal["plain"] | None,
+    Field(description="the saved tokenizer's; null: the one that it has; plain: a short one"),
 ]
 
 
@@ -581,6 +601,7 @@ class HubModel(Section):
     id: HubId
     revision: Commit | None = None
     pad_token: PadToken = None
+    chat_template: ChatTemplate = None
 
 
 class Folder(Section):
@@ -589,6 +610,7 @@ class Folder(Section):
     kind: Literal["folder"]
     path: Annotated[str, Field(min_length=1)]
     pad_token: PadToken = None
+    chat_template: ChatTemplate = None
 
 
 class Reasoner(Section):

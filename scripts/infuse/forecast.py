@@ -21,10 +21,11 @@ from infuse.batching import Rows, total_tokens
 from infuse.documents import Documents
 from infuse.engine import Engine, pass_size, passes
 from infuse.losses import LOGITS
-from infuse.models import backbone
+from infuse.models import ALL_LINEAR, backbone, tune
 from infuse.optimizers import EIGHT_BITS, new_optimizer
 
 SUSTAINED = 0.45  # of a data sheet's products, where nothing was measured: 0.35-0.60 are published
+COARSE = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight in 4 bits, with its constants
 PROBED = 20.0  # seconds that a measurement may take
 _TOKENS = 64  # of the pass that counts activations
 
@@ -39,6 +40,7 @@ class Shape:
         embedding: weights that only look up; 0 where the head shares them.
         attention: layers x heads x width of a head.
         trained: weights that the tuning trains.
+        coarse: weights, all of the body, that the tuning keeps in 4 bits.
     """
 
     body: int
@@ -46,6 +48,7 @@ class Shape:
     embedding: int
     attention: int
     trained: int
+    coarse: int
 
     @property
     def weights(self) -> int:
@@ -62,13 +65,21 @@ def shape(folder: Path, tuning: Mapping[str, Any]) -> Shape:
     words, out = model.get_input_embeddings().weight, head.get_parameter("weight")
     lookups = 0 if out is words else words.numel()
     body = sum(weight.numel() for weight in decoder.parameters()) - words.numel()
-    trained = body + out.numel() + lookups
+    trained, coarse = body + out.numel() + lookups, 0
     if tuning["kind"] == "lora":
+        layers = {
+            name: layer
+            for name, layer in decoder.named_modules()
+            if isinstance(layer, torch.nn.Linear)
+        }
+        ends = ("",) if tuning["modules"] == [ALL_LINEAR] else tuple(tuning["modules"])
         trained = sum(
             tuning["rank"] * (layer.in_features + layer.out_features)
-            for name, layer in decoder.named_modules()
-            if isinstance(layer, torch.nn.Linear) and name.endswith(tuple(tuning["modules"]))
+            for name, layer in layers.items()
+            if name.endswith(ends)
         )
+        if tuning["bits"] is not None:
+            coarse = sum(layer.weight.numel() for layer in layers.values())
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return Shape(
         body,
@@ -76,6 +87,7 @@ def shape(folder: Path, tuning: Mapping[str, Any]) -> Shape:
         lookups,
         config.num_hidden_layers * config.num_attention_heads * width,
         trained,
+        coarse,
     )
 
 
@@ -94,7 +106,11 @@ class Work:
 
     @classmethod
     def of(cls, tuning: Mapping[str, Any]) -> Work:
-        """Of a recipe's tuning; the few products of adapters are left out."""
+        """Of a recipe's tuning; the few products of adapters are left out.
+
+        Frozen weights take part in both products, but have no gradient. In 4 bits they are as many,
+        in the products' precision; that they are unpacked for each is not counted.
+        """
         return cls(2, 4 if tuning["kind"] == "full" else 2)
 
     @property
@@ -162,33 +178,38 @@ def memory(
         exact = 0 if adapted else size.embedding or size.head  # those of embeddings are
         moments = 2 * (size.trained - exact) + 8 * exact
     state = size.trained * (4 + 4 if adapted else weights) + moments
-    copies = size.weights * products if products != weights else 0
+    fine = size.weights - size.coarse
+    copies = fine * products if products != weights else 0
     config = AutoConfig.from_pretrained(folder)
     logits = targets * (size.head // config.hidden_size)
     if logits > LOGITS:  # then they are sliced, with the head's gradient beside them
         logits_bytes = LOGITS * (2 * products + 4) + (0 if adapted else 8 * size.head)
     else:
         logits_bytes = logits * (2 * products + 3 * 4)
-    dtype, kind = (getattr(torch, name) for name in (compute["dtype"], recipe["weights"]))
-    kept = _activations(folder, dtype, kind, recomputed) * compute["micro_tokens"]
-    return float(size.weights * weights + state + copies + logits_bytes + kept)
+    dtype = getattr(torch, compute["dtype"])
+    kept = _activations(folder, dtype, recipe, recomputed) * compute["micro_tokens"]
+    return float(fine * weights + size.coarse * COARSE + state + copies + logits_bytes + kept)
 
 
-def _activations(folder: Path, dtype: torch.dtype, weights: torch.dtype, recomputed: bool) -> float:
+def _activations(
+    folder: Path, dtype: torch.dtype, recipe: Mapping[str, Any], recomputed: bool
+) -> float:
     """Bytes that a token leaves for the backward pass, counted in layers of this width."""
     config = AutoConfig.from_pretrained(folder)
-    one, two = (_kept(config, layers, dtype, weights) for layers in (1, 2))
+    one, two = (_kept(config, layers, dtype, recipe) for layers in (1, 2))
     layers, layer = config.num_hidden_layers, two - one
-    inputs = config.hidden_size * weights.itemsize
+    inputs = config.hidden_size * getattr(torch, recipe["weights"]).itemsize
     return layers * inputs + one if recomputed else one + (layers - 1) * layer
 
 
-def _kept(config: Any, layers: int, dtype: torch.dtype, weights: torch.dtype) -> float:
-    """The same of a model with so many layers."""
+def _kept(config: Any, layers: int, dtype: torch.dtype, recipe: Mapping[str, Any]) -> float:
+    """The same of a model with so many layers; those in 4 bits leave what others do."""
     config = copy.deepcopy(config)
     config.num_hidden_layers, config.vocab_size, config.pad_token_id = layers, 8, None
     model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED)
-    decoder = backbone(model.to(dtype=weights))[0]
+    whole = {**recipe, "tuning": {**recipe["tuning"], "bits": None}}
+    model = tune(model, whole, 0).train()
+    decoder = backbone(model)[0]
     constant = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
 
     def kept(tokens: int) -> int:

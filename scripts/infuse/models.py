@@ -14,6 +14,7 @@ from transformers import (
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
+    BitsAndBytesConfig,
     LlamaConfig,
     LlamaForCausalLM,
 )
@@ -36,6 +37,8 @@ SPECIAL = (
     "<|eot_id|>",
 )
 CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
+TEMPLATES = {"plain": Path(__file__).with_name("plain_template.jinja")}
+ALL_LINEAR = "all-linear"  # peft's word for the modules of all layers
 
 
 def set_threads(compute: Mapping[str, Any]) -> torch.device:
@@ -97,8 +100,13 @@ def scratch_model(params: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast)
     )
 
 
-def load_tokenizer(folder: Path | str, **hub: Any) -> PreTrainedTokenizerFast:
+def load_tokenizer(
+    folder: Path | str, template: str | None = None, **hub: Any
+) -> PreTrainedTokenizerFast:
     """The tokenizer of a model folder or hub id.
+
+    Args:
+        template: a name in `TEMPLATES`; None: the tokenizer's own chat template.
 
     Raises:
         UserError: there is none, or it has no beginning or end token, or no chat template that
@@ -110,9 +118,12 @@ def load_tokenizer(folder: Path | str, **hub: Any) -> PreTrainedTokenizerFast:
         tokenizer = AutoTokenizer.from_pretrained(folder, **hub)
     except Exception as damage:  # tokenizers and the hub client have errors of their own kinds
         raise UserError(f"{folder}: {_why('tokenizer', damage, hub)}") from damage
+    if template is not None:
+        tokenizer.chat_template = TEMPLATES[template].read_text(encoding="utf-8")
+    helps = {"chat_template": "; base.chat_template: plain gives it one"}
     for part in ("chat_template", "bos_token_id", "eos_token_id"):
         if getattr(tokenizer, part) is None:
-            raise UserError(f"{folder}: the tokenizer has no {part}")
+            raise UserError(f"{folder}: the tokenizer has no {part}{helps.get(part, '')}")
     question = [{"role": "user", "content": "?"}]
     try:
         closed, opened = (
@@ -126,13 +137,16 @@ def load_tokenizer(folder: Path | str, **hub: Any) -> PreTrainedTokenizerFast:
     return tokenizer
 
 
-def load_model(folder: Path | str, **hub: Any) -> PreTrainedModel:
+def load_model(folder: Path | str, **how: Any) -> PreTrainedModel:
     """The causal language model of a folder or hub id, in float32, from safetensors only.
+
+    Args:
+        how: the revision of a hub id; what `in_4_bits` gives.
 
     Raises:
         UserError: the folder holds no usable weights, or lacks some of them.
     """
-    return _load(AutoModelForCausalLM, folder, **hub)
+    return _load(AutoModelForCausalLM, folder, **how)
 
 
 def load_head(folder: Path | str) -> PreTrainedModel:
@@ -140,18 +154,23 @@ def load_head(folder: Path | str) -> PreTrainedModel:
     return _load(AutoModelForSequenceClassification, folder)
 
 
-def new_head(folder: Path | str, labels: int, seed: int) -> PreTrainedModel:
-    """A language model's backbone with a linear head for so many labels, drawn by the seed."""
+def new_head(folder: Path | str, labels: int, seed: int, **how: Any) -> PreTrainedModel:
+    """A language model's backbone with a linear head for so many labels, drawn by the seed.
+
+    Args:
+        how: what `in_4_bits` gives.
+    """
     torch.manual_seed(seed)
-    return _load(AutoModelForSequenceClassification, folder, {"score.weight"}, num_labels=labels)
+    new = {"score.weight"}
+    return _load(AutoModelForSequenceClassification, folder, new, num_labels=labels, **how)
 
 
 def _load(kind: Any, folder: Path | str, new: Collection[str] = (), **own: Any) -> PreTrainedModel:
     """A model of a kind; weights in `new` need not be in the folder."""
     try:
         model, loaded = kind.from_pretrained(
-            folder, dtype=torch.float32, use_safetensors=True, attn_implementation="sdpa",
-            output_loading_info=True, ignore_mismatched_sizes=True, **own,
+            folder, use_safetensors=True, attn_implementation="sdpa", output_loading_info=True,
+            ignore_mismatched_sizes=True, **({"dtype": torch.float32} | own),
         )  # fmt: skip
     except Exception as damage:  # safetensors and the hub client have errors of their own kinds
         raise UserError(f"{folder}: {_why('model', damage, own)}") from damage
@@ -170,10 +189,46 @@ def _why(what: str, error: Exception, asked: Mapping[str, Any]) -> str:
     return complaint(error, asked.get("revision", "main")) or told
 
 
+def in_4_bits(recipe: Mapping[str, Any], compute: Mapping[str, Any]) -> dict[str, Any]:
+    """How a model is loaded for a recipe that keeps its frozen weights in 4 bits; else nothing.
+
+    The weights of the layers are NF4 with constants of 8 bits (arXiv 2305.14314), on the device
+    that trains; embeddings, norms and head are in the recipe's precision.
+
+    Raises:
+        UserError: bitsandbytes can't do that on the device.
+    """
+    if recipe["tuning"].get("bits") is None:
+        return {}
+    device = compute["device"]
+    try:
+        from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+        dequantize_4bit(*quantize_4bit(torch.zeros(64, device=device), quant_type="nf4"))
+    except Exception as failure:  # a missing library, kernel or driver: each has its own kind
+        told = f"bitsandbytes can't do that on {device} ({first_line(failure)})"
+        raise UserError(f"recipe.tuning.bits: 4, but {told}") from failure
+    form = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute["dtype"],
+    )
+    dtype = getattr(torch, recipe["weights"])
+    return {"quantization_config": form, "dtype": dtype, "device_map": {"": device}}
+
+
 def tune(model: PreTrainedModel, recipe: Mapping[str, Any], seed: int) -> PreTrainedModel:
-    """The model with its weights in the recipe's precision, those set to be trained that are."""
-    model.to(dtype=getattr(torch, recipe["weights"]))
+    """The model with its weights in the recipe's precision, those set to be trained that are.
+
+    For 4 bits it must have been loaded as `in_4_bits` says.
+    """
     tuning = recipe["tuning"]
+    if tuning.get("bits") is None:
+        model.to(dtype=getattr(torch, recipe["weights"]))
+    for _, layer in _coarse(model):
+        # On some CPUs an evaluation would leave the weights in a form that has no gradients.
+        layer.support_avx512bf16_for_cpu = False
     if tuning["kind"] == "full":
         return model
     from peft import LoraConfig, get_peft_model
@@ -183,7 +238,7 @@ def tune(model: PreTrainedModel, recipe: Mapping[str, Any], seed: int) -> PreTra
         r=tuning["rank"],
         lora_alpha=tuning["alpha"],
         lora_dropout=tuning["dropout"],
-        target_modules=tuning["modules"],
+        target_modules=ALL_LINEAR if tuning["modules"] == [ALL_LINEAR] else tuning["modules"],
         task_type="SEQ_CLS" if hasattr(model, "score") else "CAUSAL_LM",
     )
     try:
@@ -207,9 +262,13 @@ def whole(model: PreTrainedModel) -> PreTrainedModel:
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
     """Write config, tokenizer and safetensors weights; adapters are merged first.
 
+    Weights in 4 bits are merged as the numbers that they stood for in training, and all is written
+    in the precision of the products.
+
     Raises:
         UserError: a weight is not finite.
     """
+    _refine(model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     for name, weight in model.named_parameters():
@@ -217,3 +276,32 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
             raise UserError(f"the weight {name} is not finite; the model is not saved")
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _coarse(model: torch.nn.Module) -> list[tuple[str, Any]]:
+    """The layers whose weights are in 4 bits, by name."""
+    parts = model.named_modules()
+    return [(name, part) for name, part in parts if getattr(part, "quant_state", None) is not None]
+
+
+def _refine(model: PreTrainedModel) -> None:
+    """Put ordinary layers in the place of those in 4 bits, with their adapters merged."""
+    layers = _coarse(model)
+    if not layers:
+        return
+    from bitsandbytes.functional import dequantize_4bit
+
+    config = whole(model).config.quantization_config
+    dtype = config.bnb_4bit_compute_dtype
+    for name, layer in layers:
+        weight = dequantize_4bit(layer.weight.data, layer.quant_state).float()
+        place = name.removesuffix(".base_layer")
+        if place != name:
+            weight += model.get_submodule(place).get_delta_weight("default")
+        outputs, inputs = weight.shape
+        made = torch.nn.Linear(inputs, outputs, bias=False, device="meta")
+        made.weight = torch.nn.Parameter(weight.to(dtype))
+        made.bias = layer.bias
+        model.set_submodule(place, made)
+    whole(model).hf_quantizer.remove_quantization_config(whole(model))
+    model.to(dtype=dtype)
