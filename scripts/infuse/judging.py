@@ -10,6 +10,7 @@ import json
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -86,6 +87,11 @@ def read_conversations(folder: Path) -> list[Row]:
         for split in SPLITS
         for row in read_rows(folder / f"{split}.parquet", CONVERSATIONS)
     ]
+
+
+def listed(outcomes: Counter[str]) -> str:
+    """Outcomes and how often they came, the most frequent first."""
+    return ", ".join(f"{name} {count}" for name, count in outcomes.most_common())
 
 
 # The question
@@ -232,7 +238,9 @@ def _claims_of_objects(text: str) -> Iterator[_Claim]:
     while place >= 0:
         try:
             pairs, end = _DECODER.raw_decode(text, place)
-        except (ValueError, RecursionError):
+        except RecursionError:  # a model that opens objects without end
+            return
+        except ValueError:
             pairs, end = (), place + 1
         found = [value for key, value in pairs if key.strip().casefold() == "score"]
         told = [value for key, value in pairs if key.strip().casefold() == "explanation"]
