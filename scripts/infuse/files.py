@@ -28,15 +28,15 @@ def _schema(**columns: pa.DataType) -> pa.Schema:
 
 
 TASK = _schema(id=pa.int64(), text=pa.string(), label=pa.string())
-CONVERSATIONS = _schema(
-    id=pa.int64(),  # unique over all splits
-    source=pa.string(),
-    cluster=pa.string(),  # of the folded context; never on two sides
-    context=pa.string(),
-    response=pa.string(),
-)
 TRIPLES = _schema(
     question=pa.string(), answer=pa.string(), reasoning=pa.string(), domain=pa.string()
+)
+CONVERSATIONS = _schema(
+    id=pa.int64(),  # over all splits
+    source=pa.string(),
+    cluster=pa.string(),  # of contexts that differ in case and white space; never in two splits
+    context=pa.string(),
+    response=pa.string(),
 )
 DOCUMENTS = _schema(  # in the order of their tokens in the file beside it
     row=pa.int64(),

@@ -45,8 +45,8 @@ STYLES = {
     "one_to_five_examples": Style(1, 5, True),
 }
 OUTCOMES = ("rated", "no_score", "out_of_range", "truncated", "empty")
-FOLDS = 5  # of the conversations, for the linear model that reads explanations
-MOST_READ = 3000  # explanations of a judge, style and dimension: shares within 2 % (95 %)
+FOLDS = 5  # of the clusters, for the linear model that reads explanations
+MOST_READ = 3000  # explanations that it reads: shares are then known to two percentage points
 
 JUDGES = pa.schema(
     [
