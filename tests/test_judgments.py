@@ -13,10 +13,8 @@ import tiny
 from infuse import endpoint
 from infuse.files import JUDGMENTS, read_rows
 from infuse.judging import STYLES, question, read, read_conversations, rescaled
-from infuse.stage import Job
-from judgments import judgments
 from panels import DIMENSIONS, EXAMPLES, SIMULATED, asking, conversations, verdict
-from server import Answer, Asked, Server, completion, refusing, scripted, serve, small_model
+from server import Answer, Asked, Server, completion, error, refusing, scripted, serve, small_model
 from stages import Outcome, RunStage
 
 KEY = "sk-planted-0123456789"
@@ -140,29 +138,20 @@ def test_a_key_that_is_missing_or_refused_is_told(
     assert not [file for file in held if KEY.encode() in file.read_bytes()]
 
 
-def _judge_and_die(url: str, root: str) -> None:
-    tiny.die_at("os.rename", ".json", 6)
-    section = {
-        "url": url, "model": "m", "key_variable": None, "concurrency": 1, "attempts": 1,
-        "timeout": 60.0, "prices": None,
-    }  # fmt: skip
-    inputs = {"conversations": Path(root, "conversations")}
-    settings = {"endpoint": section, "answers": f"{root}/answers"}
-    judge = {"kind": "endpoint", "endpoint": {"url": url, "model": "m"}}
-    Path(root, "out").mkdir()
-    judgments(
-        Job("judge", asking(judge, ["one_to_five"]), settings, inputs, Path(), Path(root, "out"))
-    )
+def test_a_run_that_was_cut_short_goes_on(run_stage: RunStage, tmp_path: Path) -> None:
+    def weary(asked: Asked) -> Answer:
+        if asked.number == 5:
+            return error(403, "enough for today")
+        return Answer(completion(verdict(2)))
 
-
-def test_a_killed_run_goes_on(run_stage: RunStage, tmp_path: Path) -> None:
-    conversations(tmp_path / "conversations")
-    with serve(scripted(verdict(2))) as server:
-        tiny.killed(_judge_and_die, server.url, str(tmp_path))
-        assert len(list((tmp_path / "answers").rglob("*.json"))) == 5
-        before = len(server.asked)
-        done = judged(run_stage, tmp_path, server, ["one_to_five"])
-        assert len(server.asked) - before == 12 - 5
+    with serve(weary) as server:
+        cut = judged(run_stage, tmp_path, server, ["one_to_five"], concurrency=1)
+        assert cut.reason.endswith(
+            "refuses a request (403): enough for today; 5 of 12 replies are kept, and the same "
+            "command goes on"
+        )
+        done = judged(run_stage, tmp_path, server, ["one_to_five"], concurrency=1)
+    assert len(server.asked) == 12 + 1
     assert done.facts["outcomes"] == {"rated": 12}
 
 
