@@ -17,7 +17,7 @@ from infuse import endpoint
 from infuse.endpoint import Reply
 from infuse.errors import UserError
 from infuse.files import JUDGMENTS, RowWriter
-from infuse.judging import STYLES, question, read, read_conversations, rescaled
+from infuse.judging import STYLES, listed, question, read, read_conversations, rescaled
 from infuse.stage import Job, Progress, run
 
 VERSION = 1
@@ -54,7 +54,7 @@ def judgments(job: Job) -> dict[str, Any]:
             progress.advance(len(asked))
     if not outcomes["rated"]:
         raise UserError(
-            f"{job.name}: none of {outcomes.total()} replies holds a score ({_listed(outcomes)}), "
+            f"judgments: none of {outcomes.total()} replies holds a score ({listed(outcomes)}), "
             f"for example {unread[:80]!r}"
         )
     facts: dict[str, Any] = {"rows": outcomes.total(), "outcomes": dict(outcomes)}
@@ -114,10 +114,6 @@ def _row(one: Asked, reply: Reply) -> dict[str, Any]:
         "rating": None if found.score is None else rescaled(found.score, low, high),
         "tokens": len(reply.text.split()) if tokens is None else tokens,
     }  # fmt: skip
-
-
-def _listed(outcomes: Counter[str]) -> str:
-    return ", ".join(f"{name} {count}" for name, count in outcomes.most_common())
 
 
 if __name__ == "__main__":

@@ -38,6 +38,7 @@ from infuse.judging import (
     agreement,
     argued,
     dimension_rows,
+    listed,
     means_of_others,
     merge_question,
     merged_rating,
@@ -94,13 +95,16 @@ def ratings(job: Job) -> dict[str, Any]:
             for draft in drafts:
                 writers[draft["split"]].add({name: draft[name] for name in RATINGS.names})
     rows = {split: writer.rows for split, writer in writers.items()}
+    if spent and not made["merged"]:
+        raise UserError(
+            f"ratings: none of {len(spent)} replies of the merging model holds a whole explanation "
+            f"({listed(made)})"
+        )
     if not all(rows.values()):
-        raise UserError(f"{job.name}: no conversation of a split has a rating: {rows}")
+        raise UserError(f"ratings: no conversation of a split has a rating: {rows}")
     write_csv(job.out / "judges.csv", _judge_rows(panel, conversations, dimensions), JUDGES)
     sources = [row["source"] for row in conversations]
     write_csv(job.out / "dimensions.csv", dimension_rows(means, sources, dimensions), DIMENSIONS)
-    if job.params["merger"] is not None and not made["merged"]:
-        raise UserError(f"{job.name}: no reply of the merging model holds a text: {dict(made)}")
     facts = {
         "rows": rows,
         "unrated": {"rows": len(unrated), "first": unrated[:NAMED]},
@@ -172,7 +176,8 @@ def _explain(job: Job, drafts: list[Row], made: Counter[str], spent: list[Reply]
     for draft in told:
         explanations, own = zip(*draft["given"], strict=True)
         draft["explanation"] = nearest(explanations, own, draft["rating"])
-    made["none"] += len(drafts) - len(told)
+    if len(told) < len(drafts):
+        made["none"] += len(drafts) - len(told)
     if job.params["merger"] is None:
         made["nearest"] += len(told)
         return

@@ -10,6 +10,7 @@ import json
 import math
 import re
 import zlib
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -45,8 +46,8 @@ STYLES = {
     "one_to_five_examples": Style(1, 5, True),
 }
 OUTCOMES = ("rated", "no_score", "out_of_range", "truncated", "empty")
-FOLDS = 5  # of the conversations, for the linear model that reads explanations
-MOST_READ = 3000  # explanations of a judge, style and dimension: shares within 2 % (95 %)
+FOLDS = 5  # of the clusters, for the linear model that reads explanations
+MOST_READ = 3000  # explanations that it reads: shares are then known to two percentage points
 
 JUDGES = pa.schema(
     [
@@ -87,6 +88,11 @@ def read_conversations(folder: Path) -> list[Row]:
         for split in SPLITS
         for row in read_rows(folder / f"{split}.parquet", CONVERSATIONS)
     ]
+
+
+def listed(outcomes: Counter[str]) -> str:
+    """Outcomes and how often they came, the most frequent first."""
+    return ", ".join(f"{name} {count}" for name, count in outcomes.most_common())
 
 
 # The question
@@ -233,7 +239,9 @@ def _claims_of_objects(text: str) -> Iterator[_Claim]:
     while place >= 0:
         try:
             pairs, end = _DECODER.raw_decode(text, place)
-        except (ValueError, RecursionError):
+        except RecursionError:  # a model that opens objects without end
+            return
+        except ValueError:
             pairs, end = (), place + 1
         found = [value for key, value in pairs if key.strip().casefold() == "score"]
         told = [value for key, value in pairs if key.strip().casefold() == "explanation"]
