@@ -8,12 +8,15 @@ from typing import Any
 
 from infuse.files import CONVERSATIONS, write_rows
 
-DIMENSIONS = {"naturalness": "How it reads.", "on_topic": "Whether it stays on what was asked."}
 EXAMPLES = [
     {"context": "hi", "response": "hi {there}", "score": 5, "explanation": "It greets back."},
     {"context": "hi", "response": "42", "score": 1, "explanation": "Not what was asked."},
 ]
 SIMULATED = {"kind": "simulated", "bias": 0.0, "noise": 0.0, "faults": 0.0}
+DIMENSIONS = {
+    "naturalness": {"definition": "How it reads.", "examples": EXAMPLES},
+    "on_topic": {"definition": "Whether it stays on what was asked.", "examples": EXAMPLES},
+}
 
 
 def conversations(folder: Path, train: int = 3) -> Path:
@@ -36,7 +39,7 @@ def conversations(folder: Path, train: int = 3) -> Path:
 def asking(judge: dict[str, Any], styles: list[str], **change: Any) -> dict[str, Any]:
     """The params of the stage `judgments`."""
     return {
-        "judge": judge, "styles": styles, "dimensions": DIMENSIONS, "examples": EXAMPLES,
+        "judge": judge, "styles": styles, "dimensions": DIMENSIONS,
         "max_new_tokens": 8, "temperature": 0.0, "seed": 1,
     } | change  # fmt: skip
 

@@ -60,8 +60,8 @@ def test_a_real_model_beside_one_that_answers_well(run_stage: RunStage, tmp_path
         asked = len(server.asked)
         texts = read_conversations(tmp_path / "conversations")
         questions = [
-            question(style, dimension, DIMENSIONS[dimension], row["context"], row["response"],
-                     EXAMPLES)
+            question(style, dimension, DIMENSIONS[dimension]["definition"], row["context"],
+                     row["response"], EXAMPLES)
             for row in texts for dimension in sorted(DIMENSIONS) for style in styles
         ]  # fmt: skip
         replies = endpoint.ask(

@@ -35,7 +35,7 @@ def texts(count: int, sources: str = "xy") -> list[Row]:
     """Rated texts, three of a conversation; each conversation is of one source and dimension."""
     return [
         {
-            "id": at, "text": f"text {at}", "label": str(1 + at % 5), 
+            "id": at, "text": f"text {at}", "label": str(1 + at % 5),
             "rating": 1 + at % 5 - 0.25 * (at % 5 > 0),
             "cluster": f"talk {at // 3}", "source": sources[at // 3 % len(sources)],
             "dimension": ("calm", "clear")[at // 6 % 2],
@@ -86,8 +86,8 @@ def test_arms_are_held_against_the_label_alone_with_the_same_instruction() -> No
 
 
 def study(count: int = 24) -> tuple[list[Row], dict[tuple[str, int], list[Row]]]:
-    """Two seeds of three arms: the label alone is right on the first half, with an explanation always,
-    without instruction never.
+    """Two seeds of three arms: the label alone is right on the first half of the texts, with an
+    explanation on all, without instruction on none.
     """
     test = texts(count)
     says = {

@@ -13,20 +13,17 @@ from infuse import config, plan, revisions
 from infuse.plan import Plan
 
 FILE = Path(__file__).parents[1] / "experiments/quality.yaml"
-TRAIN = 10_000  # rows, as in the paper
-# Any task of ratings: what is held here does not depend on it.
-TASK = {
-    "source": {"kind": "hub", "id": "them/ratings"},
-    "columns": {"text": "text", "label": "label", "reasoning": "explanation"},
-    "labels": [1, 2, 3, 4, 5],
-}
+SOURCES = {
+    "chatbot_arena", "hh_rlhf_chosen", "hh_rlhf_rejected", "amazon_qa", "coqa", "cornell"
+}  # fmt: skip
+DIMENSIONS = ["naturalness", "comprehensiveness", "on_topic"]
 Params = Mapping[str, Any]
 
 
 @pytest.fixture(scope="module")
 def made() -> Plan:
-    change = config.read_change(FILE) | {"task": TASK}
-    return plan.build(revisions.filled(config.load(change), lambda *_: "0" * 40))
+    change = config.load(config.read_change(FILE))
+    return plan.build(revisions.filled(change, lambda *_: "0" * 40))
 
 
 # What the paper tells of its student, then our choices for what it does not tell.
@@ -62,18 +59,47 @@ def test_the_student_is_the_papers(made: Plan) -> None:
     assert {node.params["kind"] for node in made.stage("reasonings")} == {"column"}
 
 
+def test_six_sources_give_ten_and_five_thousand_conversations(made: Plan) -> None:
+    (pairs,) = made.stage("conversations")
+    assert pairs.params["sources"].keys() == SOURCES
+    rows = {split: count * len(SOURCES) for split, count in pairs.params["rows"].items()}
+    assert abs(rows["train"] - 10_000) < 6 and abs(rows["test"] - 5_000) < 6
+
+
+def test_three_judges_ask_in_four_styles_and_one_merges(made: Plan) -> None:
+    """Twelve ratings of each conversation on each dimension."""
+    asked = list(made.stage("judgments"))
+    assert {node.name for node in asked} == {"titan", "mixtral", "mistral"}
+    for node in asked:
+        assert len(node.params["styles"]) == 4 and sorted(node.params["dimensions"]) == sorted(
+            DIMENSIONS
+        )
+    (ratings,) = made.stage("ratings")
+    assert ratings.params["dimensions"] == DIMENSIONS
+    assert ratings.params["merger"]["model"].startswith("mistralai/Mixtral-8x7B")
+
+
+def test_every_source_is_held_out_once(made: Plan) -> None:
+    held = {node.params["value"] for node in made.stage("regime")}
+    assert held == SOURCES and made.quality is not None
+    assert len([role for role in made.quality.inputs if role.startswith("without ")]) == 6 * 2 * 3
+
+
 def test_the_warm_up_is_three_hundredths_of_the_steps(made: Plan) -> None:
     for node in made.stage("classifier"):
         recipe = node.params["recipe"]
         assert recipe["batching"]["kind"] == "rows"  # else arms would differ in their steps
-        steps = recipe["epochs"] * math.ceil(TRAIN / recipe["batching"]["rows"])
+        (pairs,) = made.stage("conversations")
+        ratings = pairs.params["rows"]["train"] * len(SOURCES) * len(DIMENSIONS)
+        steps = recipe["epochs"] * math.ceil(ratings / recipe["batching"]["rows"])
         assert recipe["warmup_steps"] == round(0.03 * steps)
 
 
 def test_each_target_is_learned_with_and_without_the_instruction(made: Plan) -> None:
     """By three seeds; pseudo-explanations are made of the explanations' own words."""
     found = {}
-    for node in made.stage("classifier"):
+    trained = [node for node in made.own if node.stage == "classifier"]
+    for node in trained:
         name, _, seed = node.name.rpartition("-seed")
         learned = node.inputs["training_set"].params.get("perturb")
         form = node.params["target"], learned, bool(node.params["chat"]["system"])
@@ -86,6 +112,6 @@ def test_each_target_is_learned_with_and_without_the_instruction(made: Plan) -> 
     assert sorted(found.values(), key=str) == sorted(
         ((*target, told) for target in targets for told in (True, False)), key=str
     )
-    assert len(list(made.stage("classifier"))) == 3 * 8
+    assert len(trained) == 3 * 8
     arms = {name.removesuffix("_bare") for name in found}
     assert arms == {"label", "label_explanation", "label_shuffled", "label_bag"}
