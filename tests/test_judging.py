@@ -242,8 +242,9 @@ def test_an_explanation_may_argue_for_another_score() -> None:
 
 
 def test_explanations_of_one_context_are_not_read_by_a_model_that_knows_them() -> None:
-    """Each explanation tells its own conversation's score, and nothing else's."""
-    scores = [1, 5] * 30
-    clusters = [str(at // 2) for at in range(60)]
-    alone = [f"word{cluster}x{score}" for cluster, score in zip(clusters, scores, strict=True)]
-    assert judging.argued(alone, scores, clusters)["argues_other"] > 0.2
+    """A word tells the score of one context's explanations, and of no others."""
+    clusters = [str(at // 6) for at in range(240)]
+    scores = [1 + 4 * (int(cluster) % 2) for cluster in clusters]
+    own = [f"word{cluster}" for cluster in clusters]
+    assert judging.argued(own, scores, clusters)["argues_other"] > 0.3
+    assert judging.argued(own, scores, [str(at) for at in range(240)])["argues_other"] < 0.1
