@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Sequence
 from typing import get_args
 
 import pytest
@@ -17,7 +18,7 @@ from infuse.perturbations import FILLER, MASK, Kind, Reasoned, perturb
 
 LABELS = ["joy", "anger", "very low"]
 KINDS = list(get_args(Kind))
-TOKENIZERS = {"ours": tiny.tokenizer, "Llama 3's": tiny.llama_3}
+TOKENIZERS = {"ours": tiny.tokenizer, "Llama 3's": tiny.llama_3, "Llama 2's": tiny.llama_2}
 WORDS = st.one_of(
     st.text("abcdefghij", min_size=1, max_size=9),
     st.sampled_from(
@@ -141,8 +142,13 @@ def test_labels_are_masked_however_they_are_written(
     labels: list[str], before: str, after: str
 ) -> None:
     rows = [Reasoned("train 0", labels[0], before)]
-    made = perturb("mask_labels", rows, rows, labels, lambda texts: [1] * len(texts))
-    assert made == [after]
+
+    def measure(texts: Sequence[str]) -> list[int]:
+        """Each label is a token, as each word is."""
+        parts = r"card.arrivals?|very[- ]+low"
+        return [len(re.sub(parts, "x", text, flags=re.IGNORECASE).split()) for text in texts]
+
+    assert perturb("mask_labels", rows, rows, labels, measure) == [after]
 
 
 def test_a_bag_draws_words_as_often_as_they_stand_in_reasonings() -> None:

@@ -49,10 +49,16 @@ class _Costs:
     def __init__(self, words: Iterable[str], measure: Measure) -> None:
         known = sorted({*words, FILLER, MASK})
         self._bare = dict(zip(known, measure(known), strict=True))
-        self._spaced = dict(zip(known, measure([f" {word}" for word in known]), strict=True))
+        self._spaced = dict(zip(known, _after_a_word(known, measure), strict=True))
 
     def of(self, word: str, first: bool) -> int:
         return self._bare[word] if first else self._spaced[word]
+
+
+def _after_a_word(words: Sequence[str], measure: Measure) -> list[int]:
+    """Tokens of words after a space, which some tokenizers put before a text's first word, too."""
+    alone, *longer = measure([MASK, *(f"{MASK} {word}" for word in words)])
+    return [tokens - alone for tokens in longer]
 
 
 def perturb(
@@ -144,7 +150,10 @@ def _masked(reasoning: str, labels: Sequence[str], measure: Measure) -> str:
     def mask(found: re.Match[str]) -> str:
         nonlocal owed
         space = found[1]
-        tokens, single, further = measure([found[0], f"{space}{MASK}", f" {MASK}"])
+        tokens, further = _after_a_word([found[2], MASK], measure)
+        single = further
+        if not space:
+            tokens, single = measure([found[2], MASK])
         least = int(owed >= 0 or not found.start())  # a name may go without a mask in its place
         count = max(least, 1 + round((tokens + owed - single) / further))
         owed += tokens - bool(count) * single - max(count - 1, 0) * further
