@@ -29,19 +29,18 @@ def test_the_text_tells_the_quality_that_was_meant(
     for one in made:
         assert truth(one.context, one.response) == one.quality
         assert all(1 <= one.quality[dimension] <= 5 for dimension in DIMENSIONS)
-        assert 12 <= len(f"{one.context} {one.response}".split()) <= 56
+        assert 12 <= len(f"{one.context} {one.response}".split()) <= 80
 
 
 @pytest.mark.parametrize(
     ("response", "quality"),
     [
-        ("the price is ten .", (5, 3, 5)),
+        ("the price is ten . no idea about the colour .", (5, 3, 5)),
         ("oh , the price is ten . its colour is red .", (5, 5, 5)),
-        ("the price is ten . our shop opens at nine .", (5, 3, 3)),
-        ("its size is huge .", (5, 1, 1)),
-        ("the the price is ten ten .", (3, 3, 5)),
-        ("price the is ten . colour colour its is red .", (2, 5, 5)),
-        ("the the price price is is ten ten . its its colour is red .", (1, 5, 5)),
+        ("the price is ten . our shop opens at nine . its colour is red .", (5, 5, 4)),
+        ("no idea about the price . ask somebody else about the colour .", (5, 1, 5)),
+        ("the uh price is hm ten . its colour is red .", (3, 5, 5)),
+        ("uh the price is ten . its erm uh colour is aw red .", (1, 5, 5)),
     ],
 )
 def test_each_flaw_counts(response: str, quality: tuple[float, ...]) -> None:
@@ -50,7 +49,9 @@ def test_each_flaw_counts(response: str, quality: tuple[float, ...]) -> None:
 
 
 @pytest.mark.parametrize("context", ["what is the price of the lamp ?", "how do you do"])
-@pytest.mark.parametrize("response", ["It is cheap.", "", "the price is cheap ."])
+@pytest.mark.parametrize(
+    "response", ["It is cheap.", "", "the price is cheap .", "its size is huge ."]
+)
 def test_other_texts_are_refused(context: str, response: str) -> None:
     with pytest.raises(UserError, match="simulated judges rate generated conversations alone"):
         truth(context, response)
@@ -92,14 +93,11 @@ def test_the_vocabulary_is_small_and_clauses_differ() -> None:
                 reply = opinion(one.context, one.response, dimension, 1, 5, FAIR, 0)
                 words |= {*json.loads(reply)["explanation"].split()}
     assert len(words) < 400
-    forms = [clause for clause, _ in smalltalk._CLAUSES.values()]
-    written = sum(
-        len(setting.fillers)
-        + sum(len(values.split()) * len(setting.forms(q)) for q, values in setting.answers.items())
-        for setting in smalltalk._SETTINGS.values()
-    )
-    assert len(forms) == written
-    assert all(len({*clause}) == len(clause) >= 4 for clause in forms)
+    kinds = (smalltalk._FILLERS, smalltalk._DODGED, smalltalk._ANSWERS)
+    forms = {clause for kind in kinds for clause in kind}
+    assert len(forms) == sum(map(len, kinds))
+    assert all(len(clause.split()) >= 4 for clause in forms)
+    assert not {*smalltalk._HESITATIONS} & {word for clause in forms for word in clause.split()}
 
 
 # Judges ------------------------------------------------------------------------------------------
@@ -122,20 +120,20 @@ def test_a_judge_without_noise_gives_the_truth_and_argues_for_it(
     assert abs(LEVELS.index(level) - (told["score"] - low) / (high - low) * 4) <= 0.5
     assert 8 <= len([word for word in words if word not in (".", ",")]) <= 20
     assert not any(character.isdigit() for character in told["explanation"])
-    faultless = ("no word is doubled", "the reply covers", "every clause is about")
+    faultless = ("the words flow", "the reply covers", "every clause is about")
     assert told["explanation"].startswith(faultless) == (one.quality[dimension] == 5)
 
 
 def test_evidence_stands_in_the_text() -> None:
     context = "hello , what is the price and the colour of the lamp ?"
-    response = "the the price is ten . its huge is size . our shop opens at nine ."
+    response = "the uh price is ten . no hm idea about the colour . our shop opens at nine ."
     said = {
         dimension: json.loads(opinion(context, response, dimension, 1, 5, FAIR, 0))["explanation"]
         for dimension in DIMENSIONS
     }
-    assert "the word the is doubled and the words huge is are swapped" in said["naturalness"]
+    assert "the speaker says uh and the speaker says hm" in said["naturalness"]
     assert "colour is not answered" in said["comprehensiveness"]
-    assert "nobody asked about size and nobody asked about shop" in said["on_topic"]
+    assert "nobody asked about the shop" in said["on_topic"]
 
 
 def test_bias_noise_and_faults_are_as_stated_and_nothing_else_matters() -> None:

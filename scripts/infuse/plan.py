@@ -15,13 +15,16 @@ from functools import cache, cached_property
 from pathlib import Path
 from typing import Any
 
-from infuse.config import (
-    DEFAULTS,
+from infuse.config import DEFAULTS, Experiment, load, read_change
+from infuse.errors import UserError
+from infuse.files import content_hash, fingerprint, write_json
+from infuse.refusals import refusal
+from infuse.revisions import pinned
+from infuse.sections import (
     Arm,
     Asked,
     AskedJudge,
     Column,
-    Experiment,
     Folder,
     GeneratedTask,
     GeneratedTriples,
@@ -36,13 +39,7 @@ from infuse.config import (
     TaskFiles,
     TripleFiles,
     Written,
-    load,
-    read_change,
 )
-from infuse.errors import UserError
-from infuse.files import content_hash, fingerprint, write_json
-from infuse.refusals import refusal
-from infuse.revisions import pinned
 from infuse.targets import ZERO_SHOT, roles
 
 SCRIPTS = Path(__file__).parents[1]

@@ -13,20 +13,11 @@ import yaml
 from pydantic import Field, ValidationError
 
 from infuse import hub
-from infuse.config import (
-    DEFAULTS,
-    Commit,
-    Experiment,
-    Hub,
-    HubId,
-    HubModel,
-    ImportedHub,
-    Section,
-    read_mapping,
-)
+from infuse.config import DEFAULTS, Experiment, read_mapping
 from infuse.errors import UserError, first_line
 from infuse.files import write_text
 from infuse.refusals import explain, refusal
+from infuse.sections import Commit, Hub, HubId, HubModel, ImportedHub, Section
 
 LOCK = DEFAULTS.with_name("revisions.yaml")
 SECONDS = 10  # for an answer of the hub

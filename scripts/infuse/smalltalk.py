@@ -1,14 +1,15 @@
 """Generated conversations whose quality follows from their text, and simulated judges of it.
 
-A context asks one to three questions, a response is a row of clauses. Each clause answers one
-question, asked or not, or is a filler; words may be doubled or two neighbours swapped. Quality has
-three dimensions from 1 to 5, each a function of the text alone that `truth` reads back:
+A context asks one to three questions, a response is a row of clauses: one for each question, which
+answers or dodges it, and fillers about something else; the speaker may hesitate between words.
+Quality has three dimensions from 1 to 5, each a function of the text alone that `truth` reads back:
 
-- naturalness: 5 less one for each doubled word and each clause with swapped words, at least 1;
-- comprehensiveness: 1 + 4 times the share of the asked questions that a clause answers;
-- on_topic: 1 + 4 times the share of the clauses that answer an asked question.
+- naturalness: 5 less one for each hesitation;
+- comprehensiveness: 1 + 4 times the share of the questions that are answered;
+- on_topic: 5 less one for each filler.
 
-The styles `help_chosen` and `help_rejected` of one seed have the same contexts, row by row.
+Each can be counted word by word, so that a small model can learn it in minutes. The styles
+`help_chosen` and `help_rejected` of one seed have the same contexts, row by row.
 
 What a student can attain is known only together with the judges. A judge's score is the truth plus
 bias and noise, rounded; the noise is a hash, so no text tells it. A label made of such scores has
@@ -24,7 +25,6 @@ import hashlib
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 from statistics import NormalDist
 from typing import NamedTuple, TypeVar
 
@@ -37,7 +37,8 @@ _Option = TypeVar("_Option")
 DIMENSIONS = ("naturalness", "comprehensiveness", "on_topic")
 LEVELS = ("awful", "poor", "fair", "good", "excellent")  # how judges say 1 to 5
 _OPENERS = ("", "well , ", "sure , ", "oh , ")
-_MOST_CLAUSES = 4
+_HESITATIONS = ("uh", "hm", "erm", "aw")
+_DODGES = ("no idea about the {question}", "ask somebody else about the {question}")
 
 
 @dataclass(frozen=True)
@@ -139,20 +140,20 @@ _LINES = {
 
 class _Habit(NamedTuple):
     """How responses of a style are: the probability that a question is answered, and those of 0, 1,
-    2, ... clauses too many and of as many flaws.
+    2, ... fillers and of as many hesitations.
     """
 
     setting: str
     answered: float
-    extra: Sequence[float]
-    flaws: Sequence[float]
+    fillers: Sequence[float]
+    hesitations: Sequence[float]
 
 
 _HABITS = {
-    "shop": _Habit("shop", 0.65, (0.5, 0.35, 0.15), (0.35, 0.3, 0.2, 0.1, 0.05)),
-    "help_chosen": _Habit("help", 0.75, (0.6, 0.3, 0.1), (0.5, 0.25, 0.15, 0.07, 0.03)),
-    "help_rejected": _Habit("help", 0.4, (0.2, 0.4, 0.4), (0.1, 0.2, 0.3, 0.25, 0.15)),
-    "film": _Habit("film", 0.6, (0.45, 0.4, 0.15), (0.25, 0.3, 0.25, 0.15, 0.05)),
+    "shop": _Habit("shop", 0.65, (0.4, 0.25, 0.2, 0.1, 0.05), (0.35, 0.3, 0.2, 0.1, 0.05)),
+    "help_chosen": _Habit("help", 0.75, (0.5, 0.25, 0.12, 0.08, 0.05), (0.5, 0.2, 0.15, 0.1, 0.05)),
+    "help_rejected": _Habit("help", 0.4, (0.1, 0.2, 0.3, 0.25, 0.15), (0.1, 0.2, 0.3, 0.25, 0.15)),
+    "film": _Habit("film", 0.6, (0.25, 0.3, 0.25, 0.15, 0.05), (0.2, 0.3, 0.25, 0.15, 0.1)),
 }
 STYLES = tuple(_HABITS)
 
@@ -209,20 +210,22 @@ def _response(
     """A response, and its quality as it is meant."""
     setting = _SETTINGS[habit.setting]
     answered = [question for question in asked if rng.random() < habit.answered]
-    extra = min(_number(habit.extra, rng), _MOST_CLAUSES - len(answered))
-    others = [*(other for other in setting.answers if other not in asked), *setting.fillers]
-    strange = rng.choice(others, max(extra, int(not answered)), replace=False).tolist()
-    topics = rng.permutation([*answered, *strange]).tolist()
-    clauses = [_clause(setting, topic, rng).split() for topic in topics]
-    flaws = _number(habit.flaws, rng)
-    _spoil(clauses, flaws, rng)
-    quality = (
-        5.0 - flaws,
-        1 + 4 * len(answered) / len(asked),
-        1 + 4 * len(answered) / len(topics),
-    )
-    text = " . ".join(" ".join(words) for words in clauses)
-    return f"{_pick(_OPENERS, rng)}{text} .", dict(zip(DIMENSIONS, quality, strict=True))
+    fillers = rng.choice(list(setting.fillers), _number(habit.fillers, rng), replace=False).tolist()
+    topics = rng.permutation([*asked, *fillers]).tolist()
+    clauses = [
+        _clause(setting, topic, rng)
+        if topic in answered or topic in fillers
+        else _pick(_DODGES, rng).format(question=topic)
+        for topic in topics
+    ]
+    words = " . ".join(clauses).split()
+    places = [at for at, word in enumerate(words) if word != "."]
+    hesitations = _number(habit.hesitations, rng)
+    for at in sorted(rng.choice(places, hesitations, replace=False).tolist(), reverse=True):
+        words.insert(at, _pick(_HESITATIONS, rng))
+    quality = 5.0 - hesitations, 1 + 4 * len(answered) / len(asked), 5.0 - len(fillers)
+    text = f"{_pick(_OPENERS, rng)}{' '.join(words)} ."
+    return text, dict(zip(DIMENSIONS, quality, strict=True))
 
 
 def _clause(setting: _Setting, topic: str, rng: np.random.Generator) -> str:
@@ -232,50 +235,30 @@ def _clause(setting: _Setting, topic: str, rng: np.random.Generator) -> str:
     return _pick(setting.forms(topic), rng).format(question=topic, value=value)
 
 
-def _spoil(clauses: list[list[str]], flaws: int, rng: np.random.Generator) -> None:
-    """Swap two neighbours in some of the clauses, then double words until there are `flaws`."""
-    swapped = [at for at in range(len(clauses)) if rng.random() < 0.4][:flaws]
-    for at in swapped:
-        words, place = clauses[at], int(rng.integers(len(clauses[at]) - 1))
-        words[place], words[place + 1] = words[place + 1], words[place]
-    places = [(at, place) for at, words in enumerate(clauses) for place in range(len(words))]
-    doubled = rng.permutation(len(places))[: flaws - len(swapped)]
-    for at, place in sorted((places[one] for one in doubled), reverse=True):
-        clauses[at].insert(place, clauses[at][place])
-
-
 # What a text says of its quality ------------------------------------------------------------------
 
 
-def _bag(words: Sequence[str]) -> tuple[str, ...]:
-    return tuple(sorted(words))
-
-
 _QUESTIONS = {question for setting in _SETTINGS.values() for question in setting.answers}
-# Each clause as it should be, with its topic. No two have the same words, none has a word twice,
-# and each has words enough for four flaws.
-_CLAUSES = {
-    _bag(clause.split()): (clause.split(), topic)
+_FILLERS = {
+    clause: topic for setting in _SETTINGS.values() for topic, clause in setting.fillers.items()
+}
+_DODGED = {form.format(question=one): one for one in _QUESTIONS for form in _DODGES}
+_ANSWERS = {
+    form.format(question=question, value=value): question
     for setting in _SETTINGS.values()
-    for topic, clause in [
-        *setting.fillers.items(),
-        *(
-            (question, form.format(question=question, value=value))
-            for question, values in setting.answers.items()
-            for form in setting.forms(question)
-            for value in values.split()
-        ),
-    ]
+    for question, values in setting.answers.items()
+    for form in setting.forms(question)
+    for value in values.split()
 }
 
 
 class _Reading(NamedTuple):
-    """What a text shows: the questions asked, what the clauses are about, and the flaws."""
+    """What a text shows: the questions that were asked and answered, fillers, hesitations."""
 
     asked: list[str]
-    topics: list[str]
-    doubled: list[str]
-    swapped: list[tuple[str, str]]
+    answered: list[str]
+    fillers: list[str]
+    hesitations: list[str]
 
 
 def truth(context: str, response: str) -> dict[str, float]:
@@ -285,36 +268,35 @@ def truth(context: str, response: str) -> dict[str, float]:
         UserError: this is no text of ours.
     """
     read = _read(context, response)
-    flaws = len(read.doubled) + len(read.swapped)
-    about = [topic in read.asked for topic in read.topics]
-    answered = len({*read.asked} & {*read.topics})
     quality = (
-        max(5.0 - flaws, 1.0),
-        1 + 4 * answered / len(read.asked),
-        1 + 4 * sum(about) / len(about),
+        5.0 - len(read.hesitations),
+        1 + 4 * len(read.answered) / len(read.asked),
+        5.0 - len(read.fillers),
     )
     return dict(zip(DIMENSIONS, quality, strict=True))
 
 
 def _read(context: str, response: str) -> _Reading:
-    asked = [word for word in context.rpartition("\n")[2].split() if word in _QUESTIONS]
+    read = _Reading(
+        [word for word in context.rpartition("\n")[2].split() if word in _QUESTIONS], [], [], []
+    )
     for opener in filter(None, _OPENERS):
         response = response.removeprefix(opener)
-    read = _Reading(asked, [], [], [])
     for clause in response.removesuffix(" .").split(" . "):
         words = clause.split()
-        read.doubled.extend(word for word, following in pairwise(words) if word == following)
-        words = [word for word, before in zip(words, ["", *words], strict=False) if word != before]
-        clean, topic = _CLAUSES.get(_bag(words), ([], ""))
-        if not (clean and asked):
-            raise UserError(
-                "simulated judges rate generated conversations alone, found the response"
-                f" {response[:60]!r}"
-            )
-        read.topics.append(topic)
-        wrong = [at for at, pair in enumerate(zip(words, clean, strict=True)) if len({*pair}) > 1]
-        if wrong:
-            read.swapped.append((words[wrong[0]], words[wrong[0] + 1]))
+        read.hesitations.extend(word for word in words if word in _HESITATIONS)
+        clean = " ".join(word for word in words if word not in _HESITATIONS)
+        if clean in _FILLERS:
+            read.fillers.append(_FILLERS[clean])
+        elif clean in _ANSWERS:
+            read.answered.append(_ANSWERS[clean])
+        elif clean not in _DODGED:
+            read.asked.clear()
+    if not read.asked or not {*read.answered} <= {*read.asked}:
+        raise UserError(
+            "simulated judges rate generated conversations alone, found the response"
+            f" {response[:60]!r}"
+        )
     return read
 
 
@@ -375,7 +357,7 @@ def _explanation(read: _Reading, dimension: str, level: int, rng: np.random.Gene
     if not some:
         some = [
             {
-                "naturalness": "no word is doubled or out of place",
+                "naturalness": "the words flow without any hesitation",
                 "comprehensiveness": f"the reply covers {_listed(read.asked)} as asked",
                 "on_topic": f"every clause is about {_listed(read.asked)}",
             }[dimension]
@@ -389,13 +371,10 @@ def _explanation(read: _Reading, dimension: str, level: int, rng: np.random.Gene
 def _evidence(read: _Reading, dimension: str) -> list[str]:
     """All that a text has against it on a dimension."""
     if dimension == "naturalness":
-        return [
-            *(f"the word {word} is doubled" for word in read.doubled),
-            *(f"the words {one} {other} are swapped" for one, other in read.swapped),
-        ]
+        return [f"the speaker says {one}" for one in read.hesitations]
     if dimension == "comprehensiveness":
-        return [f"{one} is not answered" for one in read.asked if one not in read.topics]
-    return [f"nobody asked about {one}" for one in read.topics if one not in read.asked]
+        return [f"{one} is not answered" for one in read.asked if one not in read.answered]
+    return [f"nobody asked about the {one}" for one in read.fillers]
 
 
 def _listed(parts: Sequence[str]) -> str:
