@@ -123,11 +123,10 @@ def _raw(job: Job, split: str) -> Iterator[Row]:
         return
     columns = {part: name for part, name in job.params["columns"].items() if name}
     text, place = columns.pop("text"), _place(job, split)
-    parts = text if isinstance(text, list) else [text]
-    names = list(dict.fromkeys([*parts, *columns.values()]))
+    names = list(dict.fromkeys([*text, *columns.values()]))
     for row in _read(source, place, names):
         own = {part: row[name] for part, name in columns.items()}
-        yield {"cluster": row[parts[0]]} | own | {"text": _text(row, text)}
+        yield {"cluster": row[text[0]]} | own | {"text": _text(row, text)}
 
 
 def _read(source: Row, place: Any, names: list[str]) -> Iterable[Row]:
@@ -136,11 +135,11 @@ def _read(source: Row, place: Any, names: list[str]) -> Iterable[Row]:
     return read_hub(source, place, names) if source["kind"] == "hub" else read_file(place, names)
 
 
-def _text(row: Row, text: str | list[str]) -> Any:
+def _text(row: Row, columns: list[str]) -> Any:
     """A column's text; of several, those that are not empty, each after its name."""
-    if isinstance(text, str):
-        return row[text]
-    told = {name: row[name] for name in text if row[name] is not None}
+    if len(columns) == 1:
+        return row[columns[0]]
+    told = {name: row[name] for name in columns if row[name] is not None}
     strange = [name for name, value in told.items() if not isinstance(value, str)]
     if strange:
         return row[strange[0]]

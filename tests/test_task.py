@@ -54,7 +54,7 @@ def write(path: Path, rows: Rows) -> str:
 
 
 def told(
-    folder: Path, train: Rows | str = ROWS, suffix: str = ".jsonl", **columns: str
+    folder: Path, train: Rows | str = ROWS, suffix: str = ".jsonl", **columns: Any
 ) -> dict[str, Any]:
     """Params and settings of a task whose train split is given, as rows or as a path."""
     rest = write(folder / f"rest{suffix}", ROWS if isinstance(train, str) else train)
@@ -63,7 +63,7 @@ def told(
         "params": {
             "source": {"kind": "files", **dict.fromkeys(SPLITS, "a hash")},
             "labels": LABELS,
-            "columns": {"text": "text", "label": "label", "id": None} | columns,
+            "columns": {"text": ["text"], "label": "label", "id": None} | columns,
             **WHOLE,
         },
         "settings": {"files": {"train": path, "validation": rest, "test": rest}},
@@ -126,7 +126,7 @@ def test_files_are_read_by_the_columns_that_the_config_names(
         for place, row in enumerate(ROWS)
     ]
     for suffix in (".parquet", ".jsonl", ".csv"):
-        asked = told(tmp_path, rows, suffix, text="said", label="felt", id="number")
+        asked = told(tmp_path, rows, suffix, text=["said"], label="felt", id="number")
         done = run_stage("task", **asked, name=suffix[1:])
         assert done.rows("train.parquet") == [
             {"id": 9 - place, **row} for place, row in enumerate(ROWS)
@@ -151,22 +151,22 @@ def test_a_hub_data_set_gives_its_splits_and_its_class_labels(
     source = {"kind": "hub", "id": str(local_hub), "revision": PIN, "config": None}
     source |= {split: split for split in SPLITS}
     params = {"source": source, "labels": None, **WHOLE}
-    done = run_stage("task", params | {"columns": {"text": "text", "label": "label", "id": None}})
+    done = run_stage("task", params | {"columns": {"text": ["text"], "label": "label", "id": None}})
     for split in SPLITS:
         assert done.rows(f"{split}.parquet") == [
             {"id": number, "text": f"{row['text']} {split}", "label": row["label"]}
             for number, row in enumerate(ROWS)
         ]
     assert json.loads((done.output / "labels.json").read_text()) == LABELS
-    columns = {"columns": {"text": "text", "label": "label"}}
+    columns = {"columns": {"text": ["text"], "label": "label"}}
     other = run_stage("task", params | columns | {"labels": LABELS[::-1]}, name="order")
     assert other.reason == (
         f"task.labels: expected the order of the data, {LABELS}, found {LABELS[::-1]}"
     )
-    wrong = run_stage("task", params | {"columns": {"text": "said", "label": "label"}}, name="col")
+    wrong = run_stage("task", params | {"columns": {"text": ["said"], "label": "label"}}, name="col")
     assert wrong.reason == f"{local_hub} (train): column 'said' is missing, found ['text', 'label']"
     source |= {"id": str(local_hub / "none")}
-    gone = run_stage("task", params | {"columns": {"text": "text", "label": "label"}}, name="gone")
+    gone = run_stage("task", params | {"columns": {"text": ["text"], "label": "label"}}, name="gone")
     assert gone.reason.startswith(f"{local_hub}/none (train): can't be loaded (FileNotFoundError: ")
 
 

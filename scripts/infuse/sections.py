@@ -119,6 +119,16 @@ class Judged(Section):
     kind: Literal["judged"]
 
 
+Columns = Annotated[
+    list[str],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value,
+        json_schema_input_type=str | list[str],
+    ),
+]
+
+
 class TaskColumns(Section):
     """Which columns hold what; without an `id`, a row's id is its number.
 
@@ -127,7 +137,7 @@ class TaskColumns(Section):
     stand in two splits, and `source` and `dimension` tell the settings that tables keep apart.
     """
 
-    text: str | Annotated[list[str], Field(min_length=1)]
+    text: Columns
     label: str
     reasoning: str | None = None
     id: str | None = None
