@@ -50,7 +50,9 @@ def entropy(rows: Sequence[Row], groups: Sequence[str]) -> Figure:
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.tick_params(labelbottom=number + columns >= len(groups))
     figure.supxlabel("layer (0: embeddings)", fontsize=9)
-    figure.supylabel("entropy less that of\nthe label alone, nats", fontsize=9, ha="center")
+    figure.supylabel(
+        "entropy less that of\nthe label alone, nats", fontsize=9, multialignment="center"
+    )
     if arms:
         told_by = grid[0][0].get_legend_handles_labels()
         figure.legend(*told_by, loc="outside upper center", ncols=columns, frameon=False)
@@ -104,6 +106,7 @@ def rankings(
         axes.set_title(arm, fontsize=9)
     bar = figure.colorbar(
         image, ax=grid, location="top", aspect=45, shrink=min(1.0, 6 / size[0]),
+        pad=0.1 / size[1],
         format=lambda rank, _: short(rank),
     )  # fmt: skip
     bar.set_label("median rank (1: the most probable token)")
@@ -132,4 +135,4 @@ def short(rank: float) -> str:
     """A rank in at most four characters."""
     if rank < 999.5:
         return f"{rank:.0f}"
-    return f"{rank / 1000:.1f}k" if rank < 9950 else f"{rank / 1000:.0f}k"
+    return f"{rank / 1000:.2g}k" if rank < 9950 else f"{rank / 1000:.0f}k"

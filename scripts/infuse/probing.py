@@ -181,7 +181,9 @@ def output_rows(
                 "against": other,
             }  # fmt: skip
             if other is not None:
-                row["difference"] = over_both(sharpness - seen[other].sharpness[:, texts])
+                found = over_both(sharpness - seen[other].sharpness[:, texts])
+                low, high = np.clip(found[1:3], -1, 1).tolist()  # it is of shares
+                row["difference"] = found._replace(low=low, high=high)
             rows.append(row)
     return rows
 
@@ -249,7 +251,7 @@ def output_table(rows: Sequence[Row]) -> Table:
     table = []
     for row in rows:
         found = row.get("difference")
-        points = None if found is None else Crossed(*(100 * value for value in found))
+        points = found and Crossed(*(100 * value for value in found))
         layer = row["settled_layer"]
         table.append(
             {
