@@ -54,7 +54,7 @@ include: "rules/judging.smk"
 include: "rules/reasoner.smk"
 include: "rules/classifiers.smk"
 include: "rules/evaluation.smk"
-#include: "rules/probes.smk"
+include: "rules/probes.smk"
 include: "rules/forecast.smk"
 
 

@@ -163,10 +163,14 @@ def test_a_hub_data_set_gives_its_splits_and_its_class_labels(
     assert other.reason == (
         f"task.labels: expected the order of the data, {LABELS}, found {LABELS[::-1]}"
     )
-    wrong = run_stage("task", params | {"columns": {"text": ["said"], "label": "label"}}, name="col")
+    wrong = run_stage(
+        "task", params | {"columns": {"text": ["said"], "label": "label"}}, name="col"
+    )
     assert wrong.reason == f"{local_hub} (train): column 'said' is missing, found ['text', 'label']"
     source |= {"id": str(local_hub / "none")}
-    gone = run_stage("task", params | {"columns": {"text": ["text"], "label": "label"}}, name="gone")
+    gone = run_stage(
+        "task", params | {"columns": {"text": ["text"], "label": "label"}}, name="gone"
+    )
     assert gone.reason.startswith(f"{local_hub}/none (train): can't be loaded (FileNotFoundError: ")
 
 
