@@ -63,7 +63,6 @@ if plan.quality is not None:
     include: "rules/quality.smk"
 
 
-
 onstart:
     if not alone:
         raise WorkflowError(

@@ -67,8 +67,14 @@ def probed(
     rows = [{"id": text, "text": "a", "label": gold(text)} for text in range(TEXTS)]
     schema = TASK
     if sources:
-        rows = [row | {"source": sources[row["id"] % len(sources)]} for row in rows]
-        schema = schema.append(pa.field("source", pa.string(), nullable=False))
+        rated = {"rating": 1.0, "dimension": ""}
+        rows = [
+            row
+            | rated
+            | {"source": sources[row["id"] % len(sources)], "cluster": str(row["id"] // 2)}
+            for row in rows
+        ]
+        schema = RATED
     write_rows(task / "test.parquet", rows, schema)
     write_json(task / "labels.json", LABELS)
     inputs = {"task": task}
@@ -78,6 +84,11 @@ def probed(
             folder.mkdir()
             write_rows(folder / "lens.parquet", run_of(arm, seed), LENS)
     return run_stage("probes", {"arms": arms, "seeds": SEEDS}, inputs)
+
+
+def _group(inside: probing.Mask) -> probing.Group:
+    """Texts that are each a cluster."""
+    return probing.Group(inside, [str(at) for at in np.flatnonzero(inside)])
 
 
 def lines(done: Outcome, name: str) -> list[dict[str, str]]:
@@ -156,10 +167,12 @@ def test_figures_are_there_and_numbers_are_written_in_the_maps(
 
 def test_a_curve_goes_through_its_differences() -> None:
     seen = _seen(["label", "why"])
-    within = {probing.EVERY: np.ones(TEXTS, bool), "half": np.arange(TEXTS) < TEXTS // 2}
+    within = {
+        probing.EVERY: _group(np.ones(TEXTS, bool)), "half": _group(np.arange(TEXTS) < TEXTS // 2)
+    }  # fmt: skip
     rows = probing.layer_rows(ARMS, seen, within)
     figure = layer_figures.entropy(rows, list(within))
-    for axes, texts in zip(figure.axes, within.values(), strict=True):
+    for axes, (texts, _) in zip(figure.axes, within.values(), strict=True):
         (curve,) = [line for line in axes.lines if line.get_label() == "why"]
         means = (seen["why"].entropy - seen["label"].entropy)[:, texts].mean((0, 1))
         assert list(curve.get_ydata()) == pytest.approx(means.tolist())
@@ -196,18 +209,20 @@ def test_a_ratio_knows_no_unit_and_its_interval_is_of_the_first_order(
     drawn = np.random.default_rng(seed)
     theirs = 2 + drawn.random((3, 20))
     ours = theirs * (1.5 + 0.01 * drawn.standard_normal((3, 20)))
-    found, scaled = probing.ratio(ours, theirs), probing.ratio(unit * ours, unit * theirs)
+    alone = _group(np.ones(ours.shape[1], bool)).clusters
+    found = probing.ratio(ours, theirs, alone)
+    scaled = probing.ratio(unit * ours, unit * theirs, alone)
     assert found is not None and scaled is not None
     assert found.mean == pytest.approx(ours.mean() / theirs.mean())
     assert scaled == pytest.approx(found)
     assert found.low < found.mean < found.high < found.low + 0.1
-    assert probing.ratio(ours, 0 * theirs) is None
-    exact = probing.ratio(3 * theirs, theirs)
+    assert probing.ratio(ours, 0 * theirs, alone) is None
+    exact = probing.ratio(3 * theirs, theirs, alone)
     assert exact is not None and (exact.low, exact.high) == pytest.approx((3, 3))
 
 
 def test_a_group_of_one_text_has_a_difference_without_interval() -> None:
-    within = {"one": np.arange(TEXTS) == 5}
+    within = {"one": _group(np.arange(TEXTS) == 5)}
     rows = probing.layer_rows(ARMS, _seen(["label", "why"]), within)
     line = probing.layer_table(rows)[-1]
     assert line["difference"] and line["difference low"] == line["ratio high"] == ""

@@ -404,7 +404,7 @@ class _Graph:
                 answers = self._predictions(name, seed, self.task)
                 classifier = answers.inputs["classifier"]
                 params = section | {"compute": self.config.compute.model_dump(include=WRITING)}
-                given = {"classifier": classifier, "task": self.task, "predictions": answers}
+                given = {"classifier": classifier, "predictions": answers}
                 inputs[f"lens {name}-seed{seed}"] = Node("lens", answers.name, params, given)
         return self.last("probes", {"arms": arms, "seeds": self.config.seeds}, inputs)
 

@@ -14,14 +14,14 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from infuse import statistics
 from infuse.errors import UserError
-from infuse.evaluation import Row
-from infuse.files import LENS, TASK, read_table
+from infuse.evaluation import Row, clusters_of
+from infuse.files import LENS, read_table, read_task
 from infuse.statistics import Crossed, Values
 from infuse.tables import Table, percent
+from infuse.targets import plain_label
 
 EVERY = "all texts"
 Mask = npt.NDArray[np.bool_]
@@ -94,50 +94,44 @@ def _numbers(table: pa.Table, column: str) -> npt.NDArray[Any]:
     return numbers
 
 
-def groups(test: Path, ids: Sequence[int], labels: Sequence[str]) -> dict[str, Mask]:
-    """Which texts are in each group: all, then those of each source, or else of each gold label.
+class Group(NamedTuple):
+    """Some of the texts, and the cluster of each of them."""
+
+    inside: Mask
+    clusters: list[str]
+
+
+def groups(test: Path, ids: Sequence[int], labels: Sequence[str]) -> dict[str, Group]:
+    """All texts, then those of each source, or else of each gold label; texts of a task without a
+    scale are each a cluster of their own.
 
     Raises:
         UserError: the test split is damaged.
     """
-    part = "source" if "source" in pq.read_schema(test).names else "label"
-    schema = pa.schema([TASK.field("id"), pa.field(part, pa.string(), nullable=False)])
-    table = read_table(test, schema).to_pydict()
-    of = dict(zip(table["id"], table[part], strict=True))
-    names = np.array([of[number] for number in ids])
+    rows = {row["id"]: row for row in read_task(test.parent, test.stem)}
+    texts = [rows[number] for number in ids]
+    part = "source" if "source" in texts[0] else "label"
+    names, clusters = np.array([row[part] for row in texts]), np.array(clusters_of(texts))
     there = set(names)
     order = dict.fromkeys(names) if part == "source" else [name for name in labels if name in there]
-    return {EVERY: np.ones(len(ids), bool)} | {str(name): names == name for name in order}
+    found = {EVERY: np.ones(len(ids), bool)} | {str(name): names == name for name in order}
+    return {name: Group(inside, clusters[inside].tolist()) for name, inside in found.items()}
 
 
-def largest(within: Mapping[str, Mask], most: int) -> list[str]:
+def largest(within: Mapping[str, Group], most: int) -> list[str]:
     """The names of the group of all texts and of at most so many others, those with most texts."""
-    others = sorted(set(within) - {EVERY}, key=lambda name: -within[name].sum())[:most]
+    others = sorted(set(within) - {EVERY}, key=lambda name: -within[name].inside.sum())[:most]
     return [name for name in within if name == EVERY or name in others]
 
 
-def reference(arms: Mapping[str, Row], arm: str) -> str | None:
-    """The arm that another stands against: the first that learns labels alone, with a system
-    message where the other has one; else the first at all; None where that is itself or nobody.
-    """
-    plain = [name for name, told in arms.items() if told["target"] == "label"]
-    alike = [name for name in plain if _system(arms[name]) == _system(arms[arm])]
-    found = next(iter(alike + plain), None)
-    return None if found == arm else found
-
-
-def _system(arm: Row) -> bool:
-    return bool(arm.get("system", True))
-
-
 def layer_rows(
-    arms: Mapping[str, Row], seen: Mapping[str, Seen], within: Mapping[str, Mask]
+    arms: Mapping[str, Row], seen: Mapping[str, Seen], within: Mapping[str, Group]
 ) -> list[Row]:
     """One row for each arm, group of texts and layer; no difference where there is no reference."""
     rows = []
     for arm, ours in seen.items():
-        other = reference(arms, arm)
-        for group, texts in within.items():
+        other = plain_label(arms, arm)
+        for group, (texts, clusters) in within.items():
             for layer in range(ours.entropy.shape[2]):
                 entropy = ours.entropy[:, texts, layer]
                 activation = ours.activation_entropy[:, texts, layer]
@@ -154,10 +148,10 @@ def layer_rows(
                     theirs = seen[other]
                     against = theirs.entropy[:, texts, layer]
                     row |= {
-                        "difference": over_both(entropy - against),
-                        "ratio": ratio(entropy, against),
+                        "difference": over_both(entropy - against, clusters),
+                        "ratio": ratio(entropy, against, clusters),
                         "activation_difference": over_both(
-                            activation - theirs.activation_entropy[:, texts, layer]
+                            activation - theirs.activation_entropy[:, texts, layer], clusters
                         ),
                     }
                 rows.append(row)
@@ -165,13 +159,13 @@ def layer_rows(
 
 
 def output_rows(
-    arms: Mapping[str, Row], seen: Mapping[str, Seen], within: Mapping[str, Mask]
+    arms: Mapping[str, Row], seen: Mapping[str, Seen], within: Mapping[str, Group]
 ) -> list[Row]:
     """One row for each arm and group of texts: how sure the output is, and from which layer on."""
     rows = []
     for arm, ours in seen.items():
-        other = reference(arms, arm)
-        for group, texts in within.items():
+        other = plain_label(arms, arm)
+        for group, (texts, clusters) in within.items():
             sharpness, settled = ours.sharpness[:, texts], ours.settled[:, texts]
             row = {
                 "arm": arm, "group": group, "seeds": len(sharpness), "texts": sharpness.shape[1],
@@ -181,26 +175,27 @@ def output_rows(
                 "against": other,
             }  # fmt: skip
             if other is not None:
-                found = over_both(sharpness - seen[other].sharpness[:, texts])
+                found = over_both(sharpness - seen[other].sharpness[:, texts], clusters)
                 low, high = np.clip(found[1:3], -1, 1).tolist()  # it is of shares
                 row["difference"] = found._replace(low=low, high=high)
             rows.append(row)
     return rows
 
 
-def over_both(values: Values) -> Crossed:
-    """The mean with its 95 % interval over texts and seeds; of a single text, the mean alone.
+def over_both(values: Values, clusters: Sequence[str]) -> Crossed:
+    """The mean with its 95 % interval over clusters of texts and seeds; of one cluster, the mean.
 
     Args:
         values: float [seeds, texts].
+        clusters: of each text.
     """
-    if values.shape[1] < 2:
+    if len(set(clusters)) < 2:
         return Crossed(float(values.mean()), math.nan, math.nan, math.nan, math.nan)
-    return statistics.crossed(values)
+    return statistics.crossed(statistics.clustered(values, clusters))
 
 
-def ratio(ours: Values, theirs: Values) -> Crossed | None:
-    """mean(ours) / mean(theirs) with its 95 % interval over texts and seeds; None over zero.
+def ratio(ours: Values, theirs: Values, clusters: Sequence[str]) -> Crossed | None:
+    """mean(ours) / mean(theirs) with its 95 % interval as `over_both` has it; None over zero.
 
     With r that ratio, the interval is of the mean of r + (ours - r theirs) / mean(theirs), to first
     order the ratio (the delta method; Cochran, Sampling Techniques, 1977, section 6.3).
@@ -212,11 +207,11 @@ def ratio(ours: Values, theirs: Values) -> Crossed | None:
     if not base:
         return None
     share = float(ours.mean()) / base
-    return over_both(share + (ours - share * theirs) / base)
+    return over_both(share + (ours - share * theirs) / base, clusters)
 
 
 def rank_maps(
-    seen: Mapping[str, Seen], within: Mapping[str, Mask]
+    seen: Mapping[str, Seen], within: Mapping[str, Group]
 ) -> dict[tuple[str, str], Values]:
     """Median ranks over seeds and texts, by arm and group: float [layers + 1, labels + 1].
 
@@ -225,7 +220,7 @@ def rank_maps(
     return {
         (arm, group): np.median(ours.ranks[:, texts], (0, 1))
         for arm, ours in seen.items()
-        for group, texts in within.items()
+        for group, (texts, _) in within.items()
     }
 
 
