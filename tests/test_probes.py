@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from infuse import layer_figures, probing
 from infuse.errors import UserError
-from infuse.files import LENS, TASK, write_json, write_rows
+from infuse.files import LENS, RATED, TASK, write_json, write_rows
 from stages import Outcome, RunStage
 
 LABELS = ["joy", "fear"]
