@@ -11,7 +11,7 @@ from typing import Any
 from infuse import drawing, judging, tables
 from infuse import evaluation as ev
 from infuse import quality as made
-from infuse.files import RATED, read_csv, read_labels, read_rows
+from infuse.files import RATED, read_csv, read_json, read_labels, read_rows
 from infuse.stage import Job, run
 from infuse.targets import ZERO_SHOT
 
@@ -66,10 +66,18 @@ def _judged(job: Job) -> dict[str, tables.Table]:
     """The tables of judges and dimensions, where judges have rated."""
     if "ratings" not in job.inputs:
         return {"judges": [{"judge": tables.NOT_RUN}], "dimensions": [{"source": tables.NOT_RUN}]}
-    return {
-        name: tables.plain(read_csv(job.inputs["ratings"] / f"{name}.csv", schema))
+    judges, dimensions = (
+        read_csv(job.inputs["ratings"] / f"{name}.csv", schema)
         for name, schema in (("judges", judging.JUDGES), ("dimensions", judging.DIMENSIONS))
+    )
+    made_of = read_json(job.inputs["ratings"] / "provenance.json")["lineage"].values()
+    spent = {
+        part["name"].removeprefix("judgments "): part["facts"]
+        for part in made_of
+        if part["stage"] == "judgments"
     }
+    totals = made.judge_totals(judges, spent)
+    return {"judges": [*totals, *tables.plain(judges)], "dimensions": tables.plain(dimensions)}
 
 
 if __name__ == "__main__":

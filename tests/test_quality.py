@@ -155,6 +155,15 @@ def test_transfer_is_measured_on_the_part_alone() -> None:
     }
 
 
+def test_a_judge_is_summed_up_with_what_it_cost() -> None:
+    none = dict.fromkeys(("no_score", "out_of_range", "truncated", "empty"), 1)
+    rows = [{"judge": name, "n": 9, "rated": 5, **none} for name in ("a", "a", "b")]
+    spent = {"a": {"prompt_tokens": 1200, "completion_tokens": 80, "cost": 0.0125}}
+    ours, other = made.judge_totals(rows, spent)
+    assert (ours["n"], ours["rated"], ours["empty"], ours["cost"]) == ("18", "10", "2", "0.0125")
+    assert (other["n"], other["prompt tokens"], other["cost"]) == ("9", "", "")
+
+
 def test_the_spread_of_ratings_adds_up() -> None:
     table = made.spread({"train": texts(24), "test": texts(6)}, LABELS)
     assert len(table) == 2 * 4
@@ -224,7 +233,7 @@ def test_the_second_papers_study_runs_through(tmp_path: Path) -> None:
         assert [line["held out"] for line in csv.DictReader(stream)] == ["shop"]
     with (results / "judges.csv").open() as stream:
         judges = list(csv.DictReader(stream))
-    assert len(judges) == 3 * 2 * 3 and {line["n"] for line in judges} == {"48"}
+    assert [line["n"] for line in judges] == ["288"] * 3 + ["48"] * (3 * 2 * 3)
     for name in ("quality", "entropy", "rankings"):
         assert (results / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
     again = tree.run("--dry-run", "--quiet", "host", "--", *wanted, **SHORT)

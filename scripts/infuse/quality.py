@@ -16,6 +16,7 @@ import numpy as np
 
 from infuse import evaluation as ev
 from infuse import statistics
+from infuse.judging import OUTCOMES
 from infuse.tables import Table, percent
 from infuse.targets import plain_label
 
@@ -144,6 +145,25 @@ def spread(splits: Mapping[str, Sequence[Row]], labels: Sequence[str]) -> Table:
                 line["mean rating"] = f"{np.mean([row['rating'] for row in inside]):.3f}"
                 line |= {f"{one} %": percent(counts[one] / len(inside)) for one in labels}
             table.append(line)
+    return table
+
+
+def judge_totals(judges: Sequence[Row], spent: Mapping[str, Row]) -> Table:
+    """A line for each judge over all styles and dimensions: how its replies ended, and their cost.
+
+    Args:
+        judges: in the schema `JUDGES`.
+        spent: of each judge, the facts of its judgments; tokens and cost where it was asked.
+    """
+    table = []
+    for judge in dict.fromkeys(row["judge"] for row in judges):
+        rows = [row for row in judges if row["judge"] == judge]
+        line = {"judge": judge, "style": ALL, "dimension": ALL}
+        line |= {part: str(sum(row[part] for row in rows)) for part in ("n", *OUTCOMES)}
+        for part in ("prompt_tokens", "completion_tokens", "cost"):
+            told = spent.get(judge, {}).get(part)
+            line[part.replace("_", " ")] = "" if told is None else f"{told:g}"
+        table.append(line)
     return table
 
 
