@@ -42,9 +42,8 @@ schema: .venv/ready
 environment: .venv/ready
 	python tests/environment.py
 
-# What the stages compute on the tiny experiment; read the difference before you commit it.
+# What the stages compute on small experiments; read the difference before you commit it.
 golden: .venv/ready
-	snakemake --cores all --configfile tests/tiny.yaml -- all results/arms.csv
 	PYTHONPATH=scripts python tests/golden.py
 
 .venv/ready: envs/requirements.txt

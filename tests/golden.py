@@ -1,27 +1,32 @@
-"""What each stage computes on the tiny experiment, in a form that can be kept and compared."""
+"""What each stage computes on small experiments, in a form that can be kept and compared."""
 
 from __future__ import annotations
 
 import hashlib
 import json
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
-import yaml
+import pytest
 
 from infuse import config, plan
+from workflow import ALL, STUDY, Tree, copied, short_study, tiny
 
 FILE = Path(__file__).with_name("golden.json")
 
 
 def entries(root: Path, change: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """For each artifact: its key, exact digests of text and integers, losses as they are."""
-    for (stage, _), node in plan.build(config.load(change)).nodes.items():
+    """For each artifact that is there: its key, digests of text and integers, losses."""
+    made = plan.build(config.load(change))
+    for (stage, _), node in made.nodes.items():
         folder = root / node.path
+        if not folder.is_dir():  # probes, of the one; tables and arms, of the other
+            continue
         yield (
-            f"{stage} {node.name}",
+            f"{made.experiment}: {stage} {node.name}",
             {
                 "key": node.key,
                 "exact": {
@@ -33,6 +38,24 @@ def entries(root: Path, change: dict[str, Any]) -> Iterator[tuple[str, dict[str,
                 "losses": _losses(folder / "history.json"),
             },
         )
+
+
+def compare(root: Path, change: dict[str, Any]) -> None:
+    """Hold what an experiment has made against what is kept of it."""
+    now = dict(entries(root, change))
+    start = f"{config.load(change).experiment}: "
+    kept = {
+        name: one for name, one in json.loads(FILE.read_text()).items() if name.startswith(start)
+    }
+    assert now.keys() == kept.keys(), "run `make golden`"
+    for name, entry in now.items():
+        if entry["key"] != kept[name]["key"]:
+            pytest.fail(f"{name}: version, parameters or inputs changed; run `make golden`")
+        same = entry["exact"] == kept[name]["exact"] and entry["losses"] == pytest.approx(
+            kept[name]["losses"], rel=1e-4
+        )
+        stage = name.split()[1]
+        assert same, f"{name} changed: raise VERSION in scripts/{stage}.py, then run `make golden`"
 
 
 def _digest(file: Path) -> str:
@@ -52,5 +75,11 @@ def _losses(file: Path) -> list[float]:
 
 
 if __name__ == "__main__":
-    tiny = yaml.safe_load(Path(__file__).with_name("tiny.yaml").read_text())
-    FILE.write_text(json.dumps(dict(entries(Path(), tiny)), indent=1) + "\n")
+    found: dict[str, Any] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for wanted, change in ((ALL, tiny()), (STUDY, tiny() | short_study())):
+            tree = Tree(copied(Path(folder, wanted[-1].replace("/", "-"))))
+            said = tree.run(*wanted, **change)
+            assert said.returncode == 0, said.stdout + said.stderr
+            found |= entries(tree.root, change)
+    FILE.write_text(json.dumps(found, indent=1) + "\n")

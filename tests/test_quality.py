@@ -9,18 +9,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
 
-from infuse import config
+from golden import compare
 from infuse import evaluation as ev
 from infuse import quality as made
 from infuse.files import PREDICTIONS, RATED, write_json, write_rows
 from infuse.targets import plain_label
 from stages import RunStage
-from workflow import ROOT, Tree, copied
+from workflow import STUDY, Tree, short_study, tiny
 
 LABELS = list("12345")
 PLAIN: dict[str, Any] = {
@@ -200,31 +199,13 @@ def test_the_stage_writes_every_table_and_the_figure(tmp_path: Path, run_stage: 
     assert (made.output / "quality.pdf").read_bytes()[:4] == b"%PDF"
 
 
-SMALL = yaml.safe_load((ROOT / "experiments/quality-small.yaml").read_text())
-SHORT: dict[str, Any] = SMALL | {
-    "conversations": SMALL["conversations"] | {"rows": {"train": 10, "validation": 2, "test": 4}},
-    "judging": SMALL["judging"] | {"styles": ["one_to_four", "one_to_five_examples"]},
-    "base": SMALL["base"] | {"hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 2}
-    | {"vocabulary": 400, "pretraining": None},
-    "classifier": config.merge(SMALL["classifier"], {"recipe": {"epochs": 1}}),
-    "arms": {name: SMALL["arms"][name] for name in ("label", "label_explanation")},
-    "comparisons": [["label_explanation", "label"]],
-    "held_out": {"sources": ["shop"], "arms": ["label"]},
-    "seeds": [1],
-}  # fmt: skip
-
-
-def test_the_second_papers_study_runs_through(tmp_path: Path) -> None:
+def test_the_second_papers_study_runs_through(rated: Tree) -> None:
     """Conversations, judges, ratings, arms, a held-out source, probes: in short."""
-    tree = Tree(copied(tmp_path / "study"))
-    wanted = ("results/quality.csv", "results/probes.csv")
-    said = tree.run(*wanted, **SHORT)
-    assert said.returncode == 0, said.stdout + said.stderr
-    results = tree.root / "results"
+    results, short = rated.root / "results", short_study()
     with (results / "quality.csv").open() as stream:
         lines = list(csv.DictReader(stream))
     settings = [(line["source"], line["dimension"]) for line in lines if line["dimension"]]
-    sources, dimensions = (SHORT[part] for part in ("conversations", "judging"))
+    sources, dimensions = (short[part] for part in ("conversations", "judging"))
     assert sorted(settings) == sorted(
         itertools.product(sources["sources"], dimensions["dimensions"])
     )
@@ -236,5 +217,6 @@ def test_the_second_papers_study_runs_through(tmp_path: Path) -> None:
     assert [line["n"] for line in judges] == ["288"] * 3 + ["48"] * (3 * 2 * 3)
     for name in ("quality", "entropy", "rankings"):
         assert (results / f"{name}.png").read_bytes()[:4] == b"\x89PNG"
-    again = tree.run("--dry-run", "--quiet", "host", "--", *wanted, **SHORT)
+    compare(rated.root, tiny() | short)
+    again = rated.run("--dry-run", "--quiet", "host", "--", *STUDY, **short)
     assert "Nothing to be done" in again.stdout + again.stderr

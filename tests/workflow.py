@@ -19,7 +19,8 @@ import yaml
 from infuse import config, plan
 
 ROOT = Path(__file__).parents[1]
-ALL = ("all", "results/arms.csv")  # everything that can be asked for
+ALL = ("all", "results/arms.csv")  # everything that can be asked for, but probes
+STUDY = ("results/quality.csv", "results/probes.csv")  # of a task with a scale
 PARTS = (
     "Snakefile",
     "config.yaml",
@@ -45,10 +46,9 @@ class Tree:
 
     def run(self, *arguments: str, **change: object) -> subprocess.CompletedProcess[str]:
         """Run snakemake on the tiny experiment with `change` laid over its top-level keys."""
-        tiny = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
-        config = self.root / "tiny.yaml"
-        config.write_text(yaml.safe_dump(tiny | change, sort_keys=False))
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(config)]
+        file = self.root / "tiny.yaml"
+        file.write_text(yaml.safe_dump(tiny() | change, sort_keys=False))
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(file)]
         return subprocess.run(
             [*command, "--", *arguments] if not any(a.startswith("-") for a in arguments)
             else [*command, *arguments],
@@ -98,14 +98,46 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     return tree
 
 
+def short_study() -> dict[str, Any]:
+    """experiments/quality-small.yaml as short as it may be, with every stage in it."""
+    small = yaml.safe_load((ROOT / "experiments/quality-small.yaml").read_text())
+    short: dict[str, Any] = {
+        "conversations": {"rows": {"train": 10, "validation": 2, "test": 4}},
+        "judging": {"styles": ["one_to_four", "one_to_five_examples"]},
+        "base": {"hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 2}
+        | {"vocabulary": 400, "pretraining": None},
+        "classifier": {"recipe": {"epochs": 1}},
+        "arms": {name: small["arms"][name] for name in ("label", "label_explanation")},
+        "comparisons": [["label_explanation", "label"]],
+        "held_out": {"sources": ["shop"], "arms": ["label"]},
+        "seeds": [1],
+    }  # fmt: skip
+    return config.merge(small, short)
+
+
+@pytest.fixture(scope="session")
+def rated(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """The short study, built once from nothing."""
+    tree = Tree(copied(tmp_path_factory.mktemp("rated") / "tree"))
+    said = tree.run(*STUDY, **short_study())
+    assert said.returncode == 0, said.stdout + said.stderr
+    return tree
+
+
 def nodes(tree: Tree, stage: str) -> dict[str, Path]:
     """The artifacts of one stage of the tiny experiment, by name."""
     return {node.name: tree.root / node.path for node in tiny_plan().stage(stage)}
 
 
+def tiny() -> dict[str, Any]:
+    """The tiny experiment: what it changes of the default."""
+    change: dict[str, Any] = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+    return change
+
+
 def tiny_plan() -> plan.Plan:
     """The plan of the tiny experiment."""
-    return plan.build(config.load(yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())))
+    return plan.build(config.load(tiny()))
 
 
 def again(
