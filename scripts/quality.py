@@ -11,7 +11,7 @@ from typing import Any
 from infuse import drawing, judging, tables
 from infuse import evaluation as ev
 from infuse import quality as made
-from infuse.files import RATED, read_csv, read_json, read_labels, read_rows
+from infuse.files import RATED, SPLITS, read_csv, read_json, read_labels, read_rows
 from infuse.stage import Job, run
 from infuse.targets import ZERO_SHOT
 
@@ -22,20 +22,20 @@ def quality(job: Job) -> dict[str, Any]:
     """Write the tables and draw the figure."""
     labels = read_labels(job.inputs["task"])
     arms, seeds, held = (job.params[part] for part in ("arms", "seeds", "held_out"))
-    splits = {
-        split: read_rows(job.inputs["task"] / f"{split}.parquet", RATED)
-        for split in ("train", "validation", "test")
-    }
+    splits = {split: read_rows(job.inputs["task"] / f"{split}.parquet", RATED) for split in SPLITS}
     trained = {name: arm for name, arm in arms.items() if arm["target"] != ZERO_SHOT}
     written = {
         one: ev.beside(splits["test"], ev.read_answers(job.inputs, *one))
         for one in ev.runs(trained, seeds)
     }
-    parts = {part: _held_out(job, part, held["arms"], seeds) for part in held["parts"]}
+    parts = {
+        name: _held_out(job, kind, name, [(arm, seed) for arm in held["arms"] for seed in seeds])
+        for kind, name in held["parts"]
+    }
     for name, table in {
         "quality": made.quality(splits["train"], written, arms),
-        "settings": made.every_setting(written, arms, labels),
-        "transfer": made.transfer(parts, written, arms, labels) or [{"held out": tables.NOT_RUN}],
+        "settings": made.every_setting(splits["train"], written, arms, labels),
+        "transfer": made.transfer(parts, arms, labels) or [{"held out": tables.NOT_RUN}],
         "ratings": made.spread(splits, labels),
         **_judged(job),
     }.items():
@@ -46,20 +46,25 @@ def quality(job: Job) -> dict[str, Any]:
     return {}
 
 
-def _held_out(job: Job, part: str, arms: list[str], seeds: list[int]) -> made.Runs:
-    """What models that were trained without a part answer on it."""
-    texts = read_rows(job.inputs[f"held out {part}"] / "test.parquet", RATED)
-    prefix = f"without {part}: "
+def _held_out(job: Job, kind: str, name: str, runs: list[tuple[str, int]]) -> made.HeldOut:
+    """What models that were trained without a part answer on it, and those that were not."""
+    folder = job.inputs[f"held out {name}"]
+    train, texts = (read_rows(folder / f"{split}.parquet", RATED) for split in ("train", "test"))
+    prefix = f"without {name}: "
     answers = {
-        f"predictions {role.removeprefix(prefix)}": folder
-        for role, folder in job.inputs.items()
+        f"predictions {role.removeprefix(prefix)}": path
+        for role, path in job.inputs.items()
         if role.startswith(prefix)
     }
-    return {
-        (arm, seed): ev.beside(texts, ev.read_answers(answers, arm, seed))
-        for arm in arms
-        for seed in seeds
-    }
+    seen = None
+    if kind == "source":  # whose test texts they are; a fold is of training texts
+        ids = {row["id"] for row in texts}
+        seen = {
+            one: [row for row in ev.read_answers(job.inputs, *one) if row["id"] in ids]
+            for one in runs
+        }
+    without = {one: ev.beside(texts, ev.read_answers(answers, *one)) for one in runs}
+    return made.HeldOut(train, without, seen)
 
 
 def _judged(job: Job) -> dict[str, tables.Table]:
@@ -70,11 +75,11 @@ def _judged(job: Job) -> dict[str, tables.Table]:
         read_csv(job.inputs["ratings"] / f"{name}.csv", schema)
         for name, schema in (("judges", judging.JUDGES), ("dimensions", judging.DIMENSIONS))
     )
-    made_of = read_json(job.inputs["ratings"] / "provenance.json")["lineage"].values()
+    made_of = read_json(job.inputs["ratings"] / "provenance.json")
     spent = {
         part["name"].removeprefix("judgments "): part["facts"]
-        for part in made_of
-        if part["stage"] == "judgments"
+        for part in [*made_of["lineage"].values(), made_of | {"name": "merger"}]
+        if "prompt_tokens" in part["facts"]
     }
     totals = made.judge_totals(judges, spent)
     return {"judges": [*totals, *tables.plain(judges)], "dimensions": tables.plain(dimensions)}

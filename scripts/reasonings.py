@@ -25,10 +25,12 @@ from infuse.files import (
     TEXT_REASONING_LABEL,
     read_json,
     read_rows,
+    read_task,
     write_rows,
 )
 from infuse.keywords import cross_fitted, reasons_of
 from infuse.sources import read_file, read_hub
+from infuse.splits import grouped
 from infuse.stage import Job, run
 from infuse.writers import load_writer
 
@@ -133,7 +135,8 @@ def _weighed(job: Job, texts: list[Row]) -> Made:
     train = [row for row in texts if row["split"] == "train"]
     others = [row for row in texts if row["split"] != "train"]
     known = [row["text"] for row in train], [row["label"] for row in train]
-    reasons, accuracy = cross_fitted(*known, job.params["words"], job.params["folds"])
+    groups = grouped(read_task(job.inputs["task"], "train"))
+    reasons, accuracy = cross_fitted(*known, groups, job.params["words"], job.params["folds"])
     model = linear_model(*known)
     if model is None:
         raise UserError("reasonings: keywords need texts with words of two letters or more")

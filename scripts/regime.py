@@ -13,14 +13,22 @@ from typing import Any
 import numpy as np
 
 from infuse.errors import UserError
-from infuse.files import RATED, TASK, read_labels, read_task, write_json, write_rows
+from infuse.files import (
+    RATED,
+    REASONING,
+    SPLITS,
+    TASK,
+    read_labels,
+    read_task,
+    write_json,
+    write_rows,
+)
 from infuse.sources import share
 from infuse.splits import chosen, grouped
 from infuse.stage import Job, run
+from infuse.targets import HELD_OUT
 
 VERSION = 3
-SPLITS = ("train", "validation", "test")
-HELD_OUT = ("source", "fold")  # kinds of which a part is the test
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 
@@ -37,7 +45,8 @@ def regime(job: Job) -> dict[str, Any]:
         before, value, labels, seed
     )
     counts = Counter(row["label"] for row in rows)
-    absent = [label for label in labels if not counts[label]]
+    there = {row["label"] for row in before}  # of a scale, not every point
+    absent = [label for label in labels if label in there and not counts[label]]
     if absent:
         told = f"regimes.{kind}: at {value:g} no training row has the label(s) {', '.join(absent)}"
         raise UserError(told)
@@ -55,6 +64,8 @@ def regime(job: Job) -> dict[str, Any]:
 def _write(job: Job, splits: dict[str, list[Row]], labels: list[str], changed: list[int]) -> None:
     for split, rows in splits.items():
         schema = RATED if "rating" in rows[0] else TASK
+        if "reasoning" in rows[0]:
+            schema = schema.append(REASONING)
         write_rows(job.out / f"{split}.parquet", rows, schema)
     write_json(job.out / "labels.json", labels)
     write_json(job.out / "changed.json", changed)
@@ -72,9 +83,9 @@ def _hold_out(job: Job, splits: dict[str, list[Row]], labels: list[str]) -> dict
         inside = set(clusters[value[0] - 1 :: value[1]])
 
     def held(row: Row) -> bool:
-        return row["source"] == value if kind == "source" else row["cluster"] in inside
+        return row["source"] in value if kind == "source" else row["cluster"] in inside
 
-    told = f"source {value!r}" if kind == "source" else f"fold {value[0]} of {value[1]}"
+    told = f"fold {value[0]} of {value[1]}" if kind == "fold" else f"source {' + '.join(value)}"
     parts = {
         "train": [row for row in splits["train"] if not held(row)],
         "validation": [row for row in splits["validation"] if not held(row)],
@@ -102,12 +113,13 @@ def wrong(rows: list[Row], share: float, labels: list[str], seed: int) -> list[R
     """That share of the rows gets one of the other labels."""
     draw = np.random.default_rng(seed)
     hit = set(draw.choice(len(rows), round(share * len(rows)), replace=False).tolist())
-    return [
-        row | {"label": str(draw.choice([label for label in labels if label != row["label"]]))}
-        if place in hit
-        else row
-        for place, row in enumerate(rows)
-    ]
+    changed = list(rows)
+    for place in sorted(hit):
+        row = rows[place]
+        label = str(draw.choice([label for label in labels if label != row["label"]]))
+        rating = {"rating": float(label)} if "rating" in row else {}
+        changed[place] = row | {"label": label} | rating
+    return changed
 
 
 def rare(rows: list[Row], share: float, labels: list[str], seed: int) -> list[Row]:

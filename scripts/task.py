@@ -16,14 +16,22 @@ from typing import Any, NamedTuple
 
 from infuse import diary, riddles
 from infuse.errors import UserError
-from infuse.files import RATED, RATINGS, REASONING, TASK, read_rows, write_json, write_rows
+from infuse.files import (
+    RATED,
+    RATINGS,
+    REASONING,
+    SPLITS,
+    TASK,
+    read_rows,
+    write_json,
+    write_rows,
+)
 from infuse.scales import Scale
 from infuse.sources import hub_label_names, label_names, read_file, read_hub
 from infuse.splits import chosen, folded, grouped
 from infuse.stage import Job, run
 
 VERSION = 3
-SPLITS = ("train", "validation", "test")
 OWN = {"generated": diary.LABELS, "riddles": riddles.LABELS}  # labels of our generators
 MOST_LABELS = 200  # more are a sign of the wrong column
 log = logging.getLogger("infuse")
@@ -194,6 +202,9 @@ def _rating(row: Row, scale: Scale, where: str) -> Row:
     if not scale.holds(rating):
         found = row["label"]
         raise UserError(f"{where}: expected a rating of {scale} (task.scale), found {found!r}")
+    for part in ("cluster", "source", "dimension"):
+        if not str(row.get(part, part) or "").strip():
+            raise UserError(f"{where}: expected a {part}, found {row[part]!r}")
     return {
         "label": scale.label(rating),
         "rating": rating,

@@ -24,7 +24,7 @@ def test_the_telling_word_comes_first_in_two_classes_and_more() -> None:
     lines, labels = texts(400)
     for more in ([], ["anger"] * 40):
         found = [*lines, *(f"went furious {n}" for n in range(len(more)))], [*labels, *more]
-        reasons, accuracy = cross_fitted(*found, words=3, folds=5)
+        reasons, accuracy = cross_fitted(*found, found[0], words=3, folds=5)
         assert accuracy == 1
         for line, label, reason in zip(*found, reasons, strict=True):
             first, *others = reason.split(", ")
@@ -36,12 +36,12 @@ def test_a_fold_does_not_see_its_own_texts() -> None:
     """A word of one text alone has no weight for it, though a model of all gives it some."""
     lines, labels = texts(60)
     lines[7] += " unheard"
-    reasons, _ = cross_fitted(lines, labels, words=9, folds=3)
+    reasons, _ = cross_fitted(lines, labels, lines, words=9, folds=3)
     assert "unheard" not in reasons[7]
     model = linear_model(lines, labels)
     assert "unheard" in reasons_of(model, lines[7:8], labels[7:8], 9)[0]
     lines[8], labels[8] = lines[7], labels[7]  # an equal text is on the same side
-    reasons, _ = cross_fitted(lines, labels, words=9, folds=3)
+    reasons, _ = cross_fitted(lines, labels, lines, words=9, folds=3)
     assert "unheard" not in reasons[7] + reasons[8]
 
 

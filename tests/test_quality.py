@@ -122,7 +122,7 @@ def test_parts_add_up_to_the_whole() -> None:
     test, written = study()
     lines = {
         (line["source"], line["dimension"], line["arm"]): line
-        for line in made.every_setting(written, ARMS, LABELS)
+        for line in made.every_setting(test, written, ARMS, LABELS)
     }
     for arm in ARMS:
         whole = lines["all", "all", arm]
@@ -138,27 +138,47 @@ def test_parts_add_up_to_the_whole() -> None:
 def test_transfer_is_measured_on_the_part_alone() -> None:
     _, written = study()
     arms = ("label", "explained")
-    parts = {
-        part: {
+    parts = {}
+    for part, seen in (("x", True), ("y", False)):
+        runs = {
             (arm, seed): [row for row in written[arm, seed] if row["source"] == part]
             for arm in arms
             for seed in (1, 2)
         }
-        for part in "xy"
+        train = [row for row in texts(60) if row["source"] != part and row["label"] != "3"]
+        parts[part] = made.HeldOut(train, runs, runs if seen else None)
+    table = made.transfer(parts, ARMS, LABELS)
+    assert [line["held out"] for line in table] == ["x"] * 3 + ["y"] * 3 + ["all parts"] * 2
+    assert [line["n"] for line in table] == ["12"] * 6 + ["24"] * 2
+    told = [line.get("accuracy % where it was seen") for line in table if line["arm"] == "label"]
+    assert told == ["50.00", None, None]
+    floor = table[0]
+    assert floor["arm"] == "majority label" and 0 < float(floor["accuracy %"]) < 50
+
+
+def test_intervals_of_shares_stay_shares() -> None:
+    test = texts(60)
+    right = [True] * 60
+    low, high = ev.accuracy_interval(test, right)
+    assert 0.8 < low < 0.9 and high == 1.0  # of 20 conversations, not of 60 texts
+    arms = {"label": {**PLAIN, "target": "label"}}
+    written = {
+        ("label", seed): ev.beside(
+            test, [answer(row, int(row["label"]) if seed == 1 else 1) for row in test]
+        )
+        for seed in (1, 2)
     }
-    table = made.transfer(parts, written, ARMS, LABELS)
-    assert [line["held out"] for line in table] == ["x", "x", "y", "y", "all", "all"]
-    assert [line["n"] for line in table] == ["12"] * 4 + ["24"] * 2
-    assert {line["accuracy % where it was seen"] for line in table if line["arm"] == "label"} == {
-        "50.00"
-    }
+    (_, line, *_) = made.every_setting(test, written, arms, LABELS)
+    ends = [float(end) for end in line["accuracy %, 95 %"].split(" to ")]
+    assert 0 <= ends[0] < ends[1] <= 100
 
 
 def test_a_judge_is_summed_up_with_what_it_cost() -> None:
     none = dict.fromkeys(("no_score", "out_of_range", "truncated", "empty"), 1)
     rows = [{"judge": name, "n": 9, "rated": 5, **none} for name in ("a", "a", "b")]
     spent = {"a": {"prompt_tokens": 1200, "completion_tokens": 80, "cost": 0.0125}}
-    ours, other = made.judge_totals(rows, spent)
+    ours, other, merger = made.judge_totals(rows, spent | {"merger": {"cost": 1.5}})
+    assert (merger["judge"], merger["cost"], merger.get("n")) == ("merger", "1.5", None)
     assert (ours["n"], ours["rated"], ours["empty"], ours["cost"]) == ("18", "10", "2", "0.0125")
     assert (other["n"], other["prompt tokens"], other["cost"]) == ("9", "", "")
 
@@ -187,14 +207,20 @@ def test_the_stage_writes_every_table_and_the_figure(tmp_path: Path, run_stage: 
             write_rows(inputs[role] / "predictions.parquet", some, PREDICTIONS)
     inputs["held out x"] = tmp_path / "regime"
     inputs["held out x"].mkdir()
-    part = [row for row in test if row["source"] == "x"]
-    write_rows(inputs["held out x"] / "test.parquet", part, RATED)
-    held = {"parts": ["x"], "arms": list(ARMS)}
+    for split, inside in (("test", True), ("train", False)):
+        part = [row for row in test if (row["source"] == "x") == inside]
+        write_rows(inputs["held out x"] / f"{split}.parquet", part, RATED)
+    held = {"parts": [["source", "x"]], "arms": list(ARMS)}
     made = run_stage("quality", {"arms": ARMS, "seeds": [1, 2], "held_out": held}, inputs)
     assert made.code == 0, made.stderr
-    for name in ("quality", "settings", "transfer", "ratings", "judges", "dimensions"):
+    first = {
+        "quality": ("label %", "50.00"), "settings": ("source", "all"),
+        "transfer": ("held out", "x"), "ratings": ("split", "train"), "judges": ("judge", "not run"),
+        "dimensions": ("source", "not run"),
+    }  # fmt: skip
+    for name, (column, cell) in first.items():
         with (made.output / f"{name}.csv").open() as stream:
-            assert list(csv.DictReader(stream))
+            assert next(csv.DictReader(stream))[column] == cell
     assert (made.output / "quality.png").read_bytes()[:4] == b"\x89PNG"
     assert (made.output / "quality.pdf").read_bytes()[:4] == b"%PDF"
 
@@ -211,7 +237,7 @@ def test_the_second_papers_study_runs_through(rated: Tree) -> None:
     )
     assert {line["n"] for line in lines if line["dimension"]} == {"4"}
     with (results / "transfer.csv").open() as stream:
-        assert [line["held out"] for line in csv.DictReader(stream)] == ["shop"]
+        assert [line["held out"] for line in csv.DictReader(stream)] == ["shop"] * 2
     with (results / "judges.csv").open() as stream:
         judges = list(csv.DictReader(stream))
     assert [line["n"] for line in judges] == ["288"] * 3 + ["48"] * (3 * 2 * 3)

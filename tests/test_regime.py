@@ -148,7 +148,7 @@ def test_a_held_out_source_is_the_test_and_nowhere_else(
     tmp_path: Path, run_stage: RunStage
 ) -> None:
     made = run_stage(
-        "regime", {"kind": "source", "value": "b", "seed": 0}, {"task": rated(tmp_path)}
+        "regime", {"kind": "source", "value": ["b"], "seed": 0}, {"task": rated(tmp_path)}
     )
     for split in ("train", "validation"):
         assert {row["source"] for row in made.rows(f"{split}.parquet")} == {"a"}
@@ -168,7 +168,16 @@ def test_folds_part_the_training_rows_by_cluster(tmp_path: Path, run_stage: RunS
     assert sorted(row["id"] for row in tested) == list(range(80))
 
 
+def test_a_scale_may_have_points_that_no_row_has(tmp_path: Path, run_stage: RunStage) -> None:
+    task = rated(tmp_path)
+    write_json(task / "labels.json", list("0123456"))
+    told = {"kind": "label_noise", "value": 0.3, "seed": 0}
+    rows = run_stage("regime", told, {"task": task}).rows("train.parquet")
+    assert all(row["label"] == str(int(row["rating"])) for row in rows)
+    assert {row["label"] for row in rows} - set("12345")
+
+
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path, run_stage: RunStage) -> None:
-    told = {"kind": "source", "value": "c", "seed": 0}
+    told = {"kind": "source", "value": ["c", "d"], "seed": 0}
     made = run_stage("regime", told, {"task": rated(tmp_path)})
-    assert made.reason == "held_out: source 'c' leaves the test split no row"
+    assert made.reason == "held_out: source c + d leaves the test split no row"

@@ -80,9 +80,34 @@ def test_three_judges_ask_in_four_styles_and_one_merges(made: Plan) -> None:
 
 
 def test_every_source_is_held_out_once(made: Plan) -> None:
-    held = {node.params["value"] for node in made.stage("regime")}
-    assert held == SOURCES and made.quality is not None
-    assert len([role for role in made.quality.inputs if role.startswith("without ")]) == 6 * 2 * 3
+    """Those with the same contexts together."""
+    held = [name for node in made.stage("regime") for name in node.params["value"]]
+    assert sorted(held) == sorted(SOURCES) and made.quality is not None
+    assert len([role for role in made.quality.inputs if role.startswith("without ")]) == 5 * 2 * 3
+    together = {"hh_rlhf_chosen", "hh_rlhf_rejected"}
+    assert together in [set(node.params["value"]) for node in made.stage("regime")]
+
+
+def test_what_is_held_out_is_not_read_before() -> None:
+    """Where the base learns its language from the task, it has not read the part either."""
+    change = config.read_change(FILE.with_name("quality-small.yaml"))
+    for held in ({"sources": ["shop", "help_chosen"]}, {"sources": None, "folds": 2}):
+        held |= {"arms": ["label", "label_shuffled"]}
+        made = plan.build(config.load(change | {"held_out": held}))
+        assert made.quality is not None
+        tried = [node for role, node in made.quality.inputs.items() if role.startswith("without ")]
+        assert len(tried) == 2 * 2 * 2
+        for answers in tried:
+            classifier = answers.inputs["classifier"]
+            read = [classifier.inputs["base"], classifier.inputs["training_set"]]
+            for source in read:
+                assert source.inputs["task"].stage == "regime"
+                assert source.inputs["task"] == answers.inputs["task"]
+            assert read[1].inputs.get("base", read[0]) == read[0]
+
+
+def test_fetch_asks_no_judge(made: Plan) -> None:
+    assert {node.stage for node in made.fetched} == {"conversations", "base"}
 
 
 def test_the_warm_up_is_three_hundredths_of_the_steps(made: Plan) -> None:

@@ -463,6 +463,7 @@ def rated(folder: Path, rows: Rows, **columns: str | None) -> dict[str, Any]:
             "source": {"kind": "files", "train": "a hash", "validation": None, "test": None},
             "labels": None,
             "columns": {"text": ["context", "response"], "label": "rating", "source": "of"}
+            | {"cluster": "context"}
             | columns,
             "rows": dict.fromkeys(SPLITS),
             "split": {"validation": 0.2, "test": 0.3, "seed": 0},
@@ -508,12 +509,14 @@ def test_all_labels_of_a_scale_are_known_though_no_row_has_them(
             "a rating on the scale 1-3, expected 1-5 (task.scale)",
         ),
         ({"context": 7}, {}, "expected a text, found 7"),
+        ({"of": None}, {}, "expected a source, found None"),
+        ({"talk": " "}, {"cluster": "talk"}, "expected a cluster, found ' '"),
     ],
 )  # fmt: skip
 def test_a_rating_that_is_not_of_the_scale_is_refused(
     tmp_path: Path, run_stage: RunStage, change: dict[str, Any], columns: dict[str, str], said: str
 ) -> None:
-    rows = [{"on": "1 - 5"} | row for row in RATINGS]
+    rows = [{"on": "1 - 5", "talk": "x"} | row for row in RATINGS]
     rows[4] |= change
     made = run_stage("task", **rated(tmp_path, rows, **columns))
     assert made.reason == f"{tmp_path / 'ratings.jsonl'}, row 5: {said}"

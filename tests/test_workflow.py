@@ -95,7 +95,7 @@ RATED: dict[str, Any] = yaml.safe_load((ROOT / "experiments/quality-small.yaml")
 NULL = ("conversations", "judging", "held_out", "task.scale")  # in the default
 OF_RATINGS = (
     "conversations.rows.train", "judging.judges.strict.noise",
-    "judging.dimensions.naturalness.definition", "held_out.sources", "held_out.arms",
+    "held_out.sources", "held_out.arms",
 )  # fmt: skip
 ENDPOINTS: dict[str, Any] = {"endpoints": {"api": {"url": "http://127.0.0.1/v1", "model": "m"}}}
 
@@ -178,7 +178,7 @@ def _candidates(name: str, value: Any) -> Iterator[Any]:
         case "chip":
             yield "h200"
         case "sources":
-            yield ["shop"]
+            yield [["shop", "help_chosen"]]
         case "texts":
             yield 10
         case "expected":

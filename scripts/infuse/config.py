@@ -147,9 +147,10 @@ class Experiment(Section):
             if getattr(task.columns, column) is None:
                 raise ValueError(f": expected the column's name in task.columns.{column}")
         elif talk is not None:
-            for index, name in enumerate(held.sources or ()):
-                where = "one of conversations.sources"
-                _known(name, list(talk.sources), f".sources[{index}]", where)
+            for index, names in enumerate(held.sources or ()):
+                for name in names:
+                    where = "one of conversations.sources"
+                    _known(name, list(talk.sources), f".sources[{index}]", where)
         return held
 
     @field_validator("probes")

@@ -24,6 +24,7 @@ CLASSIFIERS = pa.schema(
         ("arm", pa.string()),
         ("seed", pa.int64()),
         ("n", pa.int64()),
+        ("clusters", pa.int64()),  # of the texts, where they are not draws by themselves
         *((outcome, pa.int64()) for outcome in OUTCOMES),
         ("accuracy", pa.float64()),
         ("low", pa.float64()),  # of the accuracy, 95 % (`accuracy_interval`)
@@ -159,6 +160,7 @@ def classifier_row(
         "arm": arm,
         "seed": seed,
         "n": len(rows),
+        "clusters": len(set(clusters_of(rows))) if "cluster" in rows[0] else None,
         **{outcome: outcomes[outcome] for outcome in OUTCOMES},
         "accuracy": outcomes["right"] / len(rows),
         "low": low,
@@ -191,6 +193,8 @@ def accuracy_interval(rows: Sequence[Row], right: Sequence[bool]) -> tuple[float
     drawn = statistics.clustered(np.array([right], float), clusters)
     if drawn.shape[1] < 2:
         return 0.0, 1.0  # one conversation tells nothing of others
+    if len(set(right)) == 1:  # nothing varies: as many trials as there are clusters
+        return statistics.wilson(right[0] * drawn.shape[1], drawn.shape[1])
     found = statistics.crossed(drawn)
     return max(found.low, 0.0), min(found.high, 1.0)
 
@@ -295,10 +299,10 @@ def comparison_rows(
     Raises:
         UserError: there is a single text, or a single cluster of texts.
     """
-    texts = min(written.values(), key=len)
-    clusters = clusters_of(texts)
+    clusters = clusters_of(next(iter(written.values())))
     if pairs and len(set(clusters)) < 2:
-        raise UserError("comparisons: expected two test texts or more, found one")
+        what = "texts" if len(clusters) < 2 else "clusters of texts"
+        raise UserError(f"comparisons: expected two test {what} or more, found one")
     rows = []
     for measure, right in MEASURES.items():
         family = [
@@ -335,11 +339,12 @@ def _comparison(
     bounds = statistics.two_way_bootstrap(drawn, BOOTSTRAPS, seed=0)
     discordant = float((differences != 0).mean())
     seeds, n = differences.shape
+    alone = len(set(clusters)) == n  # McNemar's test takes texts for independent
     return {
         "arm": arm, "against": other, "seeds": seeds, "n": n, "difference": found.mean,
         "low": max(found.low, -1.0), "high": min(found.high, 1.0), "df": found.df, "p": found.p,
         "bootstrap_low": bounds[0], "bootstrap_high": bounds[1], "discordant": discordant,
-        "detectable": statistics.detectable(discordant, n),
+        "detectable": statistics.detectable(discordant, n) if alone else None,
     }  # fmt: skip
 
 

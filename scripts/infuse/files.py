@@ -20,6 +20,7 @@ import yaml
 
 from infuse.errors import UserError, first_line
 
+SPLITS = ("train", "validation", "test")
 GROUP = 256  # rows that a `RowWriter` writes at a time
 
 
@@ -139,11 +140,15 @@ def read_batches(path: Path, schema: pa.Schema, rows: int) -> Iterator[pa.Table]
 
 
 def read_task(folder: Path, split: str) -> list[dict[str, Any]]:
-    """The rows of a task's split: RATED where it has a scale, else TASK."""
+    """The rows of a task's split: RATED where it has a scale, else TASK; and reasonings beside
+    ratings, where there are any.
+    """
     path = folder / f"{split}.parquet"
     with _readable(path):
-        rated = "rating" in pq.read_schema(path).names
-    return read_rows(path, RATED if rated else TASK)
+        columns = pq.read_schema(path).names
+    if "rating" not in columns:
+        return read_rows(path, TASK)
+    return read_rows(path, RATED.append(REASONING) if "reasoning" in columns else RATED)
 
 
 def count_rows(path: Path) -> int:

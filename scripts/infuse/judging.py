@@ -21,7 +21,7 @@ import pyarrow as pa
 from scipy import stats
 
 from infuse.evaluation import linear_model
-from infuse.files import CONVERSATIONS, read_rows
+from infuse.files import CONVERSATIONS, SPLITS, read_rows
 from infuse.scales import rounded
 
 Values = npt.NDArray[np.float64]
@@ -37,7 +37,6 @@ class Style(NamedTuple):
     examples: bool
 
 
-SPLITS = ("train", "validation", "test")
 LOW, HIGH = 1, 5  # of ratings, to which every style's scores are brought
 STYLES = {
     "one_to_four": Style(1, 4, False),

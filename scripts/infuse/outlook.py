@@ -11,7 +11,7 @@ WRITERS = ("reasoner", "base")  # kinds of reasonings that a model writes here
 
 
 def node(plan: Plan, chip: str | None) -> Node:
-    """The forecast of the arms' trainings and writings; regimes and controls are not in it.
+    """The forecast of the arms' trainings and writings, not of regimes, held-out parts, controls.
 
     It is another one as soon as a training set is here that was not.
     """

@@ -40,11 +40,10 @@ from infuse.sections import (
     TripleFiles,
     Written,
 )
-from infuse.targets import ZERO_SHOT, roles
+from infuse.targets import HELD_OUT, ZERO_SHOT, roles
 
 SCRIPTS = Path(__file__).parents[1]
 PARTS = ("task", "triples")  # of a corpus that are no files
-HELD_OUT = ("source", "fold")  # kinds of regimes with a test of their own
 WRITING = {"device", "dtype", "threads", "deterministic"}  # of compute, what writing depends on
 
 
@@ -160,7 +159,8 @@ class Plan:
         return [
             node
             for node in self.nodes.values()
-            if node.stage in PARTS or node.params.get("kind") in ("hub", "folder")
+            if (node.stage in (*PARTS, "conversations") and "ratings" not in node.inputs)
+            or node.params.get("kind") in ("hub", "folder")
         ]
 
     @property
@@ -365,28 +365,28 @@ class _Graph:
             metrics: the numbers of all arms, whose answers it reads.
         """
         held = self.config.held_out
-        parts: list[Any] = []
+        parts: list[tuple[str, str, Any]] = []
         if held is not None:
             count = held.folds or 0
-            parts = [("source", name) for name in held.sources or ()]
-            parts += [("fold", [number, count]) for number in range(1, count + 1)]
+            parts = [("source", " + ".join(names), names) for names in held.sources or ()]
+            parts += [("fold", f"{one} of {count}", [one, count]) for one in range(1, count + 1)]
         inputs = {
             role: node for role, node in metrics.inputs.items() if node.stage == "predictions"
         }
-        names = []
-        for kind, value in parts:
-            names.append(value if kind == "source" else f"{value[0]} of {value[1]}")
-            name = f"without-{kind}-{re.sub('[^A-Za-z0-9]+', '-', names[-1])}"
+        for kind, name, value in parts:
             params = {"kind": kind, "value": value, "seed": 0}
-            texts = Node("regime", name, params, {"task": self.task})
-            inputs[f"held out {names[-1]}"] = texts
+            short = f"without-{kind}-{re.sub('[^A-Za-z0-9]+', '-', name)}"
+            texts = Node("regime", short, params, {"task": self.task})
+            inputs[f"held out {name}"] = texts
             for arm in held.arms if held else ():
                 for one in self.config.seeds:
-                    role = f"without {names[-1]}: {arm}-seed{one}"
+                    role = f"without {name}: {arm}-seed{one}"
                     inputs[role] = self._predictions(arm, one, texts)
         if self.ratings is not None:
             inputs["ratings"] = self.ratings
-        params = metrics.params | {"held_out": {"parts": names, "arms": held.arms if held else []}}
+        told = [[kind, name] for kind, name, _ in parts]
+        params = {part: metrics.params[part] for part in ("arms", "seeds")}
+        params["held_out"] = {"parts": told, "arms": held.arms if held else []}
         return self.last("quality", params, inputs)
 
     def probes(self) -> Node:
@@ -437,7 +437,8 @@ class _Graph:
             **_training_arithmetic(config),
         }
         inputs = {
-            "base": self.base, "task": self.task, "training_set": self._training_set(arm, texts)
+            "base": self._base(texts), "task": self.task,
+            "training_set": self._training_set(arm, texts),
         }  # fmt: skip
         if arm.match is not None:
             for what, other in arm.match.model_dump(exclude={"by"}).items():
@@ -449,6 +450,12 @@ class _Graph:
         return Node(
             "classifier", f"{name}{regime}-seed{seed}", params, inputs, _training_settings(config)
         )
+
+    def _base(self, texts: Node) -> Node:
+        """The base model; another one where it would have read the part that is held out."""
+        if texts.params.get("kind") in HELD_OUT and "task" in self.base.inputs:
+            return _base(self.config, self._contents, texts, self.triples)
+        return self.base
 
     def _form(self, arm: Arm) -> dict[str, Any]:
         """How an arm is asked and what it answers."""
@@ -467,7 +474,7 @@ class _Graph:
         parts = [arm.perturb, arm.reasons, "text_reasoning_label"]
         params: dict[str, Any] = {}
         if arm.perturb is not None:
-            params, inputs["base"] = {"perturb": arm.perturb}, self.base
+            params, inputs["base"] = {"perturb": arm.perturb}, self._base(texts)
         return Node("training_set", "_".join(filter(None, parts)), params, inputs)
 
     def _reasonings(self, source: str, texts: Node) -> Node:
@@ -657,19 +664,26 @@ def _ratings(config: Experiment, contents: dict[str, str]) -> Node | None:
     asking = judging.model_dump(include={"max_new_tokens", "temperature", "seed"})
     inputs = {"conversations": pairs}
     for name, judge in judging.judges.items():
-        params: dict[str, Any] = asking | {
+        # A simulated judge reads no words of ours.
+        params: dict[str, Any] = {
             "judge": judge.model_dump(),
             "styles": judging.styles,
-            "dimensions": {part: one.model_dump() for part, one in judging.dimensions.items()},
+            "dimensions": {part: {} for part in judging.dimensions},
+            "seed": judging.seed,
         }
         settings: dict[str, Any] = {}
         if isinstance(judge, AskedJudge):
+            params |= asking
+            params["dimensions"] = {
+                part: one.model_dump() for part, one in judging.dimensions.items()
+            }
             params["judge"]["endpoint"], settings = _endpoint(config, judge.endpoint)
         inputs[f"judge {name}"] = Node(
             "judgments", name, params, {"conversations": pairs}, settings
         )
-    params, settings = asking | {"dimensions": list(judging.dimensions), "merger": None}, {}
+    params, settings = {"dimensions": list(judging.dimensions), "merger": None}, {}
     if judging.merger is not None:
+        params |= asking
         params["merger"], settings = _endpoint(config, judging.merger)
     return Node("ratings", "merged", params, inputs, settings)
 
@@ -748,7 +762,8 @@ def _base(config: Experiment, contents: dict[str, str], task: Node, triples: Nod
     ]
     parts = zip(PARTS, (task, triples), strict=True)
     inputs = {name: node for name, node in parts if node and name in base.corpus}
-    params["reasoned"] = bool("task" in inputs and task.params["columns"].get("reasoning"))
+    told = task.inputs["task"] if task.stage == "regime" else task
+    params["reasoned"] = bool("task" in inputs and told.params["columns"].get("reasoning"))
     read = {path: contents[f"base.corpus[{base.corpus.index(path)}]"] for path in files}
     settings = {"files": files, "contents": read, **_training_settings(config)}
     return Node("base", "scratch", params, inputs, settings)

@@ -55,6 +55,8 @@ def read(
     Raises:
         UserError: a file is damaged, or is of other texts than the first.
     """
+    if not files:
+        raise UserError("probes: no arm has a vocabulary to look into")
     ids: list[int] = []
     seen = {}
     for arm, paths in files.items():

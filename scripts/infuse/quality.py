@@ -7,10 +7,10 @@ are over seeds, intervals (95 %) over seeds and clusters of texts.
 
 from __future__ import annotations
 
-import itertools
+import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -23,7 +23,7 @@ from infuse.targets import plain_label
 Row = dict[str, Any]
 Runs = Mapping[tuple[str, int], Sequence[Row]]  # (arm, seed) -> answers beside RATED
 Setting = tuple[str, str]  # source and dimension
-ALL = "all"
+Part = tuple[str | None, str | None]  # of the settings; None: all
 FLOOR = "majority label"
 
 
@@ -86,47 +86,59 @@ def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, Row]) -> Tab
     return table
 
 
-def every_setting(written: Runs, arms: Mapping[str, Row], labels: Sequence[str]) -> Table:
-    """Every arm in every setting, in each dimension over all sources, and over all."""
+def every_setting(
+    train: Sequence[Row], written: Runs, arms: Mapping[str, Row], labels: Sequence[str]
+) -> Table:
+    """Every arm in every setting, in each dimension over all sources, and over all; first the most
+    frequent label of the training rows there.
+    """
     test = next(iter(written.values()))
+    parts: list[Part] = [(None, None)]
     dimensions = sorted({dimension for _, dimension in settings(test)})
-    above = [(ALL, ALL)] + [(ALL, one) for one in dimensions if len(dimensions) > 1]
+    parts += [(None, one) for one in dimensions if len(dimensions) > 1]
+    parts += settings(test) if len(settings(test)) > 1 else []
     table = []
-    for setting in [*above, *settings(test)] if len(settings(test)) > 1 else above:
-        inside = [place for place, row in enumerate(test) if _of(row, setting)]
-        part = {run: [rows[place] for place in inside] for run, rows in written.items()}
+    for part in parts:
+        inside = [place for place, row in enumerate(test) if _of(row, part)]
+        runs = {run: [rows[place] for place in inside] for run, rows in written.items()}
+        line = dict(zip(("source", "dimension"), (name or "all" for name in part), strict=True))
+        table.append(line | _floor([row for row in train if _of(row, part)], runs, labels))
         for name in dict.fromkeys(arm for arm, _ in written):
-            line = dict(zip(("source", "dimension"), setting, strict=True))
-            table.append(line | _measured(name, plain_label(arms, name), part, labels))
+            table.append(line | _measured(name, plain_label(arms, name), runs, labels))
     return table
 
 
-def transfer(
-    parts: Mapping[str, Runs], written: Runs, arms: Mapping[str, Row], labels: Sequence[str]
-) -> Table:
-    """Arms on a part of the texts that their training has not seen, and on all parts together.
+class HeldOut(NamedTuple):
+    """A part of the texts that was held out.
 
-    Args:
-        parts: the answers to each part by models that were trained without it.
-        written: the answers by models that were trained on everything, to the test texts.
+    Attributes:
+        train: the rows that were left to learn from.
+        runs: the answers to the part by models that learned from those.
+        seen: by models that learned from everything; None where that is what they learned from.
     """
+
+    train: Sequence[Row]
+    runs: Runs
+    seen: Runs | None
+
+
+def transfer(parts: Mapping[str, HeldOut], arms: Mapping[str, Row], labels: Sequence[str]) -> Table:
+    """Arms on a part of the texts that their training has not seen, and on all parts together."""
     table = []
     pooled: dict[tuple[str, int], list[Row]] = {}
-    for run, rows in itertools.chain.from_iterable(runs.items() for runs in parts.values()):
-        pooled.setdefault(run, []).extend(rows)
-    for part, runs in [*parts.items(), *([(ALL, pooled)] if len(parts) > 1 else [])]:
-        ids = {row["id"] for row in next(iter(runs.values()))}
-        for name in dict.fromkeys(arm for arm, _ in runs):
-            line = {"held out": part} | _measured(name, plain_label(arms, name), runs, labels)
-            seen = [
-                [row["outcome"] == "right" for row in rows if row["id"] in ids]
-                for (arm, _), rows in written.items()
-                if arm == name
-            ]
-            # Folds are of training rows, on which a model that has seen them says nothing.
-            told = all(len(rows) == len(ids) for rows in seen)
-            line["accuracy % where it was seen"] = percent(float(np.mean(seen))) if told else ""
+    for name, part in parts.items():
+        table.append({"held out": name} | _floor(part.train, part.runs, labels))
+        for run, rows in part.runs.items():
+            pooled.setdefault(run, []).extend(rows)
+        for arm in dict.fromkeys(arm for arm, _ in part.runs):
+            line = {"held out": name} | _measured(arm, plain_label(arms, arm), part.runs, labels)
+            if part.seen is not None:
+                right = ev.right_answers(arm, part.seen, ev.MEASURES["accuracy"])
+                line["accuracy % where it was seen"] = percent(float(right.mean()))
             table.append(line)
+    for arm in dict.fromkeys(arm for arm, _ in pooled) if len(parts) > 1 else ():
+        told = _measured(arm, plain_label(arms, arm), pooled, labels)
+        table.append({"held out": "all parts"} | told)
     return table
 
 
@@ -149,29 +161,50 @@ def spread(splits: Mapping[str, Sequence[Row]], labels: Sequence[str]) -> Table:
 
 
 def judge_totals(judges: Sequence[Row], spent: Mapping[str, Row]) -> Table:
-    """A line for each judge over all styles and dimensions: how its replies ended, and their cost.
+    """A line for each judge over all styles and dimensions: how its replies ended, and their cost;
+    and one for whoever else was asked.
 
     Args:
         judges: in the schema `JUDGES`.
-        spent: of each judge, the facts of its judgments; tokens and cost where it was asked.
+        spent: of each who was asked, tokens and cost as `endpoint.usage` tells them.
     """
     table = []
-    for judge in dict.fromkeys(row["judge"] for row in judges):
+    for judge in dict.fromkeys([*(row["judge"] for row in judges), *spent]):
         rows = [row for row in judges if row["judge"] == judge]
-        line = {"judge": judge, "style": ALL, "dimension": ALL}
-        line |= {part: str(sum(row[part] for row in rows)) for part in ("n", *OUTCOMES)}
-        for part in ("prompt_tokens", "completion_tokens", "cost"):
-            told = spent.get(judge, {}).get(part)
-            line[part.replace("_", " ")] = "" if told is None else f"{told:g}"
+        line = {"judge": judge, "style": "all", "dimension": "all"}
+        if rows:
+            line |= {part: str(sum(row[part] for row in rows)) for part in ("n", *OUTCOMES)}
+        told = spent.get(judge, {})
+        for part in ("prompt_tokens", "completion_tokens", "without_usage", "cost"):
+            line[part.replace("_", " ")] = "" if told.get(part) is None else f"{told[part]:g}"
         table.append(line)
     return table
 
 
-def _of(row: Row, setting: Setting) -> bool:
+def _of(row: Row, part: Part) -> bool:
     return all(
-        wanted in (ALL, row[part])
-        for part, wanted in zip(("source", "dimension"), setting, strict=True)
+        wanted in (None, row[name])
+        for name, wanted in zip(("source", "dimension"), part, strict=True)
     )
+
+
+def _floor(train: Sequence[Row], runs: Runs, labels: Sequence[str]) -> dict[str, str]:
+    """What the most frequent label of training rows reaches."""
+    test = next(iter(runs.values()))
+    counts = Counter(row["label"] for row in train)
+    most = counts.most_common(1)[0][0] if counts else labels[0]
+    said = [
+        {part: row[part] for part in ("label", "rating", "cluster")} | {"predicted": most}
+        for row in test
+    ]
+    low, high = ev.accuracy_interval(said, [row["label"] == most for row in said])
+    return {
+        "arm": FLOOR, "n": str(len(said)), "clusters": str(len(set(ev.clusters_of(said)))),
+        "accuracy %": percent(float(np.mean([row["label"] == most for row in said]))),
+        "accuracy %, 95 %": f"{percent(low)} to {percent(high)}",
+        "macro F1": f"{next(_macro_f1([said], labels)):.4f}",
+        "MAE": f"{ev.ordered(said, labels)['mae']:.4f}",
+    }  # fmt: skip
 
 
 def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -> dict[str, str]:
@@ -182,7 +215,7 @@ def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -
     found = [ev.ordered(one, labels) for one in rows]
     errors = np.stack([ev.absolute_errors(one) for one in rows])
     line = {"arm": name, "n": str(len(clusters)), "clusters": str(len(set(clusters)))}
-    line |= _interval("accuracy %", right, clusters, 100)
+    line |= _interval("accuracy %", right, clusters, 100, bounds=(0, 1))
     closed = ev.right_answers(name, runs, ev.MEASURES["closed set accuracy"])
     line["closed set %"] = percent(float(closed.mean()))
     line["macro F1"] = f"{np.mean(list(_macro_f1(rows, labels))):.4f}"
@@ -193,7 +226,9 @@ def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -
         theirs = ev.right_answers(other, runs, ev.MEASURES["accuracy"])
         worse = [ev.absolute_errors(rows) for (arm, _), rows in runs.items() if arm == other]
         line["against"] = other
-        line |= _interval("accuracy, points more", right - theirs, clusters, 100, signed=True)
+        line |= _interval(
+            "accuracy, points more", right - theirs, clusters, 100, signed=True, bounds=(-1, 1)
+        )
         line |= _interval("MAE, more", errors - np.stack(worse), clusters, signed=True)
     return line
 
@@ -204,14 +239,20 @@ def _interval(
     clusters: Sequence[str],
     unit: float = 1,
     signed: bool = False,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
 ) -> dict[str, str]:
-    """A mean over seeds and texts with its interval; with its p, if zero would mean nothing."""
+    """A mean over seeds and texts with its interval; with its p, if zero would mean nothing.
+
+    Args:
+        bounds: of what the mean may be.
+    """
     sign, digits = "+" if signed else "", 2 if unit > 1 else 4
     line = {name: f"{unit * float(values.mean()):{sign}.{digits}f}"}
     if len(set(clusters)) < 2:
         return line
     found = statistics.crossed(statistics.clustered(values, clusters))
-    low, high = (f"{unit * end:{sign}.{digits}f}" for end in (found.low, found.high))
+    ends = np.clip([found.low, found.high], *bounds)
+    low, high = (f"{unit * float(end):{sign}.{digits}f}" for end in ends)
     line[f"{name}, 95 %"] = f"{low} to {high}"
     return line | ({f"{name}, p": f"{found.p:.2g}"} if signed else {})
 

@@ -52,6 +52,16 @@ Tracker = Literal[
 Chip = Literal["a40", "a100-40", "a100-80", "l40s", "rtx4090", "h100", "h200"]
 
 
+Columns = Annotated[
+    list[str],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value,
+        json_schema_input_type=str | list[str],
+    ),
+]
+
+
 class Section(BaseModel):
     """A part of the config: unknown keys are refused, strings are not turned into numbers.
 
@@ -117,16 +127,6 @@ class Judged(Section):
     """The section `conversations`, as those whom `judging` names have rated them."""
 
     kind: Literal["judged"]
-
-
-Columns = Annotated[
-    list[str],
-    Field(min_length=1),
-    BeforeValidator(
-        lambda value: [value] if isinstance(value, str) else value,
-        json_schema_input_type=str | list[str],
-    ),
-]
 
 
 class TaskColumns(Section):
@@ -206,6 +206,9 @@ class Task(Section):
         for part in ("cluster", "source", "dimension", "scale"):
             if getattr(columns, part) is not None and info.data.get("scale", ...) is None:
                 raise ValueError(f".{part}: expected null, since the task has no scale")
+        judged = isinstance(info.data.get("source"), Judged)
+        if info.data.get("scale") and len(columns.text) > 1 and not columns.cluster and not judged:
+            raise ValueError(".cluster: expected a column, since the text has several")
         return columns
 
     @field_validator("split")
@@ -397,7 +400,7 @@ class Judging(Section):
 class Probes(Section):
     """Which classifiers are looked into, and at how many test texts; null: all of both."""
 
-    arms: list[Name] | None
+    arms: Annotated[list[Name], Field(min_length=1)] | None
     texts: PositiveInt | None
     normed: bool = Field(description="whether the final norm is applied in every layer")
     batch_rows: PositiveInt
@@ -409,7 +412,7 @@ class HeldOut(Section):
     `folds`: of the training rows, by cluster.
     """
 
-    sources: list[str] | None = None
+    sources: list[Columns] | None = Field(None, description="one, or several held out together")
     folds: Annotated[int, Field(ge=2)] | None = Field(None, validate_default=True)
     arms: Annotated[list[Name], Field(min_length=1)]
 

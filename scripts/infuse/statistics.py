@@ -90,7 +90,7 @@ def quadratic_kappa(true: Codes, predicted: Codes, classes: int) -> float:
     """Cohen's kappa with quadratic weights (Cohen, Psychological Bulletin 70, 1968).
 
     1 - sum w O / sum w E over pairs of classes, w the squared distance, O the counts, E what their
-    margins alone would give; 1 where all agree, 0 where only one class occurs on a side.
+    margins alone would give; 1 where both have one class, the same.
 
     Args:
         true, predicted: int [items], in 0 .. classes - 1.
@@ -99,9 +99,7 @@ def quadratic_kappa(true: Codes, predicted: Codes, classes: int) -> float:
     places = np.arange(classes)
     weights = (places[:, None] - places) ** 2
     expected = float((weights * np.outer(counts.sum(1), counts.sum(0))).sum()) / counts.sum()
-    if not expected:
-        return 1.0 if (true == predicted).all() else 0.0
-    return 1 - float((weights * counts).sum()) / expected
+    return 1 - float((weights * counts).sum()) / expected if expected else 1.0
 
 
 def sign_test(won: int, lost: int) -> float:

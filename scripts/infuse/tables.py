@@ -212,7 +212,7 @@ def comparisons(rows: Sequence[Row]) -> Table:
             "bootstrap low": _points(row["bootstrap_low"]),
             "bootstrap high": _points(row["bootstrap_high"]),
             "discordant %": percent(row["discordant"]),
-            "detectable": percent(row["detectable"]),
+            "detectable": "" if row["detectable"] is None else percent(row["detectable"]),
         }
         for row in rows
     ]
@@ -339,9 +339,9 @@ def _arm(arm: str, classifiers: Sequence[Row]) -> dict[str, str]:
     """Accuracy, its interval and its sources, for one arm."""
     rows = [row for row in classifiers if row["arm"] == arm]
     n = rows[0]["n"]
-    if rows[0]["mae"] is None:
+    if rows[0]["clusters"] is None:
         low, high = statistics.wilson(round(_mean(rows, "right")), n)
-    else:  # texts lie in clusters
+    else:
         low, high = _mean(rows, "low"), _mean(rows, "high")
     return {
         "accuracy %": percent(_mean(rows, "accuracy")),

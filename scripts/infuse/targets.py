@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 Target = Literal["label", "reason_label", "label_reason", "head"]
 REASONED = ("reason_label", "label_reason")  # targets of which a reasoning is part
+HELD_OUT = ("source", "fold")  # kinds of regimes with a test of their own
 Style = Literal["one_to_four", "one_to_four_examples", "one_to_five", "one_to_five_examples"]
 ZERO_SHOT = "zero_shot"  # how the row of an untrained model is called where an arm's name stands
 
