@@ -191,7 +191,8 @@ def _seen(arms: list[str]) -> dict[str, probing.Seen]:
 
 
 def test_many_groups_arms_labels_and_layers_are_cut_to_a_page() -> None:
-    groups = {probing.EVERY: np.ones(9, bool)} | {str(n): np.arange(9) <= n for n in range(9)}
+    groups = {probing.EVERY: _group(np.ones(9, bool))}
+    groups |= {str(n): _group(np.arange(9) <= n) for n in range(9)}
     assert probing.largest(groups, 2) == [probing.EVERY, "7", "8"]
     names, labels = list(groups), [f"label {number}" for number in range(50)]
     maps = {(f"arm {arm}", name): np.ones((81, 51)) for arm in range(20) for name in names}

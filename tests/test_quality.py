@@ -215,8 +215,8 @@ def test_the_stage_writes_every_table_and_the_figure(tmp_path: Path, run_stage: 
     assert made.code == 0, made.stderr
     first = {
         "quality": ("label %", "50.00"), "settings": ("source", "all"),
-        "transfer": ("held out", "x"), "ratings": ("split", "train"), "judges": ("judge", "not run"),
-        "dimensions": ("source", "not run"),
+        "transfer": ("held out", "x"), "ratings": ("split", "train"),
+        "judges": ("judge", "not run"), "dimensions": ("source", "not run"),
     }  # fmt: skip
     for name, (column, cell) in first.items():
         with (made.output / f"{name}.csv").open() as stream:
