@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -138,9 +138,7 @@ class Experiment(Section):
             return held
         if task.scale is None:
             raise ValueError(": expected null, since the task has no scale (task.scale)")
-        for index, name in enumerate(held.arms):
-            if name not in arms:
-                raise ValueError(_no_arm(f".arms[{index}]", name, arms))
+        _are_arms(held.arms, arms)
         column = "source" if held.folds is None else "cluster"
         talk = info.data.get("conversations")
         if not isinstance(task.source, Judged):
@@ -157,10 +155,11 @@ class Experiment(Section):
     @classmethod
     def _arms_have_layers(cls, probes: Probes, info: ValidationInfo) -> Probes:
         arms = info.data.get("arms")
+        if arms is None:
+            return probes
+        _are_arms(probes.arms or (), arms)
         for index, name in enumerate(probes.arms or ()):
-            if arms is not None and name not in arms:
-                raise ValueError(_no_arm(f".arms[{index}]", name, arms))
-            if arms is not None and arms[name].target == "head":
+            if arms[name].target == "head":
                 told = f"expected an arm that writes, {name!r} has a linear head"
                 raise ValueError(f".arms[{index}]: {told}")
         return probes
@@ -251,15 +250,8 @@ class Experiment(Section):
     @classmethod
     def _regimes_have_arms(cls, regimes: Regimes | None, info: ValidationInfo) -> Regimes | None:
         arms = info.data.get("arms")
-        if regimes is None or arms is None:
-            return regimes
-        mistakes = [
-            _no_arm(f".arms[{index}]", name, arms)
-            for index, name in enumerate(regimes.arms or ())
-            if name not in arms
-        ]
-        if mistakes:
-            raise ValueError("\n".join(mistakes))
+        if regimes is not None and arms is not None:
+            _are_arms(regimes.arms or (), arms)
         return regimes
 
     @field_validator("seeds")
@@ -286,6 +278,16 @@ def _unmatched(where: str, name: str, wanted: str, arms: Mapping[str, Arm]) -> l
 
 def _no_arm(where: str, name: str, arms: Mapping[str, Arm]) -> str:
     return f"{where}: expected the name of an arm, found {name!r}{nearest(name, list(arms))}"
+
+
+def _are_arms(names: Iterable[str], arms: Mapping[str, Arm]) -> None:
+    mistakes = [
+        _no_arm(f".arms[{index}]", name, arms)
+        for index, name in enumerate(names)
+        if name not in arms
+    ]
+    if mistakes:
+        raise ValueError("\n".join(mistakes))
 
 
 def _sourced(section: Any, known: Mapping[str, Any], below: str) -> None:

@@ -32,6 +32,7 @@ from faults.harness import (
     some,
     training,
 )
+from infuse.plan import reached
 from workflow import ALL, Tree, environment, tiny_plan
 
 # Where a run can be killed, how, and about how often it comes by there.
@@ -197,7 +198,7 @@ def fresh(tree: Tree, root: Path) -> Tree:
 def begun(tree: Tree, root: Path, *missing: str) -> Tree:
     """The same tree with its artifacts but for those of some stages; no tables, no figures."""
     fresh(tree, root)
-    for node in tiny_plan().nodes.values():
+    for node in reached(*tiny_plan().last).values():
         if node.path.startswith("results/artifacts/") and node.stage not in missing:
             shutil.copytree(tree.root / node.path, root / node.path)
     return Tree(root)
