@@ -16,13 +16,12 @@ from typing import Any
 from infuse import smalltalk
 from infuse.conversations import Draw, Pair, columns_of, pair
 from infuse.errors import UserError
-from infuse.files import CONVERSATIONS, fingerprint, write_rows
+from infuse.files import CONVERSATIONS, SPLITS, fingerprint, write_rows
 from infuse.sources import read_file, read_hub, share
 from infuse.splits import folded
 from infuse.stage import Job, run
 
 VERSION = 1
-SPLITS = ("train", "validation", "test")
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 

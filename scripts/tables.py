@@ -10,6 +10,7 @@ from infuse import evaluation as ev
 from infuse import fidelity
 from infuse import tables as made
 from infuse.files import (
+    SPLITS,
     TASK,
     TEXT_REASONING_LABEL,
     read_csv,
@@ -34,10 +35,7 @@ def tables(job: Job) -> dict[str, Any]:
             ("contrasts", ev.CONTRASTS),
         )
     }
-    splits = {
-        split: read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
-        for split in ("train", "validation", "test")
-    }
+    splits = {split: read_rows(job.inputs["task"] / f"{split}.parquet", TASK) for split in SPLITS}
     parts = {
         "table1": made.table1(splits, labels),
         "table2": made.table2(*_reasoned(job, roles(arms)["Q->RA"], seeds[0])),

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from infuse.evaluation import Row
+from infuse.quality import Setting
 from infuse.tables import Point
 
 MOST_COUNTS = 30  # columns of a confusion figure whose counts are written
@@ -25,7 +26,6 @@ REGIMES = {
     "imbalance": ("share left of rarer labels", 1.0),
     "cue": ("share of texts with a planted cue", 0.0),
 }
-Setting = tuple[str, str]  # source and dimension
 LINES = ("#2f6f9f", "#c2571a", "#4d7c3a", "#7a4b94", "#8a6d1b", "#555555")
 INK, ACCENT, PALE = "#1f2933", "#2f6f9f", "#e8f0f6"
 plt.rcParams.update(

@@ -240,10 +240,7 @@ def absolute_errors(rows: Sequence[Row], labels: Sequence[str] = ()) -> statisti
     """
     rated = np.array([row["rating"] for row in rows])
     if not labels:
-        said = [
-            float(row["closed_set"] if "closed_set" in row else row["predicted"]) for row in rows
-        ]
-        return np.abs(np.array(said) - rated)
+        return np.abs(np.array(_rated(rows), float) - rated)
     return np.abs(_chances(rows) @ np.array([float(label) for label in labels]) - rated)
 
 
