@@ -18,7 +18,7 @@ test: check
 
 # vLLM on CPU; there its tests fail where they are skipped elsewhere.
 test-vllm: .venv-vllm/ready
-	WITH_VLLM=1 .venv-vllm/bin/pytest tests/test_writers.py
+	WITH_VLLM=1 .venv-vllm/bin/pytest tests/inference/test_backends.py
 
 # docs/reliability.md has its table.
 faults: .venv/ready
@@ -37,14 +37,14 @@ check: .venv/ready
 
 # Files that are made from others, and that a test keeps in step.
 schema: .venv/ready
-	PYTHONPATH=scripts python -c "from infuse import config; print(config.schema(), end='')" > docs/config.schema.json
+	PYTHONPATH=scripts python -c "from infuse.config import experiment; print(experiment.schema(), end='')" > docs/config.schema.json
 
 environment: .venv/ready
-	python tests/environment.py
+	python tests/pins.py
 
 # What the stages compute on small experiments; read the difference before you commit it.
 golden: .venv/ready
-	PYTHONPATH=scripts python tests/golden.py
+	PYTHONPATH=scripts python tests/goldens.py
 
 .venv/ready: envs/requirements.txt
 	$(PYTHON) -m venv .venv

@@ -71,10 +71,10 @@ onstart:
     if workflow.local_exec and any(
         job.resources.get("gpu") for job in workflow.dag.needrun_jobs()
     ):
-        from infuse import chips
+        from infuse.models import gpus
 
         try:
-            chips.require(experiment.compute.model_dump())
+            gpus.require(experiment.compute.model_dump())
         except UserError as mistake:
             raise WorkflowError(str(mistake)) from None
     plan.write_specs()

@@ -101,16 +101,17 @@ def one_model(layers: int, width: int, words: int, tokens: int, recomputed: int)
     """Print the forecast of memory, and what two steps add to this process, in MB."""
     from transformers import LlamaConfig, LlamaForCausalLM
 
-    from infuse import forecast, models
-    from infuse.documents import Documents
-    from infuse.engine import Engine
-    from infuse.optimizers import new_optimizer
+    from infuse.data.examples import Documents
+    from infuse.models import loading
+    from infuse.training import cost_model
+    from infuse.training.optimizers import new_optimizer
+    from infuse.training.step import Engine
 
     compute = CONFIG["compute"] | {
         "layout": "packed", "micro_tokens": tokens, "threads": 2,
         "gradient_checkpointing": "always" if recomputed else "never",
     }  # fmt: skip
-    models.set_threads(compute)
+    loading.set_threads(compute)
     size = LlamaConfig(
         hidden_size=width, intermediate_size=3 * width, num_hidden_layers=layers, vocab_size=words,
         num_attention_heads=width // 64, num_key_value_heads=width // 128,
@@ -125,10 +126,10 @@ def one_model(layers: int, width: int, words: int, tokens: int, recomputed: int)
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         size.save_pretrained(folder)
-        shape = forecast.shape(Path(folder), RECIPE["tuning"])
-        told = forecast.memory(shape, Path(folder), compute, RECIPE, bool(recomputed), tokens)
+        shape = cost_model.shape(Path(folder), RECIPE["tuning"])
+        told = cost_model.memory(shape, Path(folder), compute, RECIPE, bool(recomputed), tokens)
     before = _resident()
-    model = models.tune(LlamaForCausalLM(size), RECIPE, 0)
+    model = loading.tune(LlamaForCausalLM(size), RECIPE, 0)
     engine = Engine(model, compute)
     model.train()
     optimizer = new_optimizer(model, RECIPE)

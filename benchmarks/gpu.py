@@ -42,10 +42,11 @@ if "enable_gqa" not in inspect.signature(varlen.varlen_attn).parameters:
 
     varlen.varlen_attn = _without_word
 
-from infuse import batching, forecast, models
-from infuse.documents import Documents
-from infuse.engine import Engine
-from infuse.optimizers import new_optimizer
+from infuse.data.examples import Documents
+from infuse.models import loading
+from infuse.training import batching, cost_model
+from infuse.training.optimizers import new_optimizer
+from infuse.training.step import Engine
 
 DEVICE = "cuda" if torch.cuda.is_available() else "cpu"
 SHEET, PRODUCTS = 989e12, 790e12  # FLOP/s of an H100 or H200: its data sheet; measured products
@@ -74,7 +75,7 @@ RECIPE = {
     "max_grad_norm": 1.0, "tuning": {"kind": "full"},
 }  # fmt: skip
 Row = dict[str, Any]
-FULL = forecast.Work.of(RECIPE["tuning"])
+FULL = cost_model.Work.of(RECIPE["tuning"])
 
 
 def drawn_documents(name: str, size: Row, window: int, windows: int) -> Documents:
@@ -104,8 +105,8 @@ def ours(
         "deterministic": deterministic, "compile": True,
     }  # fmt: skip
     recipe = RECIPE | {"weights": arguments.weights}
-    models.set_threads(compute)
-    model = models.tune(new_model(SIZES[arguments.size]), recipe, 0)
+    loading.set_threads(compute)
+    model = loading.tune(new_model(SIZES[arguments.size]), recipe, 0)
     engine = Engine(model, compute)
     model.train()
     optimizer = new_optimizer(model, recipe)
@@ -127,7 +128,7 @@ def theirs(
     """The same of transformers' Trainer, on the same steps as windows of packed documents."""
     from transformers import Trainer, TrainingArguments
 
-    models.set_threads({"device": DEVICE, "deterministic": False, "threads": 1, "dtype": ""})
+    loading.set_threads({"device": DEVICE, "deterministic": False, "threads": 1, "dtype": ""})
     attention = setup["attention"]
     windows = [
         part
@@ -211,7 +212,7 @@ def measured(arguments: argparse.Namespace) -> Iterator[Row]:
     size = SIZES[arguments.size]
     with tempfile.TemporaryDirectory() as folder:
         LlamaConfig(**size, architectures=["LlamaForCausalLM"]).save_pretrained(folder)
-        shape = forecast.shape(Path(folder), {"kind": "full"})
+        shape = cost_model.shape(Path(folder), {"kind": "full"})
     count = arguments.warm_up + arguments.steps
     for name in arguments.lengths:
         documents = drawn_documents(name, size, arguments.window, arguments.windows * count)
@@ -238,7 +239,7 @@ def measured(arguments: argparse.Namespace) -> Iterator[Row]:
                     torch.cuda.empty_cache()
             took = took[-len(timed) :]
             tokens = visited.sum() / len(timed)
-            flops = forecast.training_flops(shape, FULL, documents, timed) / len(timed)
+            flops = cost_model.training_flops(shape, FULL, documents, timed) / len(timed)
             middle = statistics.median(took)
             peak = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else None
             yield line | {

@@ -35,10 +35,13 @@ import torch
 import yaml
 from transformers import PrinterCallback, TrainerCallback
 
-from infuse import diary, generation, models, training
-from infuse.documents import Encoder, Ids, classifier_pieces, collect
-from infuse.files import read_json
-from infuse.writers import load_writer
+from infuse.core.files import read_json
+from infuse.data.examples import Encoder, Ids, classifier_pieces, collect
+from infuse.inference import generation
+from infuse.inference.backends import load_writer
+from infuse.models import loading
+from infuse.synthetic import emotions
+from infuse.training import loop
 
 Row = dict[str, Any]
 ROOT = Path(__file__).parents[1]
@@ -88,11 +91,11 @@ class Data:
     """Diary lines as the workflow trains on them: a chat, then reason and label."""
 
     def __init__(self, rows: int) -> None:
-        lines = diary.texts(rows, 1)
-        reasons = [diary.reason(line, line.label, row) for row, line in enumerate(lines)]
+        lines = emotions.texts(rows, 1)
+        reasons = [emotions.reason(line, line.label, row) for row, line in enumerate(lines)]
         texts, labels = [line.text for line in lines], [line.label for line in lines]
         roles = ["system", "user", "assistant"] * rows
-        self.tokenizer = models.scratch_tokenizer(
+        self.tokenizer = loading.scratch_tokenizer(
             [*texts, *reasons, *labels, *roles], CONFIG["base"]["vocabulary"]
         )
         self.encoder = Encoder(self.tokenizer, CONFIG["task"]["system"], CONFIG["date_string"])
@@ -102,12 +105,12 @@ class Data:
         self.prompts = [piece.prompt for piece in asked]
         self.prefixes = [one.prompt + one.target[: -one.label_tokens - 1] for one in asked]
         self.endings = [
-            [*name, self.encoder.end_of_turn] for name in self.encoder.plain(diary.LABELS)
+            [*name, self.encoder.end_of_turn] for name in self.encoder.plain(emotions.LABELS)
         ]
 
     def model(self, size: str) -> Any:
         """A model with random weights."""
-        return models.scratch_model(CONFIG["base"] | SIZES[size], self.tokenizer)
+        return loading.scratch_model(CONFIG["base"] | SIZES[size], self.tokenizer)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -147,7 +150,7 @@ def training_rows(data: Data, rounds: int) -> Iterator[Row]:
     best: dict[str, str] = {}
     for threads, size in itertools.product((1, 2), SIZES):
         compute = CONFIG["compute"] | {"threads": threads}
-        models.set_threads(compute)
+        loading.set_threads(compute)
         ours = partial(our_training, data, data.model(size), compute)
         theirs = partial(their_training, data, data.model(size))
         assert abs(ours(2)[1] - theirs(2)[1]) < 1e-3, "the two sides don't train the same"
@@ -169,10 +172,10 @@ def our_training(
 ) -> tuple[float, float]:
     """Tokens a second, and mean loss, of the first rows in so many steps."""
     taken = list(np.arange(steps * STEP_ROWS).reshape(steps, STEP_ROWS))
-    engine = training.Engine(copy.deepcopy(model), compute)
+    engine = loop.Engine(copy.deepcopy(model), compute)
     with tempfile.TemporaryDirectory() as work:
         start = clock()
-        history = training.train(engine, data.documents, None, taken, RECIPE, 0, Path(work), 10**9)
+        history = loop.train(engine, data.documents, None, taken, RECIPE, 0, Path(work), 10**9)
         took = clock() - start
     loss = statistics.mean(step["loss"] for step in history.steps)
     return data.documents.offsets[steps * STEP_ROWS] / took, loss
@@ -221,17 +224,17 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
 
 def learned(data: Data, size: str) -> Any:
     """A model that has seen enough diary lines to end its answers."""
-    engine = training.Engine(data.model(size), CONFIG["compute"])
+    engine = loop.Engine(data.model(size), CONFIG["compute"])
     steps = list(np.arange(48 * 16).reshape(48, 16))
     recipe = RECIPE | {"learning_rate": 0.003, "warmup_steps": 10}
     with tempfile.TemporaryDirectory() as work:
-        training.train(engine, data.documents, None, steps, recipe, 0, Path(work), 10**9)
+        loop.train(engine, data.documents, None, steps, recipe, 0, Path(work), 10**9)
     return engine.model
 
 
 def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
     """VLLM, and our loop, against transformers' own generate; greedy, one thread."""
-    models.set_threads(CONFIG["compute"])
+    loading.set_threads(CONFIG["compute"])
     model, end = learned(data, "4 x 256"), data.encoder.end_of_turn
     limit, chunk = CONFIG["prediction"]["max_new_tokens"], CONFIG["prediction"]["batch_rows"]
     made: dict[str, list[Ids]] = {}
@@ -258,7 +261,7 @@ def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
         return [ids[: ids.index(end)] if end in ids else ids for ids in answers]
 
     with tempfile.TemporaryDirectory() as folder:
-        models.save(model, data.tokenizer, Path(folder))
+        loading.save(model, data.tokenizer, Path(folder))
         own = engine(load_writer("transformers", Path(folder), CONFIG["compute"]))
         start = clock()
         vllm = engine(load_writer("vllm", Path(folder), CONFIG["compute"]))
@@ -289,7 +292,7 @@ def left_padded(prompts: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def scoring_rows(data: Data, rounds: int) -> Iterator[Row]:
     """Scores of six labels against one forward pass over the same texts, in the same batches."""
-    models.set_threads(CONFIG["compute"])
+    loading.set_threads(CONFIG["compute"])
     batch = CONFIG["prediction"]["batch_rows"]
     parts = [data.prefixes[at : at + batch] for at in range(0, PROMPTS, batch)]
     padded = [left_padded(part) for part in parts]

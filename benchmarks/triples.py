@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from infuse.integrity import seal  # noqa: E402
+from infuse.core.manifest import seal  # noqa: E402
 
 GROUP = 500
 KEY = "benchmark"
@@ -79,7 +79,7 @@ def measure(folder: Path, rows: int, characters: int) -> list[dict[str, Any]]:
 
 def make_base(folder: Path) -> None:
     """As much of a base model as a tokenizer is, of 4,000 tokens and the words of the chats."""
-    from infuse.models import scratch_tokenizer
+    from infuse.models.loading import scratch_tokenizer
 
     scratch_tokenizer(_words().tolist(), 4000).save_pretrained(folder)
     told = {"stage": "base", "name": "base", "key": KEY, "facts": {}, "cost": {}, "lineage": {}}

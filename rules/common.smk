@@ -12,12 +12,12 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
-from infuse import outlook, sharing
-from infuse.config import load
-from infuse.errors import UserError
-from infuse.interruption import join
-from infuse.plan import build
-from infuse.revisions import pinned
+from infuse.config.experiment import load
+from infuse.config.revisions import pinned
+from infuse.core.errors import UserError
+from infuse.core.locks import join
+from infuse.workflow import dvc_store, forecast_node
+from infuse.workflow.plan import build
 
 TABLES = {
     "table1": "labels in each split",
@@ -54,17 +54,17 @@ PROBE_TABLES = {
 }
 PROBE_FIGURES = {"entropy": "relative entropy", "rankings": "ranks of the labels' tokens"}
 
-pulls = sharing.pull_command(workflow.configfiles)
+pulls = dvc_store.pull_command(workflow.configfiles)
 try:
     experiment = pinned(load(config))
     plan = build(experiment)
-    forecast = outlook.node(plan, experiment.chip)
+    forecast = forecast_node.node(plan, experiment.chip)
     # Where nobody lives, Snakemake's locks are those of a run that was killed.
     alone = join(Path("results/.lock"), Path(".snakemake/locks"))
-    sharing.check_all(plan.nodes.values(), pulls, contents=False)
+    dvc_store.check_all(plan.nodes.values(), pulls, contents=False)
 except UserError as mistake:
     raise WorkflowError(str(mistake)) from None
-if published := sharing.wanted(plan):
+if published := dvc_store.wanted(plan):
     print(f"Note: {len(published)} artifacts are published and not here: {pulls}", file=sys.stderr)
 
 gpus = int(experiment.compute.device == "cuda")

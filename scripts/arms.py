@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from infuse import drawing
-from infuse import evaluation as ev
-from infuse import tables as made
-from infuse.files import read_csv
-from infuse.stage import Job, run
+from infuse.core.files import read_csv
+from infuse.evaluation import scores as ev
+from infuse.reporting import paper_tables as made
+from infuse.reporting import plots
+from infuse.workflow.job import Job, run
 
 VERSION = 2
 
@@ -45,8 +45,8 @@ def arms(job: Job) -> dict[str, Any]:
         "controls": made.controls(controls),
     }.items():
         made.write(job.out / name, table)
-    drawing.save(drawing.arms(classifiers, baselines), job.out / "arms")
-    drawing.save(drawing.regimes(classifiers, points), job.out / "regimes")
+    plots.save(plots.arms(classifiers, baselines), job.out / "arms")
+    plots.save(plots.regimes(classifiers, points), job.out / "regimes")
     return {}
 
 

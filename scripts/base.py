@@ -14,13 +14,15 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from infuse import batching, models, tracking, training
-from infuse.documents import Encoder, collect, text_pieces
-from infuse.engine import Engine
-from infuse.errors import UserError, first_line
-from infuse.files import TASK, TEXT_REASONING_LABEL, TRIPLES, read_rows, read_table, write_json
-from infuse.sources import read_file
-from infuse.stage import Job, run
+from infuse.core.errors import UserError, first_line
+from infuse.core.files import read_rows, read_table, write_json
+from infuse.core.schemas import TASK, TEXT_REASONING_LABEL, TRIPLES
+from infuse.data.examples import Encoder, collect, text_pieces
+from infuse.data.sources import read_file
+from infuse.models import loading
+from infuse.training import batching, loop, tracking
+from infuse.training.step import Engine
+from infuse.workflow.job import Job, run
 
 VERSION = 2
 log = logging.getLogger("infuse")
@@ -33,24 +35,24 @@ def base(job: Job) -> dict[str, Any]:
     where, hub = job.settings.get("path"), {}
     if job.params["kind"] == "hub":
         where, hub = job.params["id"], {"revision": job.params["revision"]}
-    tokenizer = models.load_tokenizer(where, job.params["chat_template"], **hub)
+    tokenizer = loading.load_tokenizer(where, job.params["chat_template"], **hub)
     pad = job.params["pad_token"]
     if pad is not None:
         if pad not in tokenizer.get_vocab():
             raise UserError(f"base.pad_token: the tokenizer of {where} has no token {pad!r}")
         tokenizer.pad_token = pad
-    model = models.load_model(where, **hub)
-    models.save(model, tokenizer, job.out)
+    model = loading.load_model(where, **hub)
+    loading.save(model, tokenizer, job.out)
     return {"parameters": model.num_parameters()}
 
 
 def _from_scratch(job: Job) -> dict[str, Any]:
     texts = list(_corpus(job))
-    models.set_threads(job.params["compute"])
-    tokenizer = models.scratch_tokenizer(
+    loading.set_threads(job.params["compute"])
+    tokenizer = loading.scratch_tokenizer(
         [*texts, *_words(job, len(texts))], job.params["vocabulary"]
     )
-    model = models.scratch_model(job.params, tokenizer)
+    model = loading.scratch_model(job.params, tokenizer)
     facts: dict[str, Any] = {
         "parameters": model.num_parameters(), "vocabulary": len(tokenizer), "texts": len(texts)
     }  # fmt: skip
@@ -63,16 +65,16 @@ def _from_scratch(job: Job) -> dict[str, Any]:
         steps = batching.steps(
             documents.lengths, recipe["batching"], recipe["epochs"], job.params["seed"]
         )
-        model = models.tune(model, recipe, job.params["seed"])
+        model = loading.tune(model, recipe, job.params["seed"])
         engine = Engine(model, job.params["compute"])
-        with tracking.watched(job) as watch:
-            history = training.train(
+        with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
+            history = loop.train(
                 engine, documents, None, steps, recipe, job.params["seed"], job.work,
                 job.settings["checkpoint_steps"], watch,
             )  # fmt: skip
         write_json(job.out / "history.json", asdict(history))
         facts |= {"steps": len(steps), "tokens": batching.total_tokens(documents.lengths, steps)}
-    models.save(model, tokenizer, job.out)
+    loading.save(model, tokenizer, job.out)
     return facts
 
 

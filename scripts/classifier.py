@@ -10,13 +10,14 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
-from infuse import models, tracking, training
-from infuse.engine import Engine
-from infuse.errors import UserError
-from infuse.files import read_labels, write_json
-from infuse.lessons import TrainingSets, lesson
-from infuse.reading import Form
-from infuse.stage import Job, run
+from infuse.core.errors import UserError
+from infuse.core.files import read_labels, write_json
+from infuse.inference.classification import Form
+from infuse.models import loading
+from infuse.training import loop, tracking
+from infuse.training.step import Engine
+from infuse.training.training_data import TrainingSets, lesson
+from infuse.workflow.job import Job, run
 
 VERSION = 3
 log = logging.getLogger("infuse")
@@ -25,29 +26,29 @@ log = logging.getLogger("infuse")
 def classifier(job: Job) -> dict[str, Any]:
     """Train, evaluate on the validation split while training, save."""
     form = _form(job)
-    models.set_threads(job.params["compute"])
+    loading.set_threads(job.params["compute"])
     recipe, seed, weight = (job.params[part] for part in ("recipe", "seed", "label_weight"))
-    tokenizer = models.load_tokenizer(job.inputs["base"])
+    tokenizer = loading.load_tokenizer(job.inputs["base"])
     sets = TrainingSets(job.inputs, tokenizer, recipe["max_length"])
     taught = lesson(sets, job.params)
     counts = len(taught.documents), len(taught.steps), taught.dropped or "none"
     log.info("%s documents in %s steps, dropped: %s", *counts)
-    how = models.in_4_bits(recipe, job.params["compute"])
+    how = loading.in_4_bits(recipe, job.params["compute"])
     if form.target == "head":
-        model = models.new_head(job.inputs["base"], len(form.labels), seed, **how)
+        model = loading.new_head(job.inputs["base"], len(form.labels), seed, **how)
     else:
-        model = models.load_model(job.inputs["base"], **how)
-    model = models.tune(model, recipe, seed)
+        model = loading.load_model(job.inputs["base"], **how)
+    model = loading.tune(model, recipe, seed)
     engine = Engine(model, job.params["compute"], weight)
-    with tracking.watched(job) as watch:
-        history = training.train(
+    with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
+        history = loop.train(
             engine, taught.documents, sets.validation(job.params), taught.steps, recipe, seed,
             job.work, job.settings["checkpoint_steps"], watch,
         )  # fmt: skip
-    models.save(engine.model, tokenizer, job.out)
+    loading.save(engine.model, tokenizer, job.out)
     write_json(job.out / "history.json", asdict(history))
     form.save(job.out)
-    account = training.account(taught.documents, taught.steps, recipe, weight)
+    account = loop.account(taught.documents, taught.steps, recipe, weight)
     return account | {"dropped": taught.dropped}
 
 

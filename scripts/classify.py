@@ -25,9 +25,9 @@ from typing import Any
 
 from scipy.special import softmax
 
-from infuse.errors import UserError
-from infuse.integrity import check
-from infuse.sources import read_file
+from infuse.core.errors import UserError
+from infuse.core.manifest import check
+from infuse.data.sources import read_file
 
 BATCH = 32  # texts that are answered together
 
@@ -77,7 +77,7 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     texts = list(itertools.islice(waiting, BATCH))  # before the libraries, which take seconds
     import torch
 
-    from infuse.reading import Form, Reader
+    from infuse.inference.classification import Form, Reader
 
     Form.load(arguments.model)  # another kind of folder is called that, and not damaged
     check(arguments.model)

@@ -13,13 +13,15 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
-from infuse import smalltalk
-from infuse.conversations import Draw, Pair, columns_of, pair
-from infuse.errors import UserError
-from infuse.files import CONVERSATIONS, SPLITS, fingerprint, write_rows
-from infuse.sources import read_file, read_hub, share
-from infuse.splits import folded
-from infuse.stage import Job, run
+from infuse.core.errors import UserError
+from infuse.core.files import write_rows
+from infuse.core.hashing import fingerprint
+from infuse.core.schemas import CONVERSATIONS, SPLITS
+from infuse.data.conversation_formats import Draw, Pair, columns_of, pair
+from infuse.data.sources import read_file, read_hub, share
+from infuse.data.splits import folded
+from infuse.synthetic import dialogues
+from infuse.workflow.job import Job, run
 
 VERSION = 1
 log = logging.getLogger("infuse")
@@ -82,7 +84,7 @@ def _pairs(job: Job, name: str) -> Iterator[Pair | None]:
     if source["kind"] == "generated":
         # Splits and repeated contexts need some room.
         rows = 2 * sum(job.params["rows"].values()) + 100
-        for made in smalltalk.conversations(rows, source["style"], source["seed"]):
+        for made in dialogues.conversations(rows, source["style"], source["seed"]):
             yield Pair(made.context, made.response)
         return
     columns = job.params["sources"][name]["columns"]

@@ -6,11 +6,11 @@ OUT  figure1 (the two stages), figure2 and figure3 (confusion of Q->A and Q->RA)
 
 from typing import Any
 
-from infuse import drawing
-from infuse import evaluation as ev
-from infuse.files import read_csv, read_labels
-from infuse.stage import Job, run
-from infuse.targets import roles
+from infuse.core.files import read_csv, read_labels
+from infuse.data.targets import roles
+from infuse.evaluation import scores as ev
+from infuse.reporting import plots
+from infuse.workflow.job import Job, run
 
 VERSION = 3
 
@@ -20,10 +20,10 @@ def figures(job: Job) -> dict[str, Any]:
     labels = read_labels(job.inputs["task"])
     parts, seed = roles(job.params["arms"]), job.params["seeds"][0]
     cells = read_csv(job.inputs["metrics"] / "confusion.csv", ev.CONFUSION)
-    drawing.save(drawing.stages(), job.out / "figure1")
+    plots.save(plots.stages(), job.out / "figure1")
     for name, part in (("figure2", "Q->A"), ("figure3", "Q->RA")):
         rows = [row for row in cells if (row["arm"], row["seed"]) == (parts[part], seed)]
-        drawing.save(drawing.confusion(rows, labels, f"{part}, seed {seed}"), job.out / name)
+        plots.save(plots.confusion(rows, labels, f"{part}, seed {seed}"), job.out / name)
     return {}
 
 

@@ -19,12 +19,15 @@ from typing import Any
 import numpy as np
 import torch
 
-from infuse import batching, chips, models
-from infuse.documents import Documents, Encoder, reasoner_prompt
-from infuse.engine import Engine
-from infuse.errors import UserError
-from infuse.files import TASK, read_json, read_labels, read_rows, write_text
-from infuse.forecast import (
+from infuse.core.errors import UserError
+from infuse.core.files import read_json, read_labels, read_rows, write_text
+from infuse.core.manifest import SEAL
+from infuse.core.schemas import TASK
+from infuse.data.examples import Documents, Encoder, reasoner_prompt
+from infuse.models import gpus, loading
+from infuse.reporting.paper_tables import write
+from infuse.training import batching
+from infuse.training.cost_model import (
     SUSTAINED,
     Work,
     memory,
@@ -34,11 +37,10 @@ from infuse.forecast import (
     training_flops,
     writing_flops,
 )
-from infuse.integrity import SEAL
-from infuse.lessons import ExpectedSets, Lesson, lesson, open_documents
-from infuse.stage import Job, run
-from infuse.tables import write
-from infuse.training import account
+from infuse.training.loop import account
+from infuse.training.step import Engine
+from infuse.training.training_data import ExpectedSets, Lesson, lesson, open_documents
+from infuse.workflow.job import Job, run
 
 VERSION = 1
 Row = dict[str, Any]
@@ -73,7 +75,7 @@ class Training:
 def forecast(job: Job) -> dict[str, Any]:
     """Count, compute, measure, and write it down."""
     named = job.params["chip"]
-    chip = chips.KNOWN[named] if named else None
+    chip = gpus.KNOWN[named] if named else None
     lines, dropped, notes = [], [], []
     for told in job.params["trainings"]:
         try:
@@ -116,7 +118,7 @@ def _training(job: Job, told: Row) -> Training:
     limits = {role: limit for role, limit in told["limits"].items() if role not in here}
     if None in limits.values():
         raise UserError("its reasonings are not here, and have no limit")
-    tokenizer = models.load_tokenizer(job.inputs["base"])
+    tokenizer = loading.load_tokenizer(job.inputs["base"])
     inputs = {"task": job.inputs["task"], **here}
     sets = ExpectedSets(inputs, tokenizer, recipe["max_length"], limits)
     taught = lesson(sets, params)
@@ -125,7 +127,7 @@ def _training(job: Job, told: Row) -> Training:
     return Training(told, taught, validation, dropped, not any(limits.values()))
 
 
-def _line(job: Job, one: Training, chip: chips.Chip | None) -> tuple[Row, list[str]]:
+def _line(job: Job, one: Training, chip: gpus.Chip | None) -> tuple[Row, list[str]]:
     """The row of the table, and what is remarkable."""
     base, compute, recipe = job.inputs["base"], one.told["params"]["compute"], one.recipe
     documents, steps = one.lesson.documents, one.lesson.steps
@@ -138,7 +140,7 @@ def _line(job: Job, one: Training, chip: chips.Chip | None) -> tuple[Row, list[s
         checks = training_flops(size, work, one.validation, every) * work.forward / work.whole
     checks *= one.validations
     computed, targets = padding_and_targets(documents, steps, compute)
-    room = chip.memory * chips.GIB if chip else _room(compute)
+    room = chip.memory * gpus.GIB if chip else _room(compute)
     recomputed = compute["gradient_checkpointing"] == "always"
     takes = memory(size, base, compute, recipe, recomputed, targets)
     if room and compute["gradient_checkpointing"] == "auto" and takes > room:
@@ -161,7 +163,7 @@ def _line(job: Job, one: Training, chip: chips.Chip | None) -> tuple[Row, list[s
         "sum of rates": f"{counted['sum_of_learning_rates']:.3g}",
         "counted": "exactly" if one.exact else "at most",
         "FLOP": f"{runs * (learned + checks):.3g}",
-        "GiB": f"{takes / chips.GIB:.3g}",
+        "GiB": f"{takes / gpus.GIB:.3g}",
         "h:mm:ss": "" if seconds is None else str(timedelta(seconds=round(runs * seconds))),
         "kWh": f"{runs * seconds / 3600 * chip.watts / 1000:.3g}" if chip and seconds else "",
     }
@@ -172,7 +174,7 @@ def _room(compute: Row) -> float | None:
     """Bytes of the GPU that is here."""
     if compute["device"] != "cuda":
         return None
-    models.set_threads(compute)
+    loading.set_threads(compute)
     return float(torch.cuda.get_device_properties(0).total_memory)
 
 
@@ -184,7 +186,7 @@ def _writing(job: Job, told: Row) -> Row:
         for split in ("train", "validation")
         for row in read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
     ]
-    encoder = Encoder(models.load_tokenizer(job.inputs["base"]))
+    encoder = Encoder(loading.load_tokenizer(job.inputs["base"]))
     prompts = encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
     lengths = [1 + len(ids) + params["max_new_tokens"] for ids in prompts]
     size = shape(job.inputs["base"], {"kind": "full"})
@@ -205,23 +207,23 @@ def _remarks(one: Training, takes: float, room: float | None) -> Iterator[str]:
             f" reaches {highest:.2g} of {recipe['learning_rate']:.2g}, and the first step is idle"
         )
     if room and takes > room:
-        helps = chips.SAVING.format(**compute)
-        yield f"{takes / chips.GIB:.1f} GiB do not fit in {room / chips.GIB:.1f} GiB: {helps}"
+        helps = gpus.SAVING.format(**compute)
+        yield f"{takes / gpus.GIB:.1f} GiB do not fit in {room / gpus.GIB:.1f} GiB: {helps}"
 
 
 def _measured(job: Job, one: Training, work: Work, recomputed: bool) -> float | None:
     """Seconds of a training on this machine, from a few of its passes; None if they do not fit."""
     params, recipe = one.told["params"], one.recipe
-    models.set_threads(params["compute"])
+    loading.set_threads(params["compute"])
     if params["compute"]["compile"]:
         torch.compiler.reset()  # what was compiled for another training would count here
-    how = models.in_4_bits(recipe, params["compute"])
+    how = loading.in_4_bits(recipe, params["compute"])
     if params.get("target") == "head":
         labels = len(read_labels(job.inputs["task"]))
-        model = models.new_head(job.inputs["base"], labels, params["seed"], **how)
+        model = loading.new_head(job.inputs["base"], labels, params["seed"], **how)
     else:
-        model = models.load_model(job.inputs["base"], **how)
-    model = models.tune(model, recipe, params["seed"])
+        model = loading.load_model(job.inputs["base"], **how)
+    model = loading.tune(model, recipe, params["seed"])
     engine = Engine(model, params["compute"], params.get("label_weight"))
     documents, steps = one.lesson.documents, one.lesson.steps
     try:

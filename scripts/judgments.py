@@ -13,12 +13,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from infuse import endpoint
-from infuse.endpoint import Reply
-from infuse.errors import UserError
-from infuse.files import JUDGMENTS, RowWriter
-from infuse.judging import STYLES, listed, question, read, read_conversations, rescaled
-from infuse.stage import Job, Progress, run
+from infuse.core.errors import UserError
+from infuse.core.files import RowWriter
+from infuse.core.progress import Progress
+from infuse.core.schemas import JUDGMENTS
+from infuse.evaluation.judges import STYLES, listed, question, read, read_conversations, rescaled
+from infuse.inference import api_client
+from infuse.inference.api_client import Reply
+from infuse.workflow.job import Job, run
 
 VERSION = 1
 CHUNK = 500  # conversations whose questions are in memory at a time
@@ -59,7 +61,7 @@ def judgments(job: Job) -> dict[str, Any]:
         )
     facts: dict[str, Any] = {"rows": outcomes.total(), "outcomes": dict(outcomes)}
     if job.params["judge"]["kind"] == "endpoint":
-        facts |= endpoint.usage(job.settings["endpoint"], spent)
+        facts |= api_client.usage(job.settings["endpoint"], spent)
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     return facts
 
@@ -82,14 +84,14 @@ def _replies(job: Job, asked: list[Asked]) -> list[Reply]:
         for one in asked
         for about in [job.params["dimensions"][one.dimension]]
     ]  # fmt: skip
-    return endpoint.ask(
+    return api_client.ask(
         job.settings["endpoint"], questions, job.params, Path(job.settings["answers"])
     )
 
 
 def _opinions(job: Job, asked: list[Asked]) -> list[Reply]:
     """What a simulated judge says; its styles are draws of the same opinion."""
-    from infuse.smalltalk import opinion
+    from infuse.synthetic.dialogues import opinion
 
     judge = {part: job.params["judge"][part] for part in ("bias", "noise", "faults")}
     judge |= {"seed": job.params["seed"]}

@@ -11,11 +11,13 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from infuse.files import LENS, PREDICTIONS, RowWriter, read_batches, read_table
-from infuse.lens import look, parts
-from infuse.reading import Reader
-from infuse.splits import chosen
-from infuse.stage import Job, Progress, run
+from infuse.core.files import RowWriter, read_batches, read_table
+from infuse.core.progress import Progress
+from infuse.core.schemas import LENS, PREDICTIONS
+from infuse.data.splits import chosen
+from infuse.inference.classification import Reader
+from infuse.inference.logit_lens import look, parts
+from infuse.workflow.job import Job, run
 
 VERSION = 1
 WINDOW = 16  # batches that are cut from rows of like length

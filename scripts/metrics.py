@@ -8,10 +8,11 @@ OUT  classifiers.csv, classes.csv, confusion.csv, contrasts.csv, comparisons.csv
 from pathlib import Path
 from typing import Any
 
-from infuse import evaluation as ev
-from infuse.files import TASK, read_json, read_labels, read_rows, read_task, write_csv
-from infuse.stage import Job, run
-from infuse.targets import REASONED, roles
+from infuse.core.files import read_json, read_labels, read_rows, read_task, write_csv
+from infuse.core.schemas import TASK
+from infuse.data.targets import REASONED, roles
+from infuse.evaluation import scores as ev
+from infuse.workflow.job import Job, run
 
 VERSION = 5
 

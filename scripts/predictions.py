@@ -12,10 +12,11 @@ import logging
 from collections import Counter
 from typing import Any
 
-from infuse import generation
-from infuse.files import PREDICTIONS, TASK, read_rows, write_rows
-from infuse.reading import Reader
-from infuse.stage import Job, run
+from infuse.core.files import read_rows, write_rows
+from infuse.core.schemas import PREDICTIONS, TASK
+from infuse.inference import generation
+from infuse.inference.classification import Reader
+from infuse.workflow.job import Job, run
 
 VERSION = 3
 log = logging.getLogger("infuse")

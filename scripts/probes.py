@@ -7,9 +7,10 @@ OUT  probes (by layer), sharpness (of the output): each as .csv, .md and .html; 
 
 from typing import Any
 
-from infuse import drawing, layer_figures, probing, tables
-from infuse.files import read_labels
-from infuse.stage import Job, run
+from infuse.core.files import read_labels
+from infuse.evaluation import layers
+from infuse.reporting import layer_plots, layer_tables, paper_tables, plots
+from infuse.workflow.job import Job, run
 
 VERSION = 1
 
@@ -22,16 +23,16 @@ def probes(job: Job) -> dict[str, Any]:
         arm: [job.inputs[f"lens {arm}-seed{seed}"] / "lens.parquet" for seed in seeds]
         for arm in arms
     }
-    ids, seen = probing.read(files, labels)
-    within = probing.groups(task / "test.parquet", ids, labels)
-    layers = probing.layer_rows(arms, seen, within)
-    tables.write(job.out / "probes", probing.layer_table(layers))
-    output = probing.output_rows(arms, seen, within)
-    tables.write(job.out / "sharpness", probing.output_table(output))
-    shown = probing.largest(within, layer_figures.MOST_GROUPS)
-    drawing.save(layer_figures.entropy(layers, shown), job.out / "entropy")
-    maps = probing.rank_maps(seen, within)
-    drawing.save(layer_figures.rankings(maps, labels, shown), job.out / "rankings")
+    ids, seen = layers.read(files, labels)
+    within = layers.groups(task / "test.parquet", ids, labels)
+    rows = layers.layer_rows(arms, seen, within)
+    paper_tables.write(job.out / "probes", layer_tables.layer_table(rows))
+    output = layers.output_rows(arms, seen, within)
+    paper_tables.write(job.out / "sharpness", layer_tables.output_table(output))
+    shown = layers.largest(within, layer_plots.MOST_GROUPS)
+    plots.save(layer_plots.entropy(rows, shown), job.out / "entropy")
+    maps = layers.rank_maps(seen, within)
+    plots.save(layer_plots.rankings(maps, labels, shown), job.out / "rankings")
     return {"texts": len(ids)}
 
 

@@ -10,30 +10,30 @@ would be. New repositories are private.
 import shlex
 import sys
 
-from infuse import command, pushing, sharing
-from infuse.files import markdown
+from infuse.core.render import markdown
+from infuse.workflow import cli, dvc_store, hub_upload
 
 
 def main() -> None:
     """Show what there is to push, and push it if that was confirmed."""
-    parser = command.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument("--to", required=True, metavar="NAMESPACE")
     parser.add_argument("--confirm", action="store_true", help="send it")
     arguments = parser.parse_args()
-    plan = command.plan(arguments.configfile)
-    absent = [node.path for node in plan.own if not pushing.is_here(node)]
+    plan = cli.plan(arguments.configfile)
+    absent = [node.path for node in plan.own if not hub_upload.is_here(node)]
     if absent:
         print(f"Note: not made yet, so not pushed: {', '.join(absent)}", file=sys.stderr)
-    pulls = sharing.pull_command(arguments.configfile)
-    repositories = pushing.repositories(plan, arguments.to, pulls)
+    pulls = dvc_store.pull_command(arguments.configfile)
+    repositories = hub_upload.repositories(plan, arguments.to, pulls)
     rows = ([r.id, r.kind, str(len(r.files)), f"{r.megabytes:.1f}"] for r in repositories)
     print(markdown(["repository", "kind", "files", "MB"], rows))
     if arguments.confirm:
-        pushing.push(repositories)
+        hub_upload.push(repositories)
         print(f"{len(repositories)} repositories are as they are here")
     else:
         print(f"Nothing was sent. To do it: {shlex.join(['python', *sys.argv, '--confirm'])}")
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

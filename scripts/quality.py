@@ -8,12 +8,14 @@ OUT  quality, settings, transfer, ratings, judges, dimensions: each as .csv, .md
 
 from typing import Any
 
-from infuse import drawing, judging, tables
-from infuse import evaluation as ev
-from infuse import quality as made
-from infuse.files import RATED, SPLITS, read_csv, read_json, read_labels, read_rows
-from infuse.stage import Job, run
-from infuse.targets import ZERO_SHOT
+from infuse.core.files import read_csv, read_json, read_labels, read_rows
+from infuse.core.schemas import RATED, SPLITS
+from infuse.data.targets import ZERO_SHOT
+from infuse.evaluation import judges
+from infuse.evaluation import scores as ev
+from infuse.reporting import paper_tables, plots
+from infuse.reporting import rating_tables as made
+from infuse.workflow.job import Job, run
 
 VERSION = 1
 
@@ -35,14 +37,14 @@ def quality(job: Job) -> dict[str, Any]:
     for name, table in {
         "quality": made.quality(splits["train"], written, arms),
         "settings": made.every_setting(splits["train"], written, arms, labels),
-        "transfer": made.transfer(parts, arms, labels) or [{"held out": tables.NOT_RUN}],
+        "transfer": made.transfer(parts, arms, labels) or [{"held out": paper_tables.NOT_RUN}],
         "ratings": made.spread(splits, labels),
         **_judged(job),
     }.items():
-        tables.write(job.out / name, table)
+        paper_tables.write(job.out / name, table)
     bare = [name for name, arm in trained.items() if not arm["system"]]
     floors = made.floors(splits["train"], splits["test"])
-    drawing.save(drawing.settings(floors, made.reached(written), bare), job.out / "quality")
+    plots.save(plots.settings(floors, made.reached(written), bare), job.out / "quality")
     return {}
 
 
@@ -67,13 +69,16 @@ def _held_out(job: Job, kind: str, name: str, runs: list[tuple[str, int]]) -> ma
     return made.HeldOut(train, without, seen)
 
 
-def _judged(job: Job) -> dict[str, tables.Table]:
+def _judged(job: Job) -> dict[str, paper_tables.Table]:
     """The tables of judges and dimensions, where judges have rated."""
     if "ratings" not in job.inputs:
-        return {"judges": [{"judge": tables.NOT_RUN}], "dimensions": [{"source": tables.NOT_RUN}]}
-    judges, dimensions = (
+        return {
+            "judges": [{"judge": paper_tables.NOT_RUN}],
+            "dimensions": [{"source": paper_tables.NOT_RUN}],
+        }
+    of_judges, dimensions = (
         read_csv(job.inputs["ratings"] / f"{name}.csv", schema)
-        for name, schema in (("judges", judging.JUDGES), ("dimensions", judging.DIMENSIONS))
+        for name, schema in (("judges", judges.JUDGES), ("dimensions", judges.DIMENSIONS))
     )
     made_of = read_json(job.inputs["ratings"] / "provenance.json")
     spent = {
@@ -81,8 +86,11 @@ def _judged(job: Job) -> dict[str, tables.Table]:
         for part in [*made_of["lineage"].values(), made_of | {"name": "merger"}]
         if "prompt_tokens" in part["facts"]
     }
-    totals = made.judge_totals(judges, spent)
-    return {"judges": [*totals, *tables.plain(judges)], "dimensions": tables.plain(dimensions)}
+    totals = made.judge_totals(of_judges, spent)
+    return {
+        "judges": [*totals, *paper_tables.plain(of_judges)],
+        "dimensions": paper_tables.plain(dimensions),
+    }
 
 
 if __name__ == "__main__":

@@ -19,17 +19,12 @@ from typing import Any
 
 import numpy as np
 
-from infuse import endpoint
-from infuse.endpoint import Reply
-from infuse.errors import UserError
-from infuse.files import (
-    JUDGMENTS,
-    RATINGS,
-    RowWriter,
-    read_table,
-    write_csv,
-)
-from infuse.judging import (
+from infuse.core.errors import UserError
+from infuse.core.files import RowWriter, read_table, write_csv
+from infuse.core.progress import Progress
+from infuse.core.schemas import JUDGMENTS, RATINGS
+from infuse.data.scales import rounded
+from infuse.evaluation.judges import (
     DIMENSIONS,
     JUDGES,
     OUTCOMES,
@@ -45,8 +40,9 @@ from infuse.judging import (
     nearest,
     read_conversations,
 )
-from infuse.scales import rounded
-from infuse.stage import Job, Progress, run
+from infuse.inference import api_client
+from infuse.inference.api_client import Reply
+from infuse.workflow.job import Job, run
 
 VERSION = 1
 CHUNK = 1000  # conversations whose explanations are merged at a time
@@ -111,7 +107,7 @@ def ratings(job: Job) -> dict[str, Any]:
         "explanations": dict(made),
     }
     if job.params["merger"] is not None:
-        facts |= endpoint.usage(job.settings["endpoint"], spent)
+        facts |= api_client.usage(job.settings["endpoint"], spent)
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     return facts
 
@@ -185,7 +181,7 @@ def _explain(job: Job, drafts: list[Row], made: Counter[str], spent: list[Reply]
         merge_question(draft["dimension"], draft["rating"], [text for text, _ in draft["given"]])
         for draft in told
     ]
-    replies = endpoint.ask(
+    replies = api_client.ask(
         job.settings["endpoint"], questions, job.params, Path(job.settings["answers"])
     )
     for draft, reply in zip(told, replies, strict=True):

@@ -11,12 +11,13 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from infuse import batching, models, tracking, training
-from infuse.engine import Engine
-from infuse.files import read_json, write_json
-from infuse.integrity import SEAL
-from infuse.lessons import open_documents
-from infuse.stage import Job, run
+from infuse.core.files import read_json, write_json
+from infuse.core.manifest import SEAL
+from infuse.models import loading
+from infuse.training import batching, loop, tracking
+from infuse.training.step import Engine
+from infuse.training.training_data import open_documents
+from infuse.workflow.job import Job, run
 
 VERSION = 1
 log = logging.getLogger("infuse")
@@ -24,26 +25,26 @@ log = logging.getLogger("infuse")
 
 def reasoner(job: Job) -> dict[str, Any]:
     """Train, evaluate on the validation split while training, save."""
-    models.set_threads(job.params["compute"])
-    tokenizer = models.load_tokenizer(job.inputs["base"])
+    loading.set_threads(job.params["compute"])
+    tokenizer = loading.load_tokenizer(job.inputs["base"])
     recipe, seed = job.params["recipe"], job.params["seed"]
     documents, validation = (
         open_documents(job.inputs["tokens"], split) for split in ("train", "validation")
     )
     steps = batching.steps(documents.lengths, recipe["batching"], recipe["epochs"], seed)
     log.info("%s documents in %s steps", len(documents), len(steps))
-    how = models.in_4_bits(recipe, job.params["compute"])
-    model = models.load_model(job.inputs["base"], **how)
-    model = models.tune(model, recipe, seed)
+    how = loading.in_4_bits(recipe, job.params["compute"])
+    model = loading.load_model(job.inputs["base"], **how)
+    model = loading.tune(model, recipe, seed)
     engine = Engine(model, job.params["compute"])
-    with tracking.watched(job) as watch:
-        history = training.train(
+    with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
+        history = loop.train(
             engine, documents, validation, steps, recipe, seed, job.work,
             job.settings["checkpoint_steps"], watch,
         )  # fmt: skip
-    models.save(engine.model, tokenizer, job.out)
+    loading.save(engine.model, tokenizer, job.out)
     write_json(job.out / "history.json", asdict(history))
-    return training.account(documents, steps, recipe) | {"dropped": _dropped(job)}
+    return loop.account(documents, steps, recipe) | {"dropped": _dropped(job)}
 
 
 def _dropped(job: Job) -> dict[str, dict[str, int]]:

@@ -15,24 +15,18 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from infuse import generation, models
-from infuse.documents import Encoder, reasoner_prompt
-from infuse.errors import UserError
-from infuse.evaluation import linear_model
-from infuse.files import (
-    REASONINGS,
-    TASK,
-    TEXT_REASONING_LABEL,
-    read_json,
-    read_rows,
-    read_task,
-    write_rows,
-)
-from infuse.keywords import cross_fitted, reasons_of
-from infuse.sources import read_file, read_hub
-from infuse.splits import grouped
-from infuse.stage import Job, run
-from infuse.writers import load_writer
+from infuse.core.errors import UserError
+from infuse.core.files import read_json, read_rows, read_task, write_rows
+from infuse.core.schemas import REASONINGS, TASK, TEXT_REASONING_LABEL
+from infuse.data.examples import Encoder, reasoner_prompt
+from infuse.data.keywords import cross_fitted, reasons_of
+from infuse.data.linear_text import linear_model
+from infuse.data.sources import read_file, read_hub
+from infuse.data.splits import grouped
+from infuse.inference import generation
+from infuse.inference.backends import load_writer
+from infuse.models import loading
+from infuse.workflow.job import Job, run
 
 VERSION = 2
 log = logging.getLogger("infuse")
@@ -89,8 +83,8 @@ def _kept(job: Job) -> dict[tuple[str, int], Row]:
 
 def _write(job: Job, texts: list[Row]) -> Made:
     """What the reasoner, or the base model, writes."""
-    models.set_threads(job.params["compute"])
-    encoder = Encoder(models.load_tokenizer(job.inputs["reasoner"]))
+    loading.set_threads(job.params["compute"])
+    encoder = Encoder(loading.load_tokenizer(job.inputs["reasoner"]))
     writer = load_writer(job.params["engine"], job.inputs["reasoner"], job.params["compute"])
     prompts = [
         [encoder.begin, *ids]
@@ -150,14 +144,14 @@ def _weighed(job: Job, texts: list[Row]) -> Made:
 
 def _asked(job: Job, texts: list[Row]) -> Made:
     """What the model behind an endpoint says when it is told text and label."""
-    from infuse import endpoint
+    from infuse.inference import api_client
 
     def question(row: Row) -> str:
         # One pass, so that a text which holds "{label}" stays as it is.
         parts = re.split(r"({text}|{label})", job.params["prompt"])
         return "".join(row[part[1:-1]] if part in ("{text}", "{label}") else part for part in parts)
 
-    replies = endpoint.ask(
+    replies = api_client.ask(
         job.settings["endpoint"],
         [[{"role": "user", "content": question(row)}] for row in texts],
         job.params,
@@ -170,7 +164,7 @@ def _asked(job: Job, texts: list[Row]) -> Made:
         }
         for row, reply in zip(texts, replies, strict=True)
     ]  # fmt: skip
-    return rows, endpoint.usage(job.settings["endpoint"], replies)
+    return rows, api_client.usage(job.settings["endpoint"], replies)
 
 
 def _taken(_: Job, texts: list[Row]) -> Made:

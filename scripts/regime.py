@@ -12,21 +12,13 @@ from typing import Any
 
 import numpy as np
 
-from infuse.errors import UserError
-from infuse.files import (
-    RATED,
-    REASONING,
-    SPLITS,
-    TASK,
-    read_labels,
-    read_task,
-    write_json,
-    write_rows,
-)
-from infuse.sources import share
-from infuse.splits import chosen, grouped
-from infuse.stage import Job, run
-from infuse.targets import HELD_OUT
+from infuse.core.errors import UserError
+from infuse.core.files import read_labels, read_task, write_json, write_rows
+from infuse.core.schemas import RATED, REASONING, SPLITS, TASK
+from infuse.data.sources import share
+from infuse.data.splits import chosen, grouped
+from infuse.data.targets import HELD_OUT
+from infuse.workflow.job import Job, run
 
 VERSION = 3
 log = logging.getLogger("infuse")

@@ -6,21 +6,21 @@
 The remote is DVC's: dvc remote add --default NAME URL
 """
 
-from infuse import command, sharing
+from infuse.workflow import cli, dvc_store
 
 
 def main() -> None:
     """Do what was asked, and say in one line what was done."""
-    parser = command.parser(__doc__)
+    parser = cli.parser(__doc__)
     parser.add_argument("what", choices=["publish", "pull"])
     arguments = parser.parse_args()
-    plan = command.plan(arguments.configfile)
+    plan = cli.plan(arguments.configfile)
     if arguments.what == "publish":
-        here = sharing.publish(plan, sharing.pull_command(arguments.configfile))
+        here = dvc_store.publish(plan, dvc_store.pull_command(arguments.configfile))
         print(f"{len(here)} artifacts are published; commit their pointers, results/**/*.dvc")
     else:
-        print(f"{len(sharing.pull(plan))} artifacts were pulled")
+        print(f"{len(dvc_store.pull(plan))} artifacts were pulled")
 
 
 if __name__ == "__main__":
-    command.run(main)
+    cli.run(main)

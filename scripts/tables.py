@@ -6,19 +6,13 @@ OUT  table1 ... table5, fidelity: each as .csv, .md and .html; copied to results
 
 from typing import Any
 
-from infuse import evaluation as ev
-from infuse import fidelity
-from infuse import tables as made
-from infuse.files import (
-    SPLITS,
-    TASK,
-    TEXT_REASONING_LABEL,
-    read_csv,
-    read_labels,
-    read_rows,
-)
-from infuse.stage import Job, run
-from infuse.targets import roles
+from infuse.core.files import read_csv, read_labels, read_rows
+from infuse.core.schemas import SPLITS, TASK, TEXT_REASONING_LABEL
+from infuse.data.targets import roles
+from infuse.evaluation import fidelity
+from infuse.evaluation import scores as ev
+from infuse.reporting import paper_tables as made
+from infuse.workflow.job import Job, run
 
 VERSION = 3
 

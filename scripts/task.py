@@ -14,25 +14,17 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from infuse import diary, riddles
-from infuse.errors import UserError
-from infuse.files import (
-    RATED,
-    RATINGS,
-    REASONING,
-    SPLITS,
-    TASK,
-    read_rows,
-    write_json,
-    write_rows,
-)
-from infuse.scales import Scale
-from infuse.sources import hub_label_names, label_names, read_file, read_hub
-from infuse.splits import chosen, folded, grouped
-from infuse.stage import Job, run
+from infuse.core.errors import UserError
+from infuse.core.files import read_rows, write_json, write_rows
+from infuse.core.schemas import RATED, RATINGS, REASONING, SPLITS, TASK
+from infuse.data.scales import Scale
+from infuse.data.sources import hub_label_names, label_names, read_file, read_hub
+from infuse.data.splits import chosen, folded, grouped
+from infuse.synthetic import emotions, two_hop
+from infuse.workflow.job import Job, run
 
 VERSION = 3
-OWN = {"generated": diary.LABELS, "riddles": riddles.LABELS}  # labels of our generators
+OWN = {"generated": emotions.LABELS, "riddles": two_hop.LABELS}  # labels of our generators
 MOST_LABELS = 200  # more are a sign of the wrong column
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
@@ -156,8 +148,8 @@ def _text(row: Row, columns: list[str]) -> Any:
 
 def _drawn(source: dict[str, Any], rows: int) -> Sequence[Any]:
     if source["kind"] == "generated":
-        return diary.texts(rows, source["seed"])
-    return riddles.riddles(
+        return emotions.texts(rows, source["seed"])
+    return two_hop.riddles(
         rows, *(source[part] for part in ("words", "both", "honest", "noise", "seed"))
     )
 

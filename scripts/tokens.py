@@ -14,12 +14,14 @@ from typing import Any
 
 import numpy as np
 
-from infuse import models
-from infuse.documents import Encoder, reasoner_pieces
-from infuse.errors import UserError
-from infuse.files import DOCUMENTS, TRIPLES, RowWriter, count_rows, read_batches
-from infuse.sources import listed
-from infuse.stage import Job, Progress, run
+from infuse.core.errors import UserError
+from infuse.core.files import RowWriter, count_rows, read_batches
+from infuse.core.progress import Progress
+from infuse.core.schemas import DOCUMENTS, TRIPLES
+from infuse.data.examples import Encoder, reasoner_pieces
+from infuse.data.sources import listed
+from infuse.models import loading
+from infuse.workflow.job import Job, run
 
 VERSION = 1
 BATCH = 64  # rows tokenized at a time: of long triples some 300,000 tokens
@@ -29,7 +31,7 @@ log = logging.getLogger("infuse")
 def tokens(job: Job) -> dict[str, Any]:
     """Write both splits; count what was dropped, by reason and domain."""
     os.environ["RAYON_NUM_THREADS"] = str(job.settings["threads"])  # read at the first batch
-    encoder = Encoder(models.load_tokenizer(job.inputs["base"]))
+    encoder = Encoder(loading.load_tokenizer(job.inputs["base"]))
     return {split: _split(job, encoder, split) for split in ("train", "validation")}
 
 

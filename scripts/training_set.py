@@ -7,18 +7,10 @@ OUT  train.parquet, validation.parquet: id, text, [reasoning,] label
 import logging
 from typing import Any
 
-from infuse.errors import UserError
-from infuse.files import (
-    REASONINGS,
-    TASK,
-    TEXT_LABEL,
-    TEXT_REASONING_LABEL,
-    read_json,
-    read_labels,
-    read_rows,
-    write_rows,
-)
-from infuse.stage import Job, run
+from infuse.core.errors import UserError
+from infuse.core.files import read_json, read_labels, read_rows, write_rows
+from infuse.core.schemas import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
+from infuse.workflow.job import Job, run
 
 VERSION = 2
 log = logging.getLogger("infuse")
@@ -68,10 +60,11 @@ def training_set(job: Job) -> dict[str, Any]:
 
 def _perturb(job: Job, splits: dict[str, list[Row]], facts: dict[str, Any]) -> None:
     """Put pseudo-reasonings in the place of reasonings; count those that are not as long."""
-    from infuse import models, perturbations
-    from infuse.documents import Encoder
+    from infuse.data import perturbations
+    from infuse.data.examples import Encoder
+    from infuse.models import loading
 
-    encoder = Encoder(models.load_tokenizer(job.inputs["base"]))
+    encoder = Encoder(loading.load_tokenizer(job.inputs["base"]))
 
     def measure(texts: Any) -> list[int]:
         return [len(ids) for ids in encoder.plain(texts)]

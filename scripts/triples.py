@@ -16,11 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from infuse import diary
-from infuse.errors import UserError
-from infuse.files import TRIPLES, RowWriter
-from infuse.sources import from_chat, listed, read_file, read_hub, share
-from infuse.stage import Job, run
+from infuse.core.errors import UserError
+from infuse.core.files import RowWriter
+from infuse.core.schemas import TRIPLES
+from infuse.data.sources import from_chat, listed, read_file, read_hub, share
+from infuse.synthetic import emotions
+from infuse.workflow.job import Job, run
 
 VERSION = 1
 log = logging.getLogger("infuse")
@@ -80,7 +81,7 @@ def _usable(job: Job, dropped: Counter[Any]) -> Iterator[dict[str, str]]:
 def _raw(job: Job) -> Iterator[dict[str, Any]]:
     source = job.params["source"]
     if source["kind"] == "generated":
-        yield from map(asdict, diary.triples(source["rows"], source["seed"]))
+        yield from map(asdict, emotions.triples(source["rows"], source["seed"]))
         return
     columns = {part: name for part, name in job.params["columns"].items() if name}
     chat = columns.pop("kind") == "chat"

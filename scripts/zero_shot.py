@@ -12,10 +12,11 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from infuse import endpoint
-from infuse.files import TASK, ZERO_SHOT, read_labels, read_rows, write_rows
-from infuse.outcomes import read_reply
-from infuse.stage import Job, run
+from infuse.core.files import read_labels, read_rows, write_rows
+from infuse.core.schemas import TASK, ZERO_SHOT
+from infuse.data.answers import read_reply
+from infuse.inference import api_client
+from infuse.workflow.job import Job, run
 
 VERSION = 1
 log = logging.getLogger("infuse")
@@ -29,7 +30,7 @@ def zero_shot(job: Job) -> dict[str, Any]:
     if job.params["list_labels"]:
         wanted = f"Answer with one of these labels alone: {', '.join(labels)}."
     system = {"role": "system", "content": f"{job.params['system']} {wanted}".strip()}
-    replies = endpoint.ask(
+    replies = api_client.ask(
         job.settings["endpoint"],
         [[system, {"role": "user", "content": row["text"]}] for row in texts],
         job.params,
@@ -44,7 +45,7 @@ def zero_shot(job: Job) -> dict[str, Any]:
     write_rows(job.out / "predictions.parquet", rows, ZERO_SHOT)
     outcomes = Counter(row["outcome"] for row in rows)
     facts = {"rows": len(rows), "outcomes": dict(outcomes)}
-    facts |= endpoint.usage(job.settings["endpoint"], replies)
+    facts |= api_client.usage(job.settings["endpoint"], replies)
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     return facts
 

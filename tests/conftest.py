@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from stages import RunStage, runner
+from stage_runner import RunStage, runner
 
-pytest_plugins = ("workflow",)
+pytest_plugins = ("trees",)
 
 
 @pytest.fixture

@@ -6,7 +6,8 @@ import json
 from pathlib import Path
 from typing import Any
 
-from infuse.files import CONVERSATIONS, write_rows
+from infuse.core.files import write_rows
+from infuse.core.schemas import CONVERSATIONS
 
 EXAMPLES = [
     {"context": "hi", "response": "hi {there}", "score": 5, "explanation": "It greets back."},

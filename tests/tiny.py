@@ -19,8 +19,8 @@ from transformers import MistralConfig, MistralForCausalLM
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
-from infuse import models
-from infuse.documents import Documents
+from infuse.data.examples import Documents
+from infuse.models import loading
 
 COMPUTE = {
     "device": "cpu", "dtype": "float32", "threads": 1, "layout": "padded",
@@ -69,7 +69,7 @@ _DATED = """{{- bos_token }}{{- '<|start_header_id|>system<|end_header_id|>\n\n'
 @functools.cache
 def tokenizer() -> PreTrainedTokenizerFast:
     """The workflow's own tokenizer of about 350 tokens; don't change it."""
-    return models.scratch_tokenizer(_ORDINARY * 3, 350)
+    return loading.scratch_tokenizer(_ORDINARY * 3, 350)
 
 
 @functools.cache
@@ -87,7 +87,7 @@ def llama_3() -> PreTrainedTokenizerFast:
         [f"{text}\n\n{text}\n" for text in _ORDINARY],
         trainers.BpeTrainer(
             vocab_size=400,
-            special_tokens=list(models.SPECIAL),
+            special_tokens=list(loading.SPECIAL),
             initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
             show_progress=False,
         ),
@@ -140,8 +140,8 @@ def llama_2() -> PreTrainedTokenizerFast:
 
 def model(seed: int = 0) -> PreTrainedModel:
     """A Llama of two layers with weights large enough that every token matters to every other."""
-    models.set_threads(COMPUTE)
-    small = models.scratch_model(
+    loading.set_threads(COMPUTE)
+    small = loading.scratch_model(
         {
             "hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 4,
             "key_value_heads": 2, "positions": WINDOW, "seed": seed,
@@ -153,7 +153,7 @@ def model(seed: int = 0) -> PreTrainedModel:
 
 def mistral(seed: int = 0) -> PreTrainedModel:
     """The same of Mistral's kind, with a head of its own."""
-    models.set_threads(COMPUTE)
+    loading.set_threads(COMPUTE)
     torch.manual_seed(seed)
     small = MistralForCausalLM(
         MistralConfig(

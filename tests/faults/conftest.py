@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from faults.harness import LONG, Work, contents, generation, run, training
-from workflow import Tree
+from trees import Tree
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -12,13 +12,13 @@ from typing import Any
 
 import tiny
 from faults.driver import drive
-from infuse.integrity import sealed
-from workflow import Tree, again, environment, nodes
+from infuse.core.manifest import sealed
+from trees import Tree, again, environment, nodes
 
 LONG = bool(os.environ.get("FAULTS"))  # `make faults`; the short form is part of `make test`
 EVERY = 3  # steps between checkpoints
-STEP, PASS = "infuse.training:_step", "infuse.engine:Engine.loss_sum"
-CHUNK = "infuse.writers:continue_prompts"
+STEP, PASS = "infuse.training.loop:_step", "infuse.training.step:Engine.loss_sum"
+CHUNK = "infuse.inference.backends:continue_prompts"
 Work = Callable[[Tree, str], list[str]]
 
 

@@ -12,7 +12,7 @@ import pytest
 
 from faults.harness import LONG, artifacts
 from faults.test_kills import begun, fresh
-from workflow import ALL, Tree, environment
+from trees import ALL, Tree, environment
 
 # Python reads this file at each start: the clock a year on, folders listed in another order.
 ELSEWHERE = """

@@ -23,7 +23,7 @@ from faults.harness import (
     some,
     training,
 )
-from workflow import Tree, again, nodes
+from trees import Tree, again, nodes
 
 # stage, artifact, file; and the stage that reads it next
 FILES = [
@@ -148,7 +148,7 @@ def test_state_under_a_wrong_key(built: Tree, tmp_path: Path) -> None:
 
 def test_without_the_check_damage_is_used(built: Tree, tmp_path: Path) -> None:
     """The inverse: a wrong digit goes all the way into the table."""
-    blind: Any = fault("infuse.stage:check", "infuse.integrity:sealed")
+    blind: Any = fault("infuse.workflow.job:check", "infuse.core.manifest:sealed")
     path = nodes(built, "metrics")["tiny-tables"] / "classifiers.csv"
     out = built.root / f"results/{tmp_path.name}"
     copies = {"current": f"results/{tmp_path.name}/.tables"}

@@ -32,27 +32,27 @@ from faults.harness import (
     some,
     training,
 )
-from infuse.plan import reached
-from workflow import ALL, Tree, environment, tiny_plan
+from infuse.workflow.node import reached
+from trees import ALL, Tree, environment, tiny_plan
 
 # Where a run can be killed, how, and about how often it comes by there.
 IN_TRAINING = [
     (STEP, "kill", 20),
     (PASS, "kill", 90),
-    ("infuse.training:save_file", "half", 6),
-    ("infuse.training:save_file", "kill", 6),
-    ("infuse.training:settle", "kill", 6),
-    ("infuse.training:seal", "kill", 6),
-    ("infuse.stage:settle", "kill", 1),
-    ("infuse.stage:seal", "kill", 1),
+    ("infuse.training.loop:save_file", "half", 6),
+    ("infuse.training.loop:save_file", "kill", 6),
+    ("infuse.training.loop:settle", "kill", 6),
+    ("infuse.training.loop:seal", "kill", 6),
+    ("infuse.workflow.job:settle", "kill", 1),
+    ("infuse.workflow.job:seal", "kill", 1),
 ]
 IN_GENERATION = [
     (CHUNK, "kill", 8),
-    ("infuse.generation:write_rows", "kill", 8),
-    ("infuse.files:pq.write_table", "half", 9),
-    ("infuse.generation:seal", "kill", 8),
-    ("infuse.generation:settle", "kill", 8),
-    ("infuse.stage:settle", "kill", 1),
+    ("infuse.inference.generation:write_rows", "kill", 8),
+    ("infuse.core.files:pq.write_table", "half", 9),
+    ("infuse.inference.generation:seal", "kill", 8),
+    ("infuse.inference.generation:settle", "kill", 8),
+    ("infuse.workflow.job:settle", "kill", 1),
 ]
 
 
@@ -103,7 +103,9 @@ def test_finished_chunks_are_not_written_again(built: Tree, place: str, tmp_path
     before = {path: path.stat().st_mtime_ns for path in work.glob("chunk-*/rows.parquet")}
     assert len(before) == time - 1
     stop = (
-        fault("infuse.stage:seal", "kill") if place == "after a chunk" else fault(CHUNK, "kill", 2)
+        fault("infuse.workflow.job:seal", "kill")
+        if place == "after a chunk"
+        else fault(CHUNK, "kill", 2)
     )
     run(built, generation(built, tmp_path.name), stop)
     assert {path: path.stat().st_mtime_ns for path in before} == before
@@ -132,7 +134,7 @@ def test_a_signal_when_the_result_is_there_does_nothing(
     built: Tree, name: str, code: int, tmp_path: Path
 ) -> None:
     """A failure then would make Snakemake remove a whole result."""
-    for at, expected in (("infuse.stage:seal", code), ("infuse.stage:settle", 0)):
+    for at, expected in (("infuse.workflow.job:seal", code), ("infuse.workflow.job:settle", 0)):
         said = run(built, generation(built, tmp_path.name), fault(at, name))
         assert said.returncode == expected, said.stderr
         assert (built.root / f"results/{tmp_path.name}").exists() == (expected == 0)
@@ -169,7 +171,7 @@ def test_a_time_limit_saves_the_state(built: Tree, tmp_path: Path) -> None:
 
 def test_without_checkpoints_more_is_lost(built: Tree, tmp_path: Path) -> None:
     """The inverse: this is what the checkpoints are for."""
-    save = fault("infuse.training:_Checkpoints.save", "skip")
+    save = fault("infuse.training.loop:_Checkpoints.save", "skip")
     said = run(built, training(built, tmp_path.name), save, fault(STEP, "kill", 11))
     assert said.returncode == -signal.SIGKILL
     said = run(built, training(built, tmp_path.name))
@@ -238,7 +240,7 @@ def _wait_for_orphans(tree: Tree) -> None:
 
 
 def _at_work(tree: Tree) -> bool:
-    from infuse.interruption import lock
+    from infuse.core.locks import lock
 
     with lock(tree.root / "results/.lock", True) as alone:
         return not alone
@@ -292,7 +294,7 @@ def test_two_runs_at_once(built: Tree, tmp_path: Path) -> None:
 
 def test_without_the_lock_two_runs_would_share_a_folder(built: Tree, tmp_path: Path) -> None:
     """The inverse."""
-    command, free = training(built, tmp_path.name, 300), fault("infuse.interruption:_lock", "skip")
+    command, free = training(built, tmp_path.name, 300), fault("infuse.core.locks:_lock", "skip")
     with _begun(built, command, tmp_path.name) as first:
         said = run(built, command, free, fault(STEP, "term", 2))
         first.kill()

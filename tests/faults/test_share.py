@@ -21,7 +21,7 @@ import yaml
 
 from faults.harness import LONG, fault, run, some
 from faults.test_corruption import flip
-from workflow import ALL, ROOT, Tree, environment, nodes
+from trees import ALL, ROOT, Tree, environment, nodes
 
 CHEAP = {"metrics": 2, "tables": 1, "figures": 1, "arms": 1}
 PULL = ("scripts/share.py", "pull", "--configfile")
@@ -263,7 +263,9 @@ def test_a_flipped_byte_in_the_remote(published: Published, blind: bool, tmp_pat
     flip(largest)
     tree = published.clone(tmp_path / "clone")
     dvc(tree, "remote", "modify", "storage", "url", str(remote))
-    said = share(tree, "pull", *([fault("infuse.sharing:_damages", "skip")] if blind else []))
+    said = share(
+        tree, "pull", *([fault("infuse.workflow.dvc_store:_damages", "skip")] if blind else [])
+    )
     if blind:
         assert said.returncode == 0
         names = [path.relative_to(tree.root) for path in tree.root.glob("results/artifacts/*/*/*")]

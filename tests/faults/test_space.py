@@ -10,18 +10,18 @@ from typing import Any
 import pytest
 
 from faults.harness import LONG, Work, contents, fault, generation, one_line, run, some, training
-from workflow import ALL, Tree
+from trees import ALL, Tree
 
 WRITES: list[tuple[Work, str, int]] = [
-    (training, "infuse.training:save_file", 2),
-    (training, "infuse.training:settle", 2),
-    (training, "infuse.files:os.fsync", 9),
-    (training, "infuse.models:save", 1),
-    (training, "infuse.stage:seal", 1),
-    (generation, "infuse.files:pq.write_table", 3),
-    (generation, "infuse.files:pq.write_table", 8),
-    (generation, "infuse.files:os.fsync", 4),
-    (generation, "infuse.stage:settle", 1),
+    (training, "infuse.training.loop:save_file", 2),
+    (training, "infuse.training.loop:settle", 2),
+    (training, "infuse.core.files:os.fsync", 9),
+    (training, "infuse.models.loading:save", 1),
+    (training, "infuse.workflow.job:seal", 1),
+    (generation, "infuse.core.files:pq.write_table", 3),
+    (generation, "infuse.core.files:pq.write_table", 8),
+    (generation, "infuse.core.files:os.fsync", 4),
+    (generation, "infuse.workflow.job:settle", 1),
 ]
 
 
@@ -105,9 +105,12 @@ def test_without_publishing_at_the_end_a_half_would_stand_there(
     built: Tree, tmp_path: Path
 ) -> None:
     """The inverse: a run that writes in place leaves what looks like a result."""
-    in_place = {"at": "infuse.stage:Job", "do": "faults.driver:in_place"}
+    in_place = {"at": "infuse.workflow.job:Job", "do": "faults.driver:in_place"}
     for taken_out in ([], [in_place]):
         command = training(built, tmp_path.name)
-        assert run(built, command, fault("infuse.stage:seal", "full"), *taken_out).returncode == 1
+        assert (
+            run(built, command, fault("infuse.workflow.job:seal", "full"), *taken_out).returncode
+            == 1
+        )
         assert (built.root / f"results/{tmp_path.name}").exists() == bool(taken_out)
     shutil.rmtree(built.root / f"results/{tmp_path.name}")

@@ -1,0 +1,34 @@
+"""What floating-point results depend on."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import ValidationInfo, field_validator
+
+from infuse.config.values import PositiveInt, Section
+
+Tracker = Literal[
+    "tensorboard", "wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio"
+]
+Chip = Literal["a40", "a100-40", "a100-80", "l40s", "rtx4090", "h100", "h200"]
+
+
+class Compute(Section):
+    """What the arithmetic depends on; all of it enters the keys of what is computed."""
+
+    device: Literal["cpu", "cuda"]
+    dtype: Literal["float32", "bfloat16"]
+    threads: PositiveInt
+    layout: Literal["padded", "packed"]
+    micro_tokens: PositiveInt
+    gradient_checkpointing: Literal["never", "always", "auto"]
+    deterministic: bool
+    compile: bool
+
+    @field_validator("compile")
+    @classmethod
+    def _one_size(cls, compile: bool, info: ValidationInfo) -> bool:
+        if compile and info.data.get("layout") == "padded":
+            raise ValueError(": expected false, since passes of layout padded differ in size")
+        return compile

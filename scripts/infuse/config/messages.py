@@ -1,0 +1,208 @@
+"""The words for a config that is refused: one line for each mistake, where, expected, found."""
+
+from __future__ import annotations
+
+import datetime
+import difflib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel
+
+from infuse.core.errors import UserError
+
+LONGEST = 80  # characters of a wrong value that an error shows
+OWN_NAMES = ("arms", "endpoints")  # sections whose keys are the user's
+TYPES = {
+    "model_type": "a mapping",
+    "model_attributes_type": "a mapping",
+    "dict_type": "a mapping",
+    "list_type": "a list",
+    "string_type": "a text",
+    "int_type": "a whole number",
+    "float_type": "a number",
+    "bool_type": "true or false",
+}
+PATTERNS = {
+    r"^[A-Za-z][A-Za-z0-9_]*$": "a letter, then letters, digits and underscores",
+    r"^[0-9a-f]{40}$": "a full commit hash of 40 hexadecimal digits",
+    r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$": "owner/name as on the hub",
+    r"[^/]\.(parquet|jsonl|csv)$": "a file that ends in .parquet, .jsonl or .csv",
+    r"^(task|triples)$|[^/]\.(txt|txt\.gz|parquet|jsonl|csv)$": (
+        "task, triples, or a file that ends in .txt, .txt.gz, .parquet, .jsonl or .csv"
+    ),
+}
+
+
+def refusal(mistakes: Iterable[str]) -> UserError:
+    """The one report of all mistakes, each on a line of its own."""
+    lines = [line if line.isprintable() else ascii(line)[1:-1] for line in mistakes]
+    return UserError(f"{len(lines)} error(s) in the config:\n  " + "\n  ".join(lines))
+
+
+def explain(error: Mapping[str, Any], root: type[BaseModel]) -> Iterator[str]:
+    """One line for one of pydantic's errors, or for each that a validator found.
+
+    Args:
+        root: the model that was validated; key paths begin below it.
+    """
+    location, found = error["loc"], error["input"]
+    where, valid, kind = _locate(location, root)
+    of_kind = f" where kind is {kind!r}" if kind else ""
+    match error["type"]:
+        case "value_error":
+            yield from (f"{where}{said}" for said in str(error["ctx"]["error"]).split("\n"))
+        case "missing":
+            yield f"{where}: missing{of_kind}"
+        case "extra_forbidden":
+            near = nearest(str(location[-1]), valid)
+            yield f"{where}: unknown key{near or f'{of_kind}, expected one of ' + ', '.join(valid)}"
+        case "union_tag_invalid" | "union_tag_not_found":
+            found, kinds = found.get("kind"), " or ".join(map(repr, valid))
+            near = nearest(str(found), valid)
+            yield f"{where}.kind: expected {kinds}, found {shown(found)}{near}"
+        case "invalid_key":  # that is, no text
+            above = _locate(location[:-1], root)[0]
+            yield f"{above}: expected a text as key, found {shown(found)}{hint(found)}"
+        case "string_type" if location[-1] == "[key]":
+            above = _locate(location[:-2], root)[0]
+            yield f"{above}: expected a text as key, found {shown(found)}{hint(found)}"
+        case _ if (
+            location[:1] == ("endpoints",)
+            and location[-1] != "[key]"
+            and isinstance(found, str | list | Mapping)
+        ):  # a key may have been pasted there
+            what = {str: "a text", list: "a list"}.get(type(found), "a mapping")
+            yield f"{where}: expected {_expected(error)}, found {what}"
+        case _:
+            expected, help_ = _expected(error), _help(error, kind)
+            if expected in TYPES.values() and isinstance(found, str) and not help_:
+                expected += of_kind
+            yield f"{where}: expected {expected}, found {shown(found)}{help_}"
+
+
+def _expected(error: Mapping[str, Any]) -> str:
+    context = error.get("ctx", {})
+    match error["type"]:
+        case "string_pattern_mismatch":
+            return PATTERNS[context["pattern"]]
+        case "too_short":
+            return f"{context['min_length']} or more entries"
+        case "string_too_short":
+            return f"{context['min_length']} or more characters"
+    return TYPES.get(error["type"], error["msg"].removeprefix("Input should be "))
+
+
+def _help(error: Mapping[str, Any], kind: str | None) -> str:
+    """How to write what was probably meant."""
+    location, found = error["loc"], error["input"]
+    match TYPES.get(error["type"]):
+        case "a mapping" if found is None and location and location[0] not in OWN_NAMES:
+            return "" if kind else " (leave the key out to keep the default)"
+        case "a list" if isinstance(found, str | int | float):
+            return f" (write [{found}])"
+        case "a text":
+            return hint(found)
+        case "a number" | "a whole number" if isinstance(found, str):
+            return _number(found)
+    if error["type"] == "literal_error":
+        return nearest(str(found), re.findall("'([^']+)'", error["ctx"]["expected"]))
+    return ""
+
+
+def shown(found: Any) -> str:
+    """A wrong value about as YAML writes it."""
+    text = "nothing" if found is None else _written(found)
+    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+
+
+def _written(value: Any, depth: int = 3) -> str:
+    if isinstance(value, Mapping | list) and not depth:
+        return "..."
+    if isinstance(value, Mapping):
+        pairs = (f"{_written(k)}: {_written(v, depth - 1)}" for k, v in value.items())
+        return "{" + ", ".join(pairs) + "}"
+    if isinstance(value, list):
+        return "[" + ", ".join(_written(part, depth - 1) for part in value) + "]"
+    if isinstance(value, bool | None):
+        return {True: "true", False: "false", None: "null"}[value]
+    return repr(value) if isinstance(value, str) else str(value)
+
+
+def hint(found: Any) -> str:
+    """Why YAML made something else of what was meant as a text."""
+    if isinstance(found, bool):
+        return " (YAML takes yes, no, on and off for true and false: put quotes around it)"
+    if isinstance(found, datetime.date):
+        return " (YAML takes it for a date: put quotes around it)"
+    return " (put quotes around it)" if isinstance(found, int | float) else ""
+
+
+def _number(found: str) -> str:
+    """The number that was meant by a text, as YAML takes it for one."""
+    try:
+        value = float(found)
+        number = repr(int(value) if value.is_integer() else value)
+    except (ValueError, OverflowError):  # no number at all, or none that is finite
+        return ""
+    mantissa, e, exponent = number.partition("e")
+    if e and "." not in mantissa:
+        mantissa += ".0"
+    return f" (a text to YAML: write {mantissa}{e}{exponent})"
+
+
+def _locate(
+    location: tuple[str | int, ...], root: type[BaseModel]
+) -> tuple[str, list[str], str | None]:
+    """The key path that a user would write, the names valid at its end, the kind that it is of."""
+    model: Any = root
+    path = ""
+    valid: list[str] = []
+    kind: str | None = None
+    for part in location:
+        options = _sections(model)
+        tagged = [option for option in options if _tag(option) == part]
+        if tagged and len(options) > 1:
+            model = tagged[0]
+            continue
+        if part == "[key]":
+            continue
+        kind = _tag(model) if model in options else None
+        if isinstance(part, int) and get_origin(model) is not dict:
+            path += f"[{part}]"
+        else:
+            name = part if str(part).isidentifier() else repr(part)
+            path += f".{name}" if path else str(name)
+        valid = [name for option in options for name in option.model_fields]
+        model = _step(model, options, part)
+    tags = [tag for option in _sections(model) if (tag := _tag(option))]
+    return path or "config", tags or valid, kind
+
+
+def _step(model: Any, options: list[type[BaseModel]], part: str | int) -> Any:
+    for option in options:
+        if part in option.model_fields:
+            return option.model_fields[str(part)].annotation
+    values = get_args(model)
+    return values[-1] if values else None
+
+
+def _sections(annotation: Any) -> list[type[BaseModel]]:
+    """The config sections inside an annotation, which may be a union."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [annotation]
+    if isinstance(annotation, type):
+        return []
+    return [found for part in get_args(annotation) for found in _sections(part)]
+
+
+def _tag(section: type[BaseModel]) -> str | None:
+    kind = section.model_fields.get("kind")
+    return get_args(kind.annotation)[0] if kind else None
+
+
+def nearest(name: str, valid: list[str]) -> str:
+    """The valid name that was probably meant, as the end of a line."""
+    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.7)
+    return f", did you mean {close[0]!r}?" if close else ""

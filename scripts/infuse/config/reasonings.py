@@ -1,0 +1,96 @@
+"""Where reasonings come from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, field_validator
+
+from infuse.config.values import Commit, DataFile, HubId, PositiveInt, Section, Seed
+
+
+class Sampling(Section):
+    """How a model writes; temperature 0 is greedy."""
+
+    kind: str
+    temperature: Annotated[float, Field(ge=0)]
+    top_p: Annotated[float, Field(gt=0, le=1)]
+    max_new_tokens: PositiveInt
+    batch_rows: PositiveInt
+    seed: Seed
+
+
+class Written(Sampling):
+    """Reasonings of the reasoner."""
+
+    kind: Literal["reasoner"]
+
+
+class Untuned(Sampling):
+    """Reasonings of the base model, which has seen no triples but those of its corpus."""
+
+    kind: Literal["base"]
+
+
+class Keywords(Section):
+    """The words of a text that weigh most for its label in a linear model of other texts."""
+
+    kind: Literal["keywords"]
+    words: PositiveInt = 5
+    folds: Annotated[int, Field(ge=2)] = 5
+
+
+class Column(Section):
+    """Reasonings from the task's own column, in place of stage 1."""
+
+    kind: Literal["column"]
+
+
+class Asked(Section):
+    """Reasonings from an endpoint, in place of stage 1."""
+
+    kind: Literal["endpoint"]
+    endpoint: str
+    prompt: str = "Text: {text}\nLabel: {label}\nIn one or two sentences: why does it fit?"
+    temperature: Annotated[float, Field(ge=0)] | None = 0.0
+    max_new_tokens: PositiveInt = 256
+    seed: Seed | None = 0
+
+    @field_validator("prompt")
+    @classmethod
+    def _both_stand_in_it(cls, prompt: str) -> str:
+        if not all(place in prompt for place in ("{text}", "{label}")):
+            raise ValueError(f": expected {{text}} and {{label}} in it, found {prompt!r}")
+        return prompt
+
+
+class ReasoningColumns(Section):
+    """Columns of a published set of reasonings; rows are matched on text and label."""
+
+    text: str
+    reasoning: str
+    label: str
+
+
+class ImportedFile(Section):
+    """Reasonings from a local file, in place of stage 1."""
+
+    kind: Literal["file"]
+    path: DataFile
+    columns: ReasoningColumns
+
+
+class ImportedHub(Section):
+    """Reasonings from the hub, in place of stage 1."""
+
+    kind: Literal["hub"]
+    id: HubId
+    revision: Commit | None = None
+    config: str | None = None
+    columns: ReasoningColumns
+
+
+Reasons = Annotated[
+    Written | Untuned | Keywords | Column | Asked | ImportedFile | ImportedHub,
+    Field(discriminator="kind"),
+]

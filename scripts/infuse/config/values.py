@@ -1,0 +1,57 @@
+"""Types that many sections share."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from infuse.config.messages import PATTERNS, hint, shown
+
+NAME, _COMMIT, _HUB, _DATA, _CORPUS = PATTERNS
+Name = Annotated[str, Field(pattern=NAME)]
+Commit = Annotated[str, Field(pattern=_COMMIT, description=PATTERNS[_COMMIT])]
+HubId = Annotated[str, Field(pattern=_HUB, description=PATTERNS[_HUB])]
+DataFile = Annotated[str, Field(pattern=_DATA, description=PATTERNS[_DATA])]
+CorpusFile = Annotated[str, Field(pattern=_CORPUS, description=PATTERNS[_CORPUS])]
+Share = Annotated[float, Field(gt=0, lt=1)]
+# Largest values: what torch takes, even where a seed is multiplied by a million.
+Count = Annotated[int, Field(ge=0, lt=2**31)]
+PositiveInt = Annotated[int, Field(gt=0, lt=2**31)]
+Seed = Annotated[int, Field(ge=0, lt=2**32)]
+
+
+def _label_name(value: Any) -> Any:
+    """A label's name; a whole number stands for its digits."""
+    if isinstance(value, bool):
+        raise ValueError(f": expected a name, found {shown(value)}{hint(value)}")
+    return str(value).strip() if isinstance(value, int | str) else value
+
+
+LabelName = Annotated[str, BeforeValidator(_label_name, json_schema_input_type=str | int)]
+Columns = Annotated[
+    list[str],
+    Field(min_length=1),
+    BeforeValidator(
+        lambda value: [value] if isinstance(value, str) else value,
+        json_schema_input_type=str | list[str],
+    ),
+]
+
+
+class Section(BaseModel):
+    """A part of the config: unknown keys are refused, strings are not turned into numbers.
+
+    What a validator says is the end of a line that begins with the key path of its field.
+    """
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
+
+
+class Hub(Section):
+    """A data set on the hub, at a commit; null: the one that revisions.yaml keeps."""
+
+    kind: Literal["hub"]
+    id: HubId
+    revision: Commit | None = None
+    config: str | None = None

@@ -1,0 +1,80 @@
+"""Folders that say what they hold: sealed when they are whole, checked before they are used."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from infuse.core.errors import UserError
+from infuse.core.files import json_text, read_json, write_json
+from infuse.core.hashing import fingerprint
+
+SEAL = "provenance.json"
+_APART = {SEAL, "README.md", ".snakemake_timestamp"}  # a card is for people, who may mend it
+
+
+def seal(folder: Path, told: Mapping[str, Any]) -> None:
+    """Write `told`, with size and SHA-256 of each file, and the SHA-256 of all of that."""
+    files = {
+        name: {"bytes": (folder / name).stat().st_size, "sha256": _sha(folder / name)}
+        for name in names(folder)
+    }
+    whole = {**told, "files": files}
+    write_json(folder / SEAL, whole | {"seal": fingerprint(whole, 64)})
+
+
+def sealed(folder: Path) -> dict[str, Any]:
+    """What a folder says of itself.
+
+    Raises:
+        UserError: it says nothing, or not what was written.
+    """
+    file = folder / SEAL
+    told = read_json(file)
+    if isinstance(told, dict) and "seal" not in told:
+        raise UserError(f"{file}: not sealed, an earlier version made it")
+    same = isinstance(told, dict) and json_text(told) == file.read_text(encoding="utf-8")
+    if not same or told.pop("seal", None) != fingerprint(told, 64):
+        raise UserError(f"{file}: damaged, it does not have its own SHA-256")
+    return told
+
+
+def check(folder: Path, contents: bool = True) -> dict[str, Any]:
+    """`sealed`, once its files are found to be those that were sealed.
+
+    Args:
+        contents: read them; otherwise only their sizes are looked at.
+
+    Raises:
+        UserError: a file is missing, has changed, or was added.
+    """
+    told = sealed(folder)
+    for name in names(folder):
+        if name not in told["files"]:
+            raise UserError(f"{folder / name}: damaged, it was not there when {SEAL} was written")
+    for name, expected in told["files"].items():
+        file = folder / name
+        if not file.is_file():
+            raise UserError(f"{file}: no such file")
+        size = file.stat().st_size
+        if size != expected["bytes"]:
+            raise UserError(f"{file}: damaged, it has {size} bytes of {expected['bytes']}")
+        if contents and _sha(file) != expected["sha256"]:
+            raise UserError(f"{file}: damaged, its SHA-256 is not the one in {SEAL}")
+    return told
+
+
+def names(folder: Path) -> list[str]:
+    """The files that a seal speaks of, relative to the folder."""
+    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in _APART)
+    return sorted(path.relative_to(folder).as_posix() for path in found)
+
+
+def _sha(file: Path) -> str:
+    try:
+        with file.open("rb") as stream:
+            return hashlib.file_digest(stream, "sha256").hexdigest()
+    except OSError as failure:
+        raise UserError(f"{file}: {failure.strerror}") from None

@@ -1,0 +1,200 @@
+"""Pseudo-reasonings: a reasoning with its order, its words or its text taken away.
+
+Each has as many tokens as the reasoning in whose place it stands, within one, so that arms differ
+in what the tokens mean and in nothing else. What is drawn depends on the row alone.
+
+| kind               | keeps                              | destroys                     |
+|--------------------|------------------------------------|------------------------------|
+| `shuffle`          | the row's own words                | their order                  |
+| `bag_of_words`     | words as frequent as in reasonings | order, and what the row says |
+| `mask_labels`      | all but the labels' names          | those                        |
+| `other_same_label` | a reasoning for the same label     | what the row says            |
+| `other`            | a reasoning for some row           | what the row says, its label |
+| `uniform`          | words that reasonings use          | frequency too                |
+| `filler`           | the length                         | everything else              |
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Literal, NamedTuple
+
+import numpy as np
+
+from infuse.core.errors import UserError
+
+Kind = Literal[
+    "shuffle", "bag_of_words", "mask_labels", "other_same_label", "other", "uniform", "filler"
+]
+Measure = Callable[[Sequence[str]], list[int]]  # tokens of each text
+FILLER, MASK = ".", "x"
+DRAWS = 8  # of an order of words, before the first word is left in its place
+MISSES = 50  # words too long for the room that is left, before it is filled up
+
+
+class Reasoned(NamedTuple):
+    """A row: its split and id, its label, its reasoning."""
+
+    place: str
+    label: str
+    reasoning: str
+
+
+class _Costs:
+    """Tokens of words, at the beginning of a text and after a space."""
+
+    def __init__(self, words: Iterable[str], measure: Measure) -> None:
+        known = sorted({*words, FILLER, MASK})
+        self._bare = dict(zip(known, measure(known), strict=True))
+        self._spaced = dict(zip(known, _after_a_word(known, measure), strict=True))
+
+    def of(self, word: str, first: bool) -> int:
+        return self._bare[word] if first else self._spaced[word]
+
+
+def _after_a_word(words: Sequence[str], measure: Measure) -> list[int]:
+    """Tokens of words after a space, which some tokenizers put before a text's first word, too."""
+    alone, *longer = measure([MASK, *(f"{MASK} {word}" for word in words)])
+    return [tokens - alone for tokens in longer]
+
+
+def perturb(
+    kind: Kind,
+    rows: Sequence[Reasoned],
+    pool: Sequence[Reasoned],
+    labels: Sequence[str],
+    measure: Measure,
+) -> list[str]:
+    """A pseudo-reasoning for each row.
+
+    Args:
+        pool: the training rows, from which words and reasonings of others are taken.
+        labels: the names that `mask_labels` masks, with the letters that follow them.
+
+    Raises:
+        UserError: there is no other row to take a reasoning from.
+    """
+    lengths = measure([row.reasoning for row in rows])
+    if kind == "shuffle":
+        return _shuffled(rows, lengths, measure)
+    if kind == "mask_labels":
+        return [_masked(row.reasoning, labels, measure) for row in rows]
+    used = [word for row in pool for word in row.reasoning.split()]
+    costs = _Costs(used, measure)
+    if kind.startswith("other"):
+        donors = _Donors(pool, kind == "other_same_label")
+        streams = (donors.words(row) for row in rows)
+    elif kind == "filler":
+        streams = (itertools.repeat(FILLER) for _ in rows)
+    else:
+        words = used if kind == "bag_of_words" else sorted(set(used))
+        streams = (_drawn(words, _generator(row)) for row in rows)
+    return [_fit(stream, tokens, costs) for stream, tokens in zip(streams, lengths, strict=True)]
+
+
+def _generator(row: Reasoned) -> np.random.Generator:
+    return np.random.default_rng(zlib.crc32(row.place.encode()))
+
+
+def _drawn(words: Sequence[str], draw: np.random.Generator) -> Iterator[str]:
+    while True:
+        yield from (words[at] for at in draw.integers(len(words), size=64))
+
+
+def _fit(words: Iterable[str], tokens: int, costs: _Costs) -> str:
+    """Words of a stream, in its order, without those that find no room, up to so many tokens."""
+    chosen: list[str] = []
+    left, misses = tokens, 0
+    for word in words:
+        if left <= 0 or misses == MISSES:
+            break
+        cost = costs.of(word, not chosen)
+        misses += cost > left
+        if cost <= left:
+            chosen.append(word)
+            left -= cost
+    while left > 0 and (cost := costs.of(FILLER, not chosen)) <= left + 1:
+        chosen.append(FILLER)
+        left -= cost
+    return " ".join(chosen)
+
+
+def _shuffled(rows: Sequence[Reasoned], lengths: list[int], measure: Measure) -> list[str]:
+    """The words of each reasoning in another order; the space between them stays where it was."""
+    parts = [re.split(r"(\s+)", row.reasoning) for row in rows]
+    draws = [_generator(row) for row in rows]
+    made = [row.reasoning for row in rows]
+    for round_ in range(DRAWS + 1):
+        waiting = [at for at, row in enumerate(rows) if made[at] == row.reasoning]
+        drawn = [_permuted(parts[at], draws[at], keep=int(round_ == DRAWS)) for at in waiting]
+        for at, text, tokens in zip(waiting, drawn, measure(drawn), strict=True):
+            if abs(tokens - lengths[at]) <= 1:
+                made[at] = text
+    return made
+
+
+def _permuted(parts: Sequence[str], draw: np.random.Generator, keep: int) -> str:
+    """`parts` are words with space between them; the first `keep` words stay."""
+    words = [*parts[: 2 * keep : 2], *draw.permutation(np.array(parts[2 * keep :: 2], object))]
+    pairs = itertools.zip_longest(words, parts[1::2], fillvalue="")
+    return "".join(itertools.chain.from_iterable(pairs))
+
+
+def _masked(reasoning: str, labels: Sequence[str], measure: Measure) -> str:
+    names = "|".join(map(_inflected, sorted(labels, key=len, reverse=True)))
+    owed = 0  # tokens by which the masks so far are too short
+
+    def mask(found: re.Match[str]) -> str:
+        nonlocal owed
+        space = found[1]
+        tokens, further = _after_a_word([found[2], MASK], measure)
+        single = further
+        if not space:
+            tokens, single = measure([found[2], MASK])
+        least = int(owed >= 0 or not found.start())  # a name may go without a mask in its place
+        count = max(least, 1 + round((tokens + owed - single) / further))
+        owed += tokens - bool(count) * single - max(count - 1, 0) * further
+        return bool(count) * space + " ".join([MASK] * count)
+
+    return re.sub(rf"( ?)(?<!\w)({names})(?!\w)", mask, reasoning, flags=re.IGNORECASE)
+
+
+def _inflected(label: str) -> str:
+    """A pattern of a label's name with the letters that follow it, as in joyful.
+
+    A name of up to two letters, as no or B, begins too many other words to be followed by any.
+    What parts its words may be written in other ways: very low, very_low, very-low.
+    """
+    words = [re.escape(word) for word in re.split(r"[\s_-]+", label)]
+    return r"[\s_-]+".join(words) + r"[^\W\d_]*" * (len(label) > 2)
+
+
+class _Donors:
+    """Reasonings of other rows, by label if it must be the same.
+
+    Whichever their length: among those of like length a label that tends to long reasonings would
+    come back.
+    """
+
+    def __init__(self, pool: Sequence[Reasoned], same_label: bool) -> None:
+        self._same_label = same_label
+        self._groups: dict[str, list[Reasoned]] = {}
+        self._places: dict[str, int] = {}
+        for row in pool:
+            group = self._groups.setdefault(row.label if same_label else "", [])
+            self._places[row.place] = len(group)
+            group.append(row)
+
+    def words(self, row: Reasoned) -> Iterator[str]:
+        """The words of another row's reasoning, again and again."""
+        group = self._groups.get(row.label if self._same_label else "", [])
+        own = self._places.get(row.place, len(group))
+        others = len(group) - (own < len(group))
+        if not others:
+            whose = f"label {row.label!r}" if self._same_label else "training"
+            raise UserError(f"{row.place}: no other row of {whose} has a reasoning to lend")
+        drawn = int(_generator(row).integers(others))
+        return itertools.cycle(group[drawn + (drawn >= own)].reasoning.split())

@@ -1,0 +1,226 @@
+"""From what the layers of classifiers say to numbers: by arm, group of texts and layer.
+
+An arm stands against a label-only arm on the same texts, seed by seed. Groups of texts are their
+sources, or their gold labels where no source is told.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from infuse.core.errors import UserError
+from infuse.core.files import read_table, read_task
+from infuse.core.schemas import LENS
+from infuse.data.targets import plain_label
+from infuse.evaluation import stats
+from infuse.evaluation.scores import Row, clusters_of
+from infuse.evaluation.stats import Crossed, Values
+
+EVERY = "all texts"
+Mask = npt.NDArray[np.bool_]
+
+
+class Seen(NamedTuple):
+    """What the layers of an arm's classifiers say; in the order of seeds and texts.
+
+    Attributes:
+        entropy: float [seeds, texts, layers + 1], as `activation_entropy`.
+        ranks: int [seeds, texts, layers + 1, labels + 1]; first of the gold label, then of each.
+        settled: int [seeds, texts]; -1: at no layer.
+        sharpness: float [seeds, texts].
+    """
+
+    entropy: Values
+    activation_entropy: Values
+    ranks: npt.NDArray[np.int64]
+    settled: npt.NDArray[np.int64]
+    sharpness: Values
+
+
+def read(
+    files: Mapping[str, Sequence[Path]], labels: Sequence[str]
+) -> tuple[list[int], dict[str, Seen]]:
+    """The texts' ids, and what the classifiers of each arm say of them.
+
+    Args:
+        files: of each arm, one for each seed.
+
+    Raises:
+        UserError: a file is damaged, or is of other texts than the first.
+    """
+    if not files:
+        raise UserError("probes: no arm has a vocabulary to look into")
+    ids: list[int] = []
+    seen = {}
+    for arm, paths in files.items():
+        runs = []
+        for path in paths:
+            table = read_table(path, LENS)
+            found = table["id"].to_pylist()
+            ids = ids or found
+            if found != ids:
+                raise UserError(f"{path}: expected the texts of the other classifiers")
+            runs.append(_run(table, labels))
+        seen[arm] = Seen(*map(np.stack, zip(*runs, strict=True)))
+    return ids, seen
+
+
+def _run(table: pa.Table, labels: Sequence[str]) -> Seen:
+    """What one classifier's layers say, without the axis of seeds."""
+    texts = table.num_rows
+    gold = np.array([labels.index(label) for label in table["label"].to_pylist()])
+    every = _numbers(table, "ranks").reshape(texts, -1, len(labels))
+    own = np.take_along_axis(every, gold[:, None, None], 2)
+    return Seen(
+        _numbers(table, "entropy").reshape(texts, -1).astype(float),
+        _numbers(table, "activation_entropy").reshape(texts, -1).astype(float),
+        np.concatenate([own, every], 2),
+        _numbers(table, "settled"),
+        _numbers(table, "sharpness").astype(float),
+    )
+
+
+def _numbers(table: pa.Table, column: str) -> npt.NDArray[Any]:
+    """All numbers of a column, lists laid end to end."""
+    values = table[column].combine_chunks()
+    while pa.types.is_list(values.type):
+        values = values.flatten()
+    numbers: npt.NDArray[Any] = values.to_numpy()
+    return numbers
+
+
+class Group(NamedTuple):
+    """Some of the texts, and the cluster of each of them."""
+
+    inside: Mask
+    clusters: list[str]
+
+
+def groups(test: Path, ids: Sequence[int], labels: Sequence[str]) -> dict[str, Group]:
+    """All texts, then those of each source, or else of each gold label; texts of a task without a
+    scale are each a cluster of their own.
+
+    Raises:
+        UserError: the test split is damaged.
+    """
+    rows = {row["id"]: row for row in read_task(test.parent, test.stem)}
+    texts = [rows[number] for number in ids]
+    part = "source" if "source" in texts[0] else "label"
+    names, clusters = np.array([row[part] for row in texts]), np.array(clusters_of(texts))
+    there = set(names)
+    order = dict.fromkeys(names) if part == "source" else [name for name in labels if name in there]
+    found = {EVERY: np.ones(len(ids), bool)} | {str(name): names == name for name in order}
+    return {name: Group(inside, clusters[inside].tolist()) for name, inside in found.items()}
+
+
+def largest(within: Mapping[str, Group], most: int) -> list[str]:
+    """The names of the group of all texts and of at most so many others, those with most texts."""
+    others = sorted(set(within) - {EVERY}, key=lambda name: -within[name].inside.sum())[:most]
+    return [name for name in within if name == EVERY or name in others]
+
+
+def layer_rows(
+    arms: Mapping[str, Row], seen: Mapping[str, Seen], within: Mapping[str, Group]
+) -> list[Row]:
+    """One row for each arm, group of texts and layer; no difference where there is no reference."""
+    rows = []
+    for arm, ours in seen.items():
+        other = plain_label(arms, arm)
+        for group, (texts, clusters) in within.items():
+            for layer in range(ours.entropy.shape[2]):
+                entropy = ours.entropy[:, texts, layer]
+                activation = ours.activation_entropy[:, texts, layer]
+                settled = ours.settled[:, texts]
+                row = {
+                    "arm": arm, "group": group, "seeds": len(entropy), "texts": entropy.shape[1],
+                    "layer": layer, "entropy": float(entropy.mean()),
+                    "activation_entropy": float(activation.mean()),
+                    "rank": float(np.median(ours.ranks[:, texts, layer, 0])),
+                    "settled": float(((settled >= 0) & (settled <= layer)).mean()),
+                    "against": other,
+                }  # fmt: skip
+                if other is not None:
+                    theirs = seen[other]
+                    against = theirs.entropy[:, texts, layer]
+                    row |= {
+                        "difference": over_both(entropy - against, clusters),
+                        "ratio": ratio(entropy, against, clusters),
+                        "activation_difference": over_both(
+                            activation - theirs.activation_entropy[:, texts, layer], clusters
+                        ),
+                    }
+                rows.append(row)
+    return rows
+
+
+def output_rows(
+    arms: Mapping[str, Row], seen: Mapping[str, Seen], within: Mapping[str, Group]
+) -> list[Row]:
+    """One row for each arm and group of texts: how sure the output is, and from which layer on."""
+    rows = []
+    for arm, ours in seen.items():
+        other = plain_label(arms, arm)
+        for group, (texts, clusters) in within.items():
+            sharpness, settled = ours.sharpness[:, texts], ours.settled[:, texts]
+            row = {
+                "arm": arm, "group": group, "seeds": len(sharpness), "texts": sharpness.shape[1],
+                "sharpness": float(sharpness.mean()), "settled": float((settled >= 0).mean()),
+                "settled_layer": float(settled[settled >= 0].mean()) if (settled >= 0).any()
+                else None,
+                "against": other,
+            }  # fmt: skip
+            if other is not None:
+                found = over_both(sharpness - seen[other].sharpness[:, texts], clusters)
+                low, high = np.clip(found[1:3], -1, 1).tolist()  # it is of shares
+                row["difference"] = found._replace(low=low, high=high)
+            rows.append(row)
+    return rows
+
+
+def over_both(values: Values, clusters: Sequence[str]) -> Crossed:
+    """The mean with its 95 % interval over clusters of texts and seeds; of one cluster, the mean.
+
+    Args:
+        values: float [seeds, texts].
+        clusters: of each text.
+    """
+    if len(set(clusters)) < 2:
+        return Crossed(float(values.mean()), math.nan, math.nan, math.nan, math.nan)
+    return stats.crossed(stats.clustered(values, clusters))
+
+
+def ratio(ours: Values, theirs: Values, clusters: Sequence[str]) -> Crossed | None:
+    """mean(ours) / mean(theirs) with its 95 % interval as `over_both` has it; None over zero.
+
+    With r that ratio, the interval is of the mean of r + (ours - r theirs) / mean(theirs), to first
+    order the ratio (the delta method; Cochran, Sampling Techniques, 1977, section 6.3).
+
+    Args:
+        ours: float [seeds, texts], as `theirs`.
+    """
+    base = float(theirs.mean())
+    if not base:
+        return None
+    share = float(ours.mean()) / base
+    return over_both(share + (ours - share * theirs) / base, clusters)
+
+
+def rank_maps(
+    seen: Mapping[str, Seen], within: Mapping[str, Group]
+) -> dict[tuple[str, str], Values]:
+    """Median ranks over seeds and texts, by arm and group: float [layers + 1, labels + 1].
+
+    The first column is of each text's gold label, the others are of the labels in their order.
+    """
+    return {
+        (arm, group): np.median(ours.ranks[:, texts], (0, 1))
+        for arm, ours in seen.items()
+        for group, (texts, _) in within.items()
+    }

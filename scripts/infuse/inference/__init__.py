@@ -1,0 +1,4 @@
+"""What models write and score: backends, classification, API clients, the logit lens.
+
+May import: core, data, models.
+"""

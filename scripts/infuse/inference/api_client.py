@@ -1,0 +1,319 @@
+"""Asking a model behind an OpenAI-compatible endpoint; every reply is kept on disk.
+
+A reply's file bears the hash of its request, so nothing is asked twice and a killed run goes on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import random
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from email.utils import mktime_tz, parsedate_tz
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
+
+import openai
+from pydantic import AliasPath, BaseModel, Field, ValidationError
+
+from infuse.core.errors import UserError
+from infuse.core.files import write_json
+from infuse.core.hashing import fingerprint
+from infuse.core.progress import Progress
+
+log = logging.getLogger("infuse")
+for _library in ("openai", "httpx2", "httpcore2"):  # below warnings they tell urls and headers
+    logging.getLogger(_library).setLevel(logging.WARNING)
+
+FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0  # seconds before a request is sent again
+HOPELESS = 5  # so many requests in a row without a reply end the run
+SAMPLING = ("temperature", "top_p", "max_new_tokens", "seed")
+_Tokens = Annotated[int, Field(ge=0, lt=2**31)] | None
+
+
+@dataclass(frozen=True)
+class Reply:
+    """What the model wrote, why it ended, and tokens as the server counts them, None: not told."""
+
+    text: str
+    finish: Literal["stop", "length"]
+    prompt_tokens: _Tokens
+    completion_tokens: _Tokens
+
+
+def ask(
+    endpoint: Mapping[str, Any],
+    conversations: Sequence[Sequence[Mapping[str, str]]],
+    sampling: Mapping[str, Any],
+    answers: Path,
+) -> list[Reply]:
+    """The reply to each conversation, in their order; equal ones are asked once.
+
+    Args:
+        endpoint: url, model, key_variable, concurrency, attempts, timeout (seconds, of an attempt).
+        conversations: messages with role and content.
+        sampling: max_new_tokens, and temperature, top_p, seed where they are to be sent.
+        answers: the folder where replies are kept, and looked for first.
+
+    Raises:
+        UserError: the key is missing, the server refuses a request or the key, or requests are
+            left without a reply after all attempts. What came until then is kept.
+    """
+    requests: dict[Path, dict[str, Any]] = {}
+    files = []
+    for conversation in conversations:
+        request = {part: endpoint[part] for part in ("url", "model")}
+        request |= {"messages": [dict(message) for message in conversation]}
+        request |= {part: sampling[part] for part in SAMPLING if sampling.get(part) is not None}
+        name = fingerprint(request, 64)
+        files.append(answers / name[:2] / f"{name}.json")
+        requests[files[-1]] = request
+    found = {file: _read(file, request) for file, request in requests.items()}
+    replies = {file: reply for file, reply in found.items() if reply is not None}
+    if len(replies) < len(requests):
+        asyncio.run(_Run(endpoint, requests, replies).finish())
+    return [replies[file] for file in files]
+
+
+def cost(endpoint: Mapping[str, Any], replies: Sequence[Reply]) -> float | None:
+    """What the replies' tokens cost, in the currency of the prices (for a million tokens).
+
+    None without prices, and where a server did not tell the tokens of a reply.
+    """
+    total, prices = 0.0, endpoint["prices"]
+    for reply in replies:
+        if prices is None or reply.prompt_tokens is None or reply.completion_tokens is None:
+            return None
+        total += reply.prompt_tokens * prices["input"] + reply.completion_tokens * prices["output"]
+    return None if prices is None else total / 1e6
+
+
+def usage(endpoint: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+    """Tokens of the replies that tell them, how many do not, and the cost."""
+    told = [(reply.prompt_tokens, reply.completion_tokens) for reply in replies]
+    return {
+        "prompt_tokens": sum(read or 0 for read, _ in told),
+        "completion_tokens": sum(written or 0 for _, written in told),
+        "without_usage": sum(None in pair for pair in told),
+        "cost": cost(endpoint, replies),
+    }
+
+
+class _Kept(BaseModel):
+    """The content of a reply's file."""
+
+    request: dict[str, Any]
+    reply: Reply
+    sha256: str  # of the reply
+
+
+def _read(file: Path, request: Mapping[str, Any]) -> Reply | None:
+    """The kept reply; None where there is none, or what lies there is damaged or foreign."""
+    try:
+        kept = _Kept.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError):
+        return None
+    same = kept.request == request and kept.sha256 == _sha(kept.reply)
+    return kept.reply if same else None
+
+
+def _sha(reply: Reply) -> str:
+    return fingerprint(asdict(reply), 64)
+
+
+_CHOICE = "choices", 0
+
+
+class _Completion(BaseModel):
+    """What is read of a server's answer; the library would take any JSON for a completion."""
+
+    content: str | None = Field(None, validation_alias=AliasPath(*_CHOICE, "message", "content"))
+    refusal: str | None = Field(None, validation_alias=AliasPath(*_CHOICE, "message", "refusal"))
+    finish: str | None = Field(None, validation_alias=AliasPath(*_CHOICE, "finish_reason"))
+    read: _Tokens = Field(None, validation_alias=AliasPath("usage", "prompt_tokens"))
+    written: _Tokens = Field(None, validation_alias=AliasPath("usage", "completion_tokens"))
+
+
+class _Fault(Exception):
+    """Why an attempt failed; whether another would too; the server's Retry-After."""
+
+    def __init__(self, reason: str, final: bool = False, told: str = "") -> None:
+        super().__init__(reason)
+        self.final, self.told = final, told
+
+
+class _Run:
+    """Requests on their way: what came, what failed, and when to stop."""
+
+    def __init__(
+        self,
+        endpoint: Mapping[str, Any],
+        requests: Mapping[Path, dict[str, Any]],
+        replies: dict[Path, Reply],
+    ) -> None:
+        self.endpoint, self.requests, self.replies = endpoint, requests, replies
+        self.key = _key(endpoint)
+        self.progress = Progress(len(requests), "replies", len(replies))
+        self.again = self.failed = self.in_a_row = 0
+        self.limit = "max_tokens"  # not every server knows its successor, max_completion_tokens
+        self.trouble = ""
+        self.stop = asyncio.Event()
+
+    async def finish(self) -> None:
+        """Fill `replies`, or raise UserError."""
+        endpoint = self.endpoint
+        transport = openai.DefaultAsyncHttpxClient(
+            trust_env=not _is_loopback(endpoint["url"]),  # a proxy can't reach this machine
+            follow_redirects=False,  # another host was not asked for
+        )
+        waiting = iter([item for item in self.requests.items() if item[0] not in self.replies])
+        async with openai.AsyncOpenAI(
+            base_url=endpoint["url"], api_key=self.key or "none", max_retries=0,
+            timeout=endpoint["timeout"], http_client=transport,
+        ) as self.client:  # fmt: skip
+            await asyncio.gather(*(self.work(waiting) for _ in range(endpoint["concurrency"])))
+        if len(self.replies) < len(self.requests):
+            raise UserError(
+                f"endpoint: {endpoint['url']} {self.trouble}; {len(self.replies)} of "
+                f"{len(self.requests)} replies are kept, and the same command goes on"
+            )
+
+    async def work(self, waiting: Iterator[tuple[Path, dict[str, Any]]]) -> None:
+        """Take requests one after another, as several workers do at a time."""
+        for file, request in waiting:
+            reply = await self.persist(request)
+            if reply is not None:
+                self.in_a_row = 0
+                self.replies[file] = reply
+                with suppress(FileNotFoundError):  # another process has just kept the same reply
+                    kept = _Kept(request=request, reply=reply, sha256=_sha(reply))
+                    write_json(file, kept.model_dump())
+                self.progress.advance(1, f"{self.again} sent again" if self.again else "")
+            if self.stop.is_set():
+                return
+
+    async def persist(self, request: Mapping[str, Any]) -> Reply | None:
+        """The reply, or None if no attempt brings one or the run is to stop."""
+        attempts = self.endpoint["attempts"]
+        for attempt in range(1, attempts + 1):
+            try:
+                return await self.attempt(request)
+            except _Fault as fault:
+                reason, wait = self.plain(str(fault)), _wait(attempt, fault.told)
+                if fault.final:
+                    self.trouble = reason
+                    self.stop.set()
+            log.debug("attempt %d of %d: %s", attempt, attempts, reason)
+            if attempt < attempts:
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self.stop.wait(), wait)
+            if self.stop.is_set():
+                return None
+            self.again += attempt < attempts
+        log.info("no reply in %d attempts: %s", attempts, reason)
+        self.failed += 1
+        self.in_a_row += 1
+        self.trouble = (
+            f"left {self.failed} request(s) unanswered, {attempts} attempts each: {reason}"
+        )
+        if self.in_a_row >= HOPELESS:
+            self.stop.set()
+        return None
+
+    async def attempt(self, request: Mapping[str, Any]) -> Reply:
+        """Send once."""
+        seconds, limit = self.endpoint["timeout"], self.limit
+        body = {part: request[part] for part in request if part not in ("url", "max_new_tokens")}
+        body[limit] = request["max_new_tokens"]
+        headers: dict[str, str | openai.Omit] = {  # or the library has them from the environment
+            "Authorization": f"Bearer {self.key}" if self.key else openai.omit,
+            "OpenAI-Organization": openai.omit,
+            "OpenAI-Project": openai.omit,
+        }
+        try:
+            async with asyncio.timeout(seconds):  # the library's holds for each read alone
+                response = await self.client.chat.completions.with_raw_response.create(
+                    **body, extra_headers=headers
+                )
+            found = _Completion.model_validate_json(response.http_response.content)
+        except (TimeoutError, openai.APITimeoutError):
+            raise _Fault(f"no answer within {seconds:g} s") from None
+        except openai.APIStatusError as error:
+            if limit == "max_tokens" and "max_completion_tokens" in error.response.text:
+                self.limit = "max_completion_tokens"
+                return await self.attempt(request)
+            raise self.refusal(error) from None
+        except openai.APIConnectionError as error:
+            raise _Fault(str(error.__cause__ or error) or "connection error") from None
+        except ValidationError as damage:
+            raise _Fault(f"no chat completion ({damage.errors()[0]['msg']})") from None
+        text = found.refusal if found.content is None else found.content
+        if text is None and found.finish not in ("length", "content_filter"):
+            raise _Fault("no chat completion (no content)")
+        finish: Literal["stop", "length"] = "length" if found.finish == "length" else "stop"
+        return Reply(self.redacted(text or ""), finish, found.read, found.written)
+
+    def refusal(self, error: openai.APIStatusError) -> _Fault:
+        """What a status other than 2xx means."""
+        code, variable, body = error.status_code, self.endpoint["key_variable"], error.body
+        if code == 401:
+            told = f"refuses the key in ${variable} (401)"
+            return _Fault(told if variable else "wants a key (401): set key_variable", final=True)
+        if isinstance(body, Mapping):
+            body = body.get("message") or body.get("detail") or body
+        paid = error.code != "insufficient_quota"  # OpenAI's word for an empty account, as a 429
+        if paid and (code in (408, 409, 425, 429) or code >= 500):
+            told = error.response.headers.get("retry-after", "")
+            return _Fault(f"{code} {body or ''}", told=told)
+        return _Fault(f"refuses a request ({code}): {body or 'without a reason'}", final=True)
+
+    def plain(self, words: str) -> str:
+        """One short line, without the key and without what a terminal would obey."""
+        visible = "".join(c if c.isprintable() else " " for c in self.redacted(words))
+        line = " ".join(visible.split())
+        return line if len(line) <= 200 else f"{line[:199]}…"
+
+    def redacted(self, text: str) -> str:
+        """Without the key; a few characters are no secret, and may stand in any text."""
+        return text.replace(self.key, "[key]") if len(self.key) >= 8 else text
+
+
+def _key(endpoint: Mapping[str, Any]) -> str:
+    """The key, "" if none is needed."""
+    variable = endpoint["key_variable"]
+    key = os.environ.get(variable, "").strip() if variable else ""
+    if variable and not key:
+        raise UserError(f"endpoint: {endpoint['url']} needs a key: ${variable} is not set")
+    if not (key.isascii() and key.isprintable()):
+        raise UserError(f"endpoint: the key in ${variable} has characters that no header can bear")
+    return key
+
+
+def _wait(attempt: int, told: str) -> float:
+    """Seconds to wait after the n-th attempt: ever longer, and no shorter than a server told."""
+    wait = FIRST_WAIT * 2.0 ** min(attempt - 1, 30) * random.uniform(0.5, 1)
+    return min(max(wait, _seconds(told)), LONGEST_WAIT)
+
+
+def _seconds(told: str) -> float:
+    """A Retry-After, seconds or a date, as seconds from now; 0 where it is neither."""
+    with suppress(ValueError):
+        return float(told)
+    with suppress(ValueError, TypeError, OverflowError):
+        date = parsedate_tz(told)
+        return mktime_tz(date) - time.time() if date else 0.0
+    return 0.0
+
+
+def _is_loopback(url: str) -> bool:
+    host = urlsplit(url).hostname or ""
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

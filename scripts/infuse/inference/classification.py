@@ -1,0 +1,170 @@
+"""A trained classifier as its folder gives it: how it is asked, and how its answers are read."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from infuse.core.errors import UserError
+from infuse.core.files import read_json, write_json
+from infuse.data.answers import Answer, read_answer
+from infuse.data.examples import Encoder, Ids
+from infuse.data.targets import Target
+from infuse.inference import generation
+from infuse.inference.backends import load_writer
+from infuse.models import loading
+
+FORM = "classifier.json"
+
+
+@dataclass(frozen=True)
+class Form:
+    """What a classifier was trained to be asked and to write; `classifier.json` in its folder.
+
+    Attributes:
+        labels: names, in the order of all scores.
+        separator: between label and reasoning; None where the target is the label alone.
+        chat: the system message, and the date that a chat template may print.
+    """
+
+    labels: list[str]
+    target: Target
+    separator: str | None
+    chat: dict[str, str]
+
+    def save(self, folder: Path) -> None:
+        """Write the form beside the model."""
+        write_json(folder / FORM, asdict(self))
+
+    @staticmethod
+    def load(folder: Path) -> Form:
+        """The form of the classifier in a folder.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not (folder / FORM).is_file():
+            raise UserError(f"{folder}: not a classifier ({FORM} is missing)")
+        try:
+            return Form(**read_json(folder / FORM))
+        except TypeError as damage:
+            raise UserError(f"{folder / FORM}: {damage}") from None
+
+
+class Read(NamedTuple):
+    """What a classifier makes of one text.
+
+    Attributes:
+        tokens: written, end token included.
+        log_probabilities: float64 [labels], in nats, of each whole label and its end, after the
+            classifier's own prefix: for a reasoning-first form, its own greedy reasoning.
+    """
+
+    answer: Answer
+    tokens: int
+    log_probabilities: npt.NDArray[np.float64]
+
+
+class Reader:
+    """A classifier, loaded from its folder.
+
+    Args:
+        engine: what writes the free answers; the scores are always computed with transformers.
+        compute: device, dtype, threads, deterministic.
+
+    Attributes:
+        model: that of transformers, in float32.
+    """
+
+    def __init__(self, folder: Path, engine: str, compute: Mapping[str, Any]) -> None:
+        self.form = Form.load(folder)
+        device = loading.set_threads(compute)
+        self._encoder = Encoder(loading.load_tokenizer(folder), **self.form.chat)
+        self._writer = None if self._head else load_writer(engine, folder, compute)
+        self.model = getattr(self._writer, "model", None)
+        if self.model is None:
+            load = loading.load_head if self._head else loading.load_model
+            self.model = load(folder).to(device).eval()
+        most = int(self.model.config.max_position_embeddings)
+        self.positions = min(most, getattr(self._writer, "positions", most))
+
+    def prompts(self, texts: Sequence[str]) -> list[Ids]:
+        """The tokens that ask for each text's label."""
+        return self._encoder.chats(texts)
+
+    def read(self, prompts: Sequence[Ids], rows: Sequence[int], max_new_tokens: int) -> list[Read]:
+        """A greedy answer to each prompt, and a score for each label."""
+        if not prompts:
+            return []
+        if self._writer is None:
+            scores = generation.score_classes(self.model, prompts)
+            said = [self.form.labels[int(place)] for place in scores.argmax(1)]
+            return [
+                Read(Answer(label, "", label, "answered"), 0, score)
+                for label, score in zip(said, scores, strict=True)
+            ]
+        written = self._writer.write(
+            prompts, rows, self._encoder.end_of_turn, {"max_new_tokens": max_new_tokens}
+        )
+        form = self.form
+        answers = [
+            read_answer(
+                self._encoder.text(one.tokens), one.finish, form.labels, form.target, form.separator
+            )
+            for one in written
+        ]
+        prefixes = self._prefixes(prompts, [answer.reasoning for answer in answers])
+        scores = generation.score_endings(self.model, prefixes, self._endings)
+        return [
+            Read(answer, len(one.tokens) + (one.finish == "stop"), score)
+            for answer, one, score in zip(answers, written, scores, strict=True)
+        ]
+
+    def before_labels(
+        self, prompts: Sequence[Ids], reasonings: Sequence[str]
+    ) -> tuple[list[Ids], Ids]:
+        """All that stands before the first token that tells labels apart, and that token of each.
+
+        Tokens with which every label begins stand before it: a tokenizer that opens each text with
+        a space of its own would show nothing else. Labels may still share their token.
+
+        Args:
+            reasonings: what the classifier itself wrote after each prompt.
+        """
+        places = list(zip(*self._endings, strict=False))[:-1]
+        equal = itertools.takewhile(lambda tokens: len(set(tokens)) == 1, places)
+        common = [token for token, *_ in equal]
+        prefixes = [prefix + common for prefix in self._prefixes(prompts, reasonings)]
+        return prefixes, [ending[len(common)] for ending in self._endings]
+
+    def _prefixes(self, prompts: Sequence[Ids], reasonings: Sequence[str]) -> list[Ids]:
+        """All that stands before a label: where reasonings come first, they and the separator."""
+        if self.form.target != "reason_label":
+            return list(prompts)
+        return [
+            prompt + reason + self._between
+            for prompt, reason in zip(prompts, self._encoder.plain(reasonings), strict=True)
+        ]
+
+    @property
+    def _head(self) -> bool:
+        """Whether it gives labels by a linear head and writes nothing."""
+        return self.form.target == "head"
+
+    @cached_property
+    def _between(self) -> Ids:
+        return self._encoder.plain([self.form.separator])[0] if self.form.separator else []
+
+    @cached_property
+    def _endings(self) -> list[Ids]:
+        # A label that is followed by a reasoning does not end the turn but opens the separator.
+        follows = self.form.target == "label_reason"
+        after = self._between if follows else [self._encoder.end_of_turn]
+        return [ids + after for ids in self._encoder.plain(self.form.labels)]

@@ -1,0 +1,246 @@
+"""Writing and scoring with a trained model, in chunks that survive a kill.
+
+A row's random numbers come from (seed, row), so what it draws does not depend on its neighbours;
+chunks are fixed by the rows and their prompts, so a resumed run writes the same bytes.
+"""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import shutil
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import torch
+from transformers import DynamicCache
+from transformers.modeling_utils import PreTrainedModel
+
+from infuse.core.errors import UserError
+from infuse.core.files import read_rows, settle, write_rows
+from infuse.core.manifest import check, seal
+from infuse.core.progress import Progress
+from infuse.data.examples import Ids
+from infuse.models.loading import backbone
+
+log = logging.getLogger("infuse")
+MOST_SCORES = 768  # prefix and ending pairs whose logits are in memory at once
+
+
+class Written(NamedTuple):
+    """One continuation: its tokens without the end token, and why it stopped."""
+
+    tokens: Ids
+    finish: Literal["stop", "length"]
+
+
+def in_chunks(
+    work: Path,
+    prompts: Sequence[Ids],
+    chunk_rows: int,
+    schema: pa.Schema,
+    write: Callable[[list[int]], list[dict[str, Any]]],
+    shard: Sequence[int] = (1, 1),
+) -> list[dict[str, Any]]:
+    """`write` applied to the rows in chunks of like prompt length; results in the order of rows.
+
+    Args:
+        write: row numbers -> one dictionary of `schema` for each.
+        shard: [i, n], where n jobs share the chunks: the i-th chunk and each n-th after it.
+    """
+    number, jobs = shard
+    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
+    chunks = [order[at : at + chunk_rows] for at in range(0, len(order), chunk_rows)]
+    chunks = chunks[number - 1 :: jobs]
+    folders = [work / f"chunk-{index:06d}" for index in range(len(chunks))]
+    missing = [not _whole(folder) for folder in folders]
+    rest = sum(map(len, itertools.compress(chunks, missing)))
+    total = sum(map(len, chunks))
+    progress = Progress(total, "rows", total - rest)
+    for chunk, folder in itertools.compress(zip(chunks, folders, strict=True), missing):
+        unfinished = work / "chunk.part"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        write_rows(unfinished / "rows.parquet", write(chunk), schema)
+        seal(unfinished, {"rows": len(chunk)})
+        settle(unfinished, folder)
+        progress.advance(len(chunk))
+    rows: dict[int, dict[str, Any]] = {}
+    for chunk, folder in zip(chunks, folders, strict=True):
+        rows |= zip(chunk, read_rows(folder / "rows.parquet", schema), strict=True)
+    return [rows[row] for row in sorted(rows)]
+
+
+def _whole(folder: Path) -> bool:
+    """Whether a chunk is there and undamaged; a damaged one is removed."""
+    if not folder.is_dir():
+        return False
+    try:
+        check(folder)
+    except UserError as damage:
+        log.warning("%s; its rows are written again", damage)
+        shutil.rmtree(folder)
+        return False
+    return True
+
+
+@torch.inference_mode()
+def continue_prompts(
+    model: PreTrainedModel,
+    prompts: Sequence[Ids],
+    rows: Sequence[int],
+    end: int,
+    sampling: Mapping[str, Any],
+) -> list[Written]:
+    """Continue each prompt until the token `end` or `max_new_tokens`.
+
+    Args:
+        rows: the row of each prompt, for its random numbers.
+        sampling: max_new_tokens, and temperature (0 or absent: greedy), top_p, seed.
+    """
+    limit = sampling["max_new_tokens"]
+    drawn = _uniform(rows, limit, sampling) if sampling.get("temperature") else None
+    written: list[Ids] = [[] for _ in prompts]
+    stopped = [False] * len(prompts)
+    live = list(range(len(prompts)))  # the rows still in the batch
+    tokens, mask = _left_padded(prompts, model.device)
+    cache = DynamicCache(config=model.config)
+    for place in range(limit):
+        logits = _forward(model, tokens, mask, cache)[:, -1].float()
+        chosen = (
+            logits.argmax(-1) if drawn is None
+            else _sample(logits, drawn[live, place], sampling["temperature"], sampling["top_p"])
+        )  # fmt: skip
+        for row, token in zip(live, chosen.tolist(), strict=True):
+            if token == end:
+                stopped[row] = True
+            elif not stopped[row]:
+                written[row].append(token)
+        going = [index for index, row in enumerate(live) if not stopped[row]]
+        if not going:
+            break
+        tokens = chosen[:, None]
+        if len(going) <= 0.75 * len(live):
+            keep = torch.tensor(going, device=model.device)
+            live = [live[index] for index in going]
+            tokens, mask = tokens[keep], mask[keep]
+            cache.batch_select_indices(keep)
+        mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
+    return [
+        Written(ids, "stop" if ended else "length")
+        for ids, ended in zip(written, stopped, strict=True)
+    ]
+
+
+@torch.inference_mode()
+def score_classes(model: PreTrainedModel, prompts: Sequence[Ids]) -> npt.NDArray[np.float64]:
+    """Log-probability, in nats, that a linear head gives each label after each prompt.
+
+    Returns:
+        float64 [prompts, labels].
+    """
+    decoder, head = backbone(model)
+    lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
+    # Causal attention never looks right, so padding there needs no mask.
+    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long, device=model.device)
+    for line, prompt in enumerate(prompts):
+        tokens[line, : len(prompt)] = torch.tensor(prompt)
+    states = decoder(input_ids=tokens, use_cache=False).last_hidden_state
+    last = states[torch.arange(len(prompts), device=model.device), lengths - 1]
+    result: npt.NDArray[np.float64] = torch.log_softmax(head(last).double(), -1).cpu().numpy()
+    return result
+
+
+@torch.inference_mode()
+def score_endings(
+    model: PreTrainedModel, prefixes: Sequence[Ids], endings: Sequence[Ids]
+) -> npt.NDArray[np.float64]:
+    """Log-probability, in nats, of each ending after each prefix; each prefix is computed once.
+
+    Returns:
+        float64 [prefixes, endings].
+    """
+    at_once = max(1, MOST_SCORES // len(endings))
+    parts = [prefixes[at : at + at_once] for at in range(0, len(prefixes), at_once)]
+    return np.concatenate([_score(model, part, endings) for part in parts])
+
+
+def _score(
+    model: PreTrainedModel, prefixes: Sequence[Ids], endings: Sequence[Ids]
+) -> npt.NDArray[np.float64]:
+    tokens, mask = _left_padded(prefixes, model.device)
+    cache = DynamicCache(config=model.config)
+    first = torch.log_softmax(_forward(model, tokens, mask, cache)[:, -1].double(), -1)
+    total = first[:, [ending[0] for ending in endings]]
+    steps = [
+        (index, place, *pair)
+        for index, ending in enumerate(endings)
+        for place, pair in enumerate(itertools.pairwise(ending))
+    ]
+    if steps:
+        # All endings follow the prefix in one sequence; each sees the prefix and itself.
+        owner, place, given, wanted = torch.tensor(steps, device=model.device).T
+        own = (owner[:, None] == owner) & (place[:, None] >= place)
+        every, count = torch.arange(len(steps), device=model.device), len(prefixes)
+        seen = torch.cat(
+            [mask.bool()[:, None].expand(-1, len(steps), -1), own.expand(count, -1, -1)], -1
+        )
+        logits = model(
+            input_ids=given.expand(count, -1), attention_mask=seen[:, None],
+            position_ids=mask.sum(1, keepdim=True) + place, past_key_values=cache, use_cache=True,
+        ).logits  # fmt: skip
+        chances = torch.log_softmax(logits.double(), -1)
+        total.index_add_(1, owner, chances[:, every, wanted])
+    result: npt.NDArray[np.float64] = total.cpu().numpy()
+    return result
+
+
+def _forward(
+    model: PreTrainedModel, tokens: torch.Tensor, mask: torch.Tensor, cache: DynamicCache
+) -> torch.Tensor:
+    """Logits [rows, places, vocabulary]; of the last place alone while the cache is empty."""
+    positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+    last_only = int(cache.get_seq_length() == 0)
+    return model(
+        input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache,
+        use_cache=True, logits_to_keep=last_only,
+    ).logits  # fmt: skip
+
+
+def _left_padded(prompts: Sequence[Ids], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    width = max(len(prompt) for prompt in prompts)
+    tokens = torch.tensor([[0] * (width - len(prompt)) + prompt for prompt in prompts])
+    mask = torch.tensor([[0] * (width - len(prompt)) + [1] * len(prompt) for prompt in prompts])
+    return tokens.to(device), mask.to(device)
+
+
+def _uniform(
+    rows: Sequence[int], limit: int, sampling: Mapping[str, Any]
+) -> npt.NDArray[np.float64]:
+    """Random numbers in [0, 1), float64 [rows, limit]."""
+    return np.stack([np.random.default_rng([sampling["seed"], row]).random(limit) for row in rows])
+
+
+def _sample(
+    logits: torch.Tensor, drawn: npt.NDArray[np.float64], temperature: float, top_p: float
+) -> torch.Tensor:
+    """One token a row, by inverting the distribution of the likeliest tokens that reach `top_p`."""
+    every = torch.softmax(logits / temperature, -1)
+    considered = 64
+    while True:  # sorting the whole vocabulary costs more than the model
+        chances, order = every.topk(min(considered, every.shape[-1]))
+        if considered >= every.shape[-1] or (chances.sum(-1) > top_p).all():
+            break
+        considered *= 8
+    chances = chances.cpu()  # a GPU has no deterministic running sum
+    total = chances.double().cumsum(-1)
+    kept = total - chances < top_p
+    reach = (chances * kept).double().cumsum(-1)
+    point = torch.from_numpy(drawn)[:, None] * reach[:, -1:]
+    place = torch.searchsorted(reach, point, right=True).clamp(max=kept.sum(-1, keepdim=True) - 1)
+    chosen: torch.Tensor = order.gather(1, place.to(order.device))[:, 0]
+    return chosen

@@ -1,0 +1,307 @@
+"""Models and tokenizers: made from scratch, loaded, tuned in part, saved."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+from transformers import (
+    AutoModelForCausalLM,
+    AutoModelForSequenceClassification,
+    AutoTokenizer,
+    BitsAndBytesConfig,
+    LlamaConfig,
+    LlamaForCausalLM,
+)
+from transformers.modeling_utils import PreTrainedModel
+from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
+from transformers.utils import logging as transformers_logging
+
+from infuse.core.errors import UserError, first_line
+from infuse.core.hub_errors import complaint
+from infuse.models import gpus
+
+transformers_logging.disable_progress_bar()
+logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses kernels of no use here
+
+SPECIAL = (
+    "<|begin_of_text|>",
+    "<|end_of_text|>",
+    "<|start_header_id|>",
+    "<|end_header_id|>",
+    "<|eot_id|>",
+)
+CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
+TEMPLATES = {"plain": Path(__file__).with_name("plain_template.jinja")}
+ALL_LINEAR = "all-linear"  # peft's word for the modules of all layers
+
+
+def set_threads(compute: Mapping[str, Any]) -> torch.device:
+    """Fix what floating-point results depend on, and give the device.
+
+    Raises:
+        UserError: the config asks for a GPU that is not here, or for what it does not have.
+    """
+    if compute["device"] == "cuda":
+        gpus.claim()
+        gpus.require(compute)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.set_num_threads(compute["threads"])
+    torch.use_deterministic_algorithms(compute["deterministic"])
+    # Otherwise each new tensor is filled first, a tenth of the time of small models.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
+    return torch.device(compute["device"])
+
+
+def scratch_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
+    """A byte-level BPE tokenizer with the special tokens and the chat headers of Llama 3."""
+    core = Tokenizer(models.BPE())
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    trainer = trainers.BpeTrainer(
+        vocab_size=vocabulary,
+        special_tokens=list(SPECIAL),
+        initial_alphabet=pre_tokenizers.ByteLevel.alphabet(),
+        show_progress=False,
+    )
+    core.train_from_iterator(texts, trainer)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<|begin_of_text|>",
+        eos_token="<|eot_id|>",
+        pad_token="<|end_of_text|>",
+        chat_template=CHAT_TEMPLATE.read_text(encoding="utf-8"),
+        clean_up_tokenization_spaces=False,
+    )
+
+
+def scratch_model(params: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """A small Llama with random weights drawn from `params["seed"]`."""
+    torch.manual_seed(params["seed"])
+    return LlamaForCausalLM(
+        LlamaConfig(
+            vocab_size=len(tokenizer),
+            hidden_size=params["hidden_size"],
+            intermediate_size=params["intermediate_size"],
+            num_hidden_layers=params["layers"],
+            num_attention_heads=params["heads"],
+            num_key_value_heads=params["key_value_heads"],
+            max_position_embeddings=params["positions"],
+            tie_word_embeddings=True,
+            bos_token_id=tokenizer.bos_token_id,
+            eos_token_id=tokenizer.eos_token_id,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    )
+
+
+def load_tokenizer(
+    folder: Path | str, template: str | None = None, **hub: Any
+) -> PreTrainedTokenizerFast:
+    """The tokenizer of a model folder or hub id.
+
+    Args:
+        template: a name in `TEMPLATES`; None: the tokenizer's own chat template.
+
+    Raises:
+        UserError: there is none, or it has no beginning or end token, or no chat template that
+            opens an answer.
+    """
+    if Path(folder).is_dir() and not (Path(folder) / "tokenizer.json").is_file():
+        raise UserError(f"{folder}: a model folder without tokenizer (tokenizer.json is missing)")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(folder, **hub)
+    except Exception as damage:  # tokenizers and the hub client have errors of their own kinds
+        raise UserError(f"{folder}: {_why('tokenizer', damage, hub)}") from damage
+    if template is not None:
+        tokenizer.chat_template = TEMPLATES[template].read_text(encoding="utf-8")
+    helps = {"chat_template": "; base.chat_template: plain gives it one"}
+    for part in ("chat_template", "bos_token_id", "eos_token_id"):
+        if getattr(tokenizer, part) is None:
+            raise UserError(f"{folder}: the tokenizer has no {part}{helps.get(part, '')}")
+    question = [{"role": "user", "content": "?"}]
+    try:
+        closed, opened = (
+            tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=wanted)
+            for wanted in (False, True)
+        )
+    except Exception as damage:  # a template may raise what it likes
+        raise UserError(f"{folder}: {_why('chat template', damage, hub)}") from damage
+    if opened == closed:
+        raise UserError(f"{folder}: the chat template has no generation prompt to open an answer")
+    return tokenizer
+
+
+def load_model(folder: Path | str, **how: Any) -> PreTrainedModel:
+    """The causal language model of a folder or hub id, in float32, from safetensors only.
+
+    Args:
+        how: the revision of a hub id; what `in_4_bits` gives.
+
+    Raises:
+        UserError: the folder holds no usable weights, or lacks some of them.
+    """
+    return _load(AutoModelForCausalLM, folder, **how)
+
+
+def load_head(folder: Path | str) -> PreTrainedModel:
+    """The same for a model with a linear head in place of its vocabulary."""
+    return _load(AutoModelForSequenceClassification, folder)
+
+
+def new_head(folder: Path | str, labels: int, seed: int, **how: Any) -> PreTrainedModel:
+    """A language model's backbone with a linear head for so many labels, drawn by the seed.
+
+    Args:
+        how: what `in_4_bits` gives.
+    """
+    torch.manual_seed(seed)
+    new = {"score.weight"}
+    return _load(AutoModelForSequenceClassification, folder, new, num_labels=labels, **how)
+
+
+def _load(kind: Any, folder: Path | str, new: Collection[str] = (), **own: Any) -> PreTrainedModel:
+    """A model of a kind; weights in `new` need not be in the folder."""
+    try:
+        model, loaded = kind.from_pretrained(
+            folder, use_safetensors=True, attn_implementation="sdpa", output_loading_info=True,
+            ignore_mismatched_sizes=True, **({"dtype": torch.float32} | own),
+        )  # fmt: skip
+    except Exception as damage:  # safetensors and the hub client have errors of their own kinds
+        raise UserError(f"{folder}: {_why('model', damage, own)}") from damage
+    # transformers would draw these at random.
+    misshapen = {name for name, *_ in loaded["mismatched_keys"]}
+    missing = set(loaded["missing_keys"]) - set(new)
+    for what, names in (("missing", missing), ("of another shape", misshapen)):
+        if names:
+            raise UserError(f"{folder}: weights are {what}: {', '.join(sorted(names))}")
+    return model
+
+
+def _why(what: str, error: Exception, asked: Mapping[str, Any]) -> str:
+    """What the hub has against it, or else what the library says of it."""
+    told = f"no usable {what} ({type(error).__name__}: {first_line(error)})"
+    return complaint(error, asked.get("revision", "main")) or told
+
+
+def in_4_bits(recipe: Mapping[str, Any], compute: Mapping[str, Any]) -> dict[str, Any]:
+    """How a model is loaded for a recipe that keeps its frozen weights in 4 bits; else nothing.
+
+    The weights of the layers are NF4 with constants of 8 bits (arXiv 2305.14314), on the device
+    that trains; embeddings, norms and head are in the recipe's precision.
+
+    Raises:
+        UserError: bitsandbytes can't do that on the device.
+    """
+    if recipe["tuning"].get("bits") is None:
+        return {}
+    device = compute["device"]
+    try:
+        from bitsandbytes.functional import dequantize_4bit, quantize_4bit
+
+        dequantize_4bit(*quantize_4bit(torch.zeros(64, device=device), quant_type="nf4"))
+    except Exception as failure:  # a missing library, kernel or driver: each has its own kind
+        told = f"bitsandbytes can't do that on {device} ({first_line(failure)})"
+        raise UserError(f"recipe.tuning.bits: 4, but {told}") from failure
+    form = BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=compute["dtype"],
+    )
+    dtype = getattr(torch, recipe["weights"])
+    return {"quantization_config": form, "dtype": dtype, "device_map": {"": device}}
+
+
+def tune(model: PreTrainedModel, recipe: Mapping[str, Any], seed: int) -> PreTrainedModel:
+    """The model with its weights in the recipe's precision, those set to be trained that are.
+
+    For 4 bits it must have been loaded as `in_4_bits` says.
+    """
+    tuning = recipe["tuning"]
+    if tuning.get("bits") is None:
+        model.to(dtype=getattr(torch, recipe["weights"]))
+    for _, layer in _coarse(model):
+        # On some CPUs an evaluation would leave the weights in a form that has no gradients.
+        layer.support_avx512bf16_for_cpu = False
+    if tuning["kind"] == "full":
+        return model
+    from peft import LoraConfig, get_peft_model
+
+    torch.manual_seed(seed)
+    adapters = LoraConfig(
+        r=tuning["rank"],
+        lora_alpha=tuning["alpha"],
+        lora_dropout=tuning["dropout"],
+        target_modules=ALL_LINEAR if tuning["modules"] == [ALL_LINEAR] else tuning["modules"],
+        task_type="SEQ_CLS" if hasattr(model, "score") else "CAUSAL_LM",
+    )
+    try:
+        return get_peft_model(model, adapters)
+    except ValueError as refusal:
+        raise UserError(f"recipe.tuning.modules: {refusal}") from None
+
+
+def backbone(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Module]:
+    """The decoder without its head, and the head: that of a vocabulary, or of labels."""
+    model = whole(model)
+    return model.base_model, getattr(model, "score", None) or model.get_output_embeddings()
+
+
+def whole(model: PreTrainedModel) -> PreTrainedModel:
+    """The model without the adapters' wrapper."""
+    made: PreTrainedModel = getattr(model, "get_base_model", lambda: model)()
+    return made
+
+
+def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
+    """Write config, tokenizer and safetensors weights; adapters are merged first.
+
+    Weights in 4 bits are merged as the numbers that they stood for in training, and all is written
+    in the precision of the products.
+
+    Raises:
+        UserError: a weight is not finite.
+    """
+    _refine(model)
+    if hasattr(model, "merge_and_unload"):
+        model = model.merge_and_unload()
+    for name, weight in model.named_parameters():
+        if not torch.isfinite(weight).all():
+            raise UserError(f"the weight {name} is not finite; the model is not saved")
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _coarse(model: torch.nn.Module) -> list[tuple[str, Any]]:
+    """The layers whose weights are in 4 bits, by name."""
+    parts = model.named_modules()
+    return [(name, part) for name, part in parts if getattr(part, "quant_state", None) is not None]
+
+
+def _refine(model: PreTrainedModel) -> None:
+    """Put ordinary layers in the place of those in 4 bits, with their adapters merged."""
+    layers = _coarse(model)
+    if not layers:
+        return
+    from bitsandbytes.functional import dequantize_4bit
+
+    config = whole(model).config.quantization_config
+    dtype = config.bnb_4bit_compute_dtype
+    for name, layer in layers:
+        weight = dequantize_4bit(layer.weight.data, layer.quant_state).float()
+        place = name.removesuffix(".base_layer")
+        if place != name:
+            weight += model.get_submodule(place).get_delta_weight("default")
+        outputs, inputs = weight.shape
+        made = torch.nn.Linear(inputs, outputs, bias=False, device="meta")
+        made.weight = torch.nn.Parameter(weight.to(dtype))
+        made.bias = layer.bias
+        model.set_submodule(place, made)
+    whole(model).hf_quantizer.remove_quantization_config(whole(model))
+    model.to(dtype=dtype)

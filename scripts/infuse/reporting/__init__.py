@@ -1,0 +1,4 @@
+"""From numbers to what people read: tables and figures.
+
+May import: core, data, evaluation.
+"""

@@ -1,0 +1,54 @@
+"""Tables of what the layers of classifiers say."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from infuse.evaluation.scores import Row
+from infuse.evaluation.stats import Crossed
+from infuse.reporting.paper_tables import Table, percent
+
+
+def layer_table(rows: Sequence[Row]) -> Table:
+    """`layer_rows` as text: entropies in nats, shares in percent."""
+    return [
+        {
+            "arm": row["arm"], "group": row["group"], "layer": str(row["layer"]),
+            "entropy": f"{row['entropy']:.4f}", "against": row["against"] or "",
+            **_interval(row.get("difference"), "{:+.4f}", "difference"),
+            **_interval(row.get("ratio"), "{:.4f}", "ratio"),
+            "activation entropy": f"{row['activation_entropy']:.4f}",
+            **_interval(row.get("activation_difference"), "{:+.4f}", "activation difference"),
+            "gold rank": f"{row['rank']:g}", "settled %": percent(row["settled"]),
+            "seeds": str(row["seeds"]), "n": str(row["texts"]),
+        }
+        for row in rows
+    ]  # fmt: skip
+
+
+def output_table(rows: Sequence[Row]) -> Table:
+    """`output_rows` as text: shares in percent, their differences in points."""
+    table = []
+    for row in rows:
+        found = row.get("difference")
+        points = found and Crossed(*(100 * value for value in found))
+        layer = row["settled_layer"]
+        table.append(
+            {
+                "arm": row["arm"], "group": row["group"], "sharpness %": percent(row["sharpness"]),
+                "against": row["against"] or "", **_interval(points, "{:+.2f}", "difference"),
+                "p": "" if found is None or math.isnan(found.p) else f"{found.p:.2g}",
+                "settled %": percent(row["settled"]),
+                "settled layer": "" if layer is None else f"{layer:.2f}",
+                "seeds": str(row["seeds"]), "n": str(row["texts"]),
+            }
+        )  # fmt: skip
+    return table
+
+
+def _interval(found: Crossed | None, form: str, name: str) -> dict[str, str]:
+    """A mean and the two ends of its interval; empty where there is none."""
+    told = (math.nan,) * 3 if found is None else found[:3]
+    cells = ["" if math.isnan(value) else form.format(value) for value in told]
+    return dict(zip((name, f"{name} low", f"{name} high"), cells, strict=True))

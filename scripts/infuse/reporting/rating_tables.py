@@ -1,0 +1,262 @@
+"""Tables of a task with a scale: what arms reach in each setting, on parts that training has not
+seen, and how ratings are spread.
+
+A setting is a source and a dimension. Shares are in percent, errors in points of the scale; means
+are over seeds, intervals (95 %) over seeds and clusters of texts.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from infuse.data.targets import plain_label
+from infuse.evaluation import scores as ev
+from infuse.evaluation import stats
+from infuse.evaluation.judges import OUTCOMES
+from infuse.reporting.paper_tables import Table, percent
+
+Row = dict[str, Any]
+Runs = Mapping[tuple[str, int], Sequence[Row]]  # (arm, seed) -> answers beside RATED
+Setting = tuple[str, str]  # source and dimension
+Part = tuple[str | None, str | None]  # of the settings; None: all
+FLOOR = "majority label"
+
+
+def settings(rows: Sequence[Row]) -> list[Setting]:
+    """The settings of texts, in the order of their names."""
+    return sorted({(row["source"], row["dimension"]) for row in rows})
+
+
+def floors(train: Sequence[Row], test: Sequence[Row]) -> dict[Setting, float]:
+    """The accuracy in each setting of its most frequent training label, as a share of 1."""
+    found = {}
+    for setting in settings(test):
+        labels = Counter(row["label"] for row in train if _of(row, setting))
+        most = labels.most_common(1)[0][0] if labels else ""
+        found[setting] = float(np.mean([row["label"] == most for row in test if _of(row, setting)]))
+    return found
+
+
+def reached(written: Runs) -> dict[str, dict[Setting, float]]:
+    """The accuracy of each arm in each setting, mean over seeds, as a share of 1."""
+    test = next(iter(written.values()))
+    inside = {one: [_of(row, one) for row in test] for one in settings(test)}
+    return {
+        name: {setting: float(right[:, rows].mean()) for setting, rows in inside.items()}
+        for name in dict.fromkeys(arm for arm, _ in written)
+        for right in [ev.right_answers(name, written, ev.MEASURES["accuracy"])]
+    }
+
+
+def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, Row]) -> Table:
+    """Accuracy of each arm in each setting; then how many settings it wins against the label alone.
+
+    The last lines are the sign test's two-sided p over settings, ties left out, and Holm's
+    correction of it over the arms.
+    """
+    test = next(iter(written.values()))
+    shares = reached(written)
+    table: Table = []
+    for setting, floor in floors(train, test).items():
+        line = dict(zip(("source", "dimension"), setting, strict=True))
+        line |= {"n": str(sum(_of(row, setting) for row in test))}
+        line[f"{FLOOR} %"] = percent(floor)
+        table.append(line | {f"{name} %": percent(at[setting]) for name, at in shares.items()})
+    gaps = {
+        name: np.array([share - shares[other][setting] for setting, share in at.items()])
+        for name, at in shares.items()
+        if (other := plain_label(arms, name)) in shares
+    }
+    p = [stats.sign_test(int((g > 0).sum()), int((g < 0).sum())) for g in gaps.values()]
+    last: dict[str, Iterable[str]] = {
+        "against": (str(plain_label(arms, name)) for name in gaps),
+        "settings won": (f"{(gap > 0).sum()} of {len(gap)}" for gap in gaps.values()),
+        "settings lost": (f"{(gap < 0).sum()} of {len(gap)}" for gap in gaps.values()),
+        "sign test p": (f"{one:.2g}" for one in p),
+        "Holm p": (f"{one:.2g}" for one in stats.holm(p)),
+    }
+    for told, cells in last.items():
+        named = zip(gaps, cells, strict=True)
+        table.append({"source": told} | {f"{name} %": cell for name, cell in named})
+    return table
+
+
+def every_setting(
+    train: Sequence[Row], written: Runs, arms: Mapping[str, Row], labels: Sequence[str]
+) -> Table:
+    """Every arm in every setting, in each dimension over all sources, and over all; first the most
+    frequent label of the training rows there.
+    """
+    test = next(iter(written.values()))
+    parts: list[Part] = [(None, None)]
+    dimensions = sorted({dimension for _, dimension in settings(test)})
+    parts += [(None, one) for one in dimensions if len(dimensions) > 1]
+    parts += settings(test) if len(settings(test)) > 1 else []
+    table = []
+    for part in parts:
+        inside = [place for place, row in enumerate(test) if _of(row, part)]
+        runs = {run: [rows[place] for place in inside] for run, rows in written.items()}
+        line = dict(zip(("source", "dimension"), (name or "all" for name in part), strict=True))
+        table.append(line | _floor([row for row in train if _of(row, part)], runs, labels))
+        for name in dict.fromkeys(arm for arm, _ in written):
+            table.append(line | _measured(name, plain_label(arms, name), runs, labels))
+    return table
+
+
+class HeldOut(NamedTuple):
+    """A part of the texts that was held out.
+
+    Attributes:
+        train: the rows that were left to learn from.
+        runs: the answers to the part by models that learned from those.
+        seen: by models that learned from everything; None where that is what they learned from.
+    """
+
+    train: Sequence[Row]
+    runs: Runs
+    seen: Runs | None
+
+
+def transfer(parts: Mapping[str, HeldOut], arms: Mapping[str, Row], labels: Sequence[str]) -> Table:
+    """Arms on a part of the texts that their training has not seen, and on all parts together."""
+    table = []
+    pooled: dict[tuple[str, int], list[Row]] = {}
+    for name, part in parts.items():
+        table.append({"held out": name} | _floor(part.train, part.runs, labels))
+        for run, rows in part.runs.items():
+            pooled.setdefault(run, []).extend(rows)
+        for arm in dict.fromkeys(arm for arm, _ in part.runs):
+            line = {"held out": name} | _measured(arm, plain_label(arms, arm), part.runs, labels)
+            if part.seen is not None:
+                right = ev.right_answers(arm, part.seen, ev.MEASURES["accuracy"])
+                line["accuracy % where it was seen"] = percent(float(right.mean()))
+            table.append(line)
+    for arm in dict.fromkeys(arm for arm, _ in pooled) if len(parts) > 1 else ():
+        told = _measured(arm, plain_label(arms, arm), pooled, labels)
+        table.append({"held out": "all parts"} | told)
+    return table
+
+
+def spread(splits: Mapping[str, Sequence[Row]], labels: Sequence[str]) -> Table:
+    """How often each label stands in each setting and split, in percent."""
+    table = []
+    every = [row for rows in splits.values() for row in rows]
+    for setting in settings(every):
+        for split, rows in splits.items():
+            inside = [row for row in rows if _of(row, setting)]
+            counts = Counter(row["label"] for row in inside)
+            line = dict(zip(("source", "dimension"), setting, strict=True))
+            line |= {"split": split, "rows": str(len(inside))}
+            line["clusters"] = str(len({row["cluster"] for row in inside}))
+            if inside:
+                line["mean rating"] = f"{np.mean([row['rating'] for row in inside]):.3f}"
+                line |= {f"{one} %": percent(counts[one] / len(inside)) for one in labels}
+            table.append(line)
+    return table
+
+
+def judge_totals(judges: Sequence[Row], spent: Mapping[str, Row]) -> Table:
+    """A line for each judge over all styles and dimensions: how its replies ended, and their cost;
+    and one for whoever else was asked.
+
+    Args:
+        judges: in the schema `JUDGES`.
+        spent: of each who was asked, tokens and cost as `endpoint.usage` tells them.
+    """
+    table = []
+    for judge in dict.fromkeys([*(row["judge"] for row in judges), *spent]):
+        rows = [row for row in judges if row["judge"] == judge]
+        line = {"judge": judge, "style": "all", "dimension": "all"}
+        if rows:
+            line |= {part: str(sum(row[part] for row in rows)) for part in ("n", *OUTCOMES)}
+        told = spent.get(judge, {})
+        for part in ("prompt_tokens", "completion_tokens", "without_usage", "cost"):
+            line[part.replace("_", " ")] = "" if told.get(part) is None else f"{told[part]:g}"
+        table.append(line)
+    return table
+
+
+def _of(row: Row, part: Part) -> bool:
+    return all(
+        wanted in (None, row[name])
+        for name, wanted in zip(("source", "dimension"), part, strict=True)
+    )
+
+
+def _floor(train: Sequence[Row], runs: Runs, labels: Sequence[str]) -> dict[str, str]:
+    """What the most frequent label of training rows reaches."""
+    test = next(iter(runs.values()))
+    counts = Counter(row["label"] for row in train)
+    most = counts.most_common(1)[0][0] if counts else labels[0]
+    said = [
+        {part: row[part] for part in ("label", "rating", "cluster")} | {"predicted": most}
+        for row in test
+    ]
+    low, high = ev.accuracy_interval(said, [row["label"] == most for row in said])
+    return {
+        "arm": FLOOR, "n": str(len(said)), "clusters": str(len(set(ev.clusters_of(said)))),
+        "accuracy %": percent(float(np.mean([row["label"] == most for row in said]))),
+        "accuracy %, 95 %": f"{percent(low)} to {percent(high)}",
+        "macro F1": f"{next(_macro_f1([said], labels)):.4f}",
+        "MAE": f"{ev.ordered(said, labels)['mae']:.4f}",
+    }  # fmt: skip
+
+
+def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -> dict[str, str]:
+    """What an arm reaches on texts, and what it has over another."""
+    rows = [rows for (arm, _), rows in runs.items() if arm == name]
+    clusters = ev.clusters_of(rows[0])
+    right = ev.right_answers(name, runs, ev.MEASURES["accuracy"])
+    found = [ev.ordered(one, labels) for one in rows]
+    errors = np.stack([ev.absolute_errors(one) for one in rows])
+    line = {"arm": name, "n": str(len(clusters)), "clusters": str(len(set(clusters)))}
+    line |= _interval("accuracy %", right, clusters, 100, bounds=(0, 1))
+    closed = ev.right_answers(name, runs, ev.MEASURES["closed set accuracy"])
+    line["closed set %"] = percent(float(closed.mean()))
+    line["macro F1"] = f"{np.mean(list(_macro_f1(rows, labels))):.4f}"
+    line |= _interval("MAE", errors, clusters)
+    line["MAE of the expected rating"] = f"{np.mean([one['expected_mae'] for one in found]):.4f}"
+    line["quadratic kappa"] = f"{np.mean([one['quadratic_kappa'] for one in found]):.4f}"
+    if other is not None and any(arm == other for arm, _ in runs):
+        theirs = ev.right_answers(other, runs, ev.MEASURES["accuracy"])
+        worse = [ev.absolute_errors(rows) for (arm, _), rows in runs.items() if arm == other]
+        line["against"] = other
+        line |= _interval(
+            "accuracy, points more", right - theirs, clusters, 100, signed=True, bounds=(-1, 1)
+        )
+        line |= _interval("MAE, more", errors - np.stack(worse), clusters, signed=True)
+    return line
+
+
+def _interval(
+    name: str,
+    values: stats.Values,
+    clusters: Sequence[str],
+    unit: float = 1,
+    signed: bool = False,
+    bounds: tuple[float, float] = (-math.inf, math.inf),
+) -> dict[str, str]:
+    """A mean over seeds and texts with its interval; with its p, if zero would mean nothing.
+
+    Args:
+        bounds: of what the mean may be.
+    """
+    sign, digits = "+" if signed else "", 2 if unit > 1 else 4
+    line = {name: f"{unit * float(values.mean()):{sign}.{digits}f}"}
+    if len(set(clusters)) < 2:
+        return line
+    found = stats.crossed(stats.clustered(values, clusters))
+    ends = np.clip([found.low, found.high], *bounds)
+    low, high = (f"{unit * float(end):{sign}.{digits}f}" for end in ends)
+    line[f"{name}, 95 %"] = f"{low} to {high}"
+    return line | ({f"{name}, p": f"{found.p:.2g}"} if signed else {})
+
+
+def _macro_f1(runs: Sequence[Sequence[Row]], labels: Sequence[str]) -> Iterator[float]:
+    for rows in runs:
+        yield stats.macro_f1(stats.class_scores(*ev.codes(rows, labels), len(labels)))

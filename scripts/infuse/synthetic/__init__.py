@@ -1,0 +1,4 @@
+"""Generators of texts whose best attainable accuracy is known.
+
+May import: core.
+"""

@@ -1,0 +1,4 @@
+"""From documents to a trained model: batches, losses, optimizer steps, checkpoints, costs.
+
+May import: core, data, models.
+"""

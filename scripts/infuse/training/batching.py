@@ -1,0 +1,117 @@
+"""Which rows each optimizer step takes, as a pure function of lengths, recipe and seed.
+
+A step is a set of rows. How they are laid out in memory is the engine's business and can't change
+the loss, since attention never crosses documents and the loss is a mean over the step's tokens.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from infuse.core.errors import UserError
+
+Rows = npt.NDArray[np.int64]
+
+
+def steps(lengths: Rows, batching: Mapping[str, Any], epochs: int, seed: int) -> list[Rows]:
+    """The rows of each step, over all epochs; every epoch visits each row once, in its own order.
+
+    With `drop_last`, an epoch leaves out the rows of a last step that has fewer bins than others.
+
+    Args:
+        lengths: int64 [rows], tokens of each row.
+        batching: `{kind: rows, rows}` or `{kind: tokens, bin_tokens, bin_rows, bins, drop_last}`.
+    """
+    taken: list[Rows] = []
+    for epoch in range(epochs):
+        order = _order(len(lengths), seed, epoch)
+        if batching["kind"] == "rows":
+            groups = [
+                order[at : at + batching["rows"]] for at in range(0, len(order), batching["rows"])
+            ]
+        else:
+            bins = pack(lengths[order], batching["bin_tokens"], batching["bin_rows"])
+            bins = [bins[at] for at in _order(len(bins), seed, epoch)]
+            groups = [
+                order[np.concatenate(bins[at : at + batching["bins"]])]
+                for at in range(0, len(bins), batching["bins"])
+            ]
+            if batching["drop_last"]:
+                groups = groups[: max(1, len(bins) // batching["bins"])]
+        taken.extend(groups)
+    return taken
+
+
+def repeated_steps(lengths: Rows, batching: Mapping[str, Any], count: int, seed: int) -> list[Rows]:
+    """Exactly `count` steps of the size that `batching` says, over as many epochs as they take."""
+    one = len(steps(lengths, batching, 1, seed))
+    return steps(lengths, batching, count // one + 1, seed)[:count]
+
+
+def matched_steps(rows: int, epochs: int, count: int, seed: int) -> list[Rows]:
+    """The same passes over the rows, cut into exactly `count` steps of nearly equal size.
+
+    Raises:
+        UserError: there are fewer rows to visit than steps to take.
+    """
+    if rows * epochs < count:
+        raise UserError(f"can't cut {rows * epochs} visits of rows into {count} steps")
+    order = np.concatenate([_order(rows, seed, epoch) for epoch in range(epochs)])
+    edges = np.arange(count + 1) * len(order) // count
+    return [order[start:end] for start, end in itertools.pairwise(edges)]
+
+
+def pack(lengths: Rows, capacity: int, most_rows: int) -> list[Rows]:
+    """Bins of whole documents: longest first, each into the fullest bin that still has room.
+
+    Args:
+        lengths: int64 [documents], each at most `capacity`.
+        capacity: tokens of a bin.
+        most_rows: documents of a bin.
+    """
+    bins: list[list[int]] = []
+    space: list[tuple[int, int]] = []  # (room left, bin), sorted: the open bins
+    for document in np.argsort(-lengths, kind="stable"):
+        length = int(lengths[document])
+        at = bisect.bisect_left(space, (length, -1))
+        if at < len(space):
+            room, target = space.pop(at)
+        else:
+            room, target = capacity, len(bins)
+            bins.append([])
+        bins[target].append(int(document))
+        if len(bins[target]) < most_rows and room - length > 0:
+            bisect.insort(space, (room - length, target))
+    return [np.array(members, np.int64) for members in bins]
+
+
+def micro_batches(lengths: Rows, rows: Rows, budget: int, padded: bool) -> list[Rows]:
+    """Cut one step into forward passes of at most `budget` tokens (one document at the least).
+
+    Padded passes hold rows of like length and count their padding; packed ones are bins.
+    """
+    if not padded:
+        bins = pack(np.minimum(lengths[rows], budget), budget, len(rows))
+        return [rows[members] for members in bins]
+    ordered = rows[np.argsort(lengths[rows], kind="stable")]
+    passes: list[list[int]] = []
+    for row in ordered:
+        if not passes or int(lengths[row]) * (len(passes[-1]) + 1) > budget:
+            passes.append([])
+        passes[-1].append(int(row))
+    return [np.array(members, np.int64) for members in passes]
+
+
+def _order(count: int, seed: int, epoch: int) -> Rows:
+    return np.random.default_rng([seed, epoch]).permutation(count)
+
+
+def total_tokens(lengths: Rows, taken: Sequence[Rows]) -> int:
+    """Tokens that these steps visit."""
+    return int(sum(int(lengths[rows].sum()) for rows in taken))

@@ -1,0 +1,277 @@
+"""What a training will take: work, memory, time. Tokens and steps are counted, the rest computed.
+
+Formulas are for models of Llama's kind. One multiplication with an addition is two operations.
+"""
+
+from __future__ import annotations
+
+import copy
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from transformers import AutoConfig, AutoModelForCausalLM
+
+from infuse.data.examples import Documents
+from infuse.models.loading import ALL_LINEAR, backbone, tune
+from infuse.training.attention import PACKED, places
+from infuse.training.batching import Rows, total_tokens
+from infuse.training.losses import LOGITS
+from infuse.training.optimizers import EIGHT_BITS, new_optimizer
+from infuse.training.step import Engine, pass_size, passes
+
+SUSTAINED = 0.45  # of a data sheet's products, where nothing was measured: 0.35-0.60 are published
+COARSE = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight in 4 bits, with its constants
+PROBED = 20.0  # seconds that a measurement may take
+_TOKENS = 64  # of the pass that counts activations
+
+
+@dataclass(frozen=True)
+class Shape:
+    """Sizes of a model.
+
+    Attributes:
+        body: weights of the layers, each used once for every token.
+        head: weights of the output layer, used once for every target token.
+        embedding: weights that only look up; 0 where the head shares them.
+        attention: layers x heads x width of a head.
+        trained: weights that the tuning trains.
+        coarse: weights, all of the body, that the tuning keeps in 4 bits.
+    """
+
+    body: int
+    head: int
+    embedding: int
+    attention: int
+    trained: int
+    coarse: int
+
+    @property
+    def weights(self) -> int:
+        """All of them."""
+        return self.body + self.head + self.embedding
+
+
+def shape(folder: Path, tuning: Mapping[str, Any]) -> Shape:
+    """The sizes of the model in a folder, of which no weight is read."""
+    config = AutoConfig.from_pretrained(folder)
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(config)
+    decoder, head = backbone(model)
+    words, out = model.get_input_embeddings().weight, head.get_parameter("weight")
+    lookups = 0 if out is words else words.numel()
+    body = sum(weight.numel() for weight in decoder.parameters()) - words.numel()
+    trained, coarse = body + out.numel() + lookups, 0
+    if tuning["kind"] == "lora":
+        layers = {
+            name: layer
+            for name, layer in decoder.named_modules()
+            if isinstance(layer, torch.nn.Linear)
+        }
+        ends = ("",) if tuning["modules"] == [ALL_LINEAR] else tuple(tuning["modules"])
+        trained = sum(
+            tuning["rank"] * (layer.in_features + layer.out_features)
+            for name, layer in layers.items()
+            if name.endswith(ends)
+        )
+        if tuning["bits"] is not None:
+            coarse = sum(layer.weight.numel() for layer in layers.values())
+    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    return Shape(
+        body,
+        out.numel(),
+        lookups,
+        config.num_hidden_layers * config.num_attention_heads * width,
+        trained,
+        coarse,
+    )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What is done for each product of a weight and a token, in operations.
+
+    Attributes:
+        forward: one multiplication and one addition.
+        backward: as many for the gradient of the input, and for that of a weight that is trained
+            (arXiv 2001.08361, 2.1).
+    """
+
+    forward: int
+    backward: int
+
+    @classmethod
+    def of(cls, tuning: Mapping[str, Any]) -> Work:
+        """Of a recipe's tuning; the few products of adapters are left out.
+
+        Frozen weights take part in both products, but have no gradient. In 4 bits they are as many,
+        in the products' precision; that they are unpacked for each is not counted.
+        """
+        return cls(2, 4 if tuning["kind"] == "full" else 2)
+
+    @property
+    def whole(self) -> int:
+        """Of a token that is learned from."""
+        return self.forward + self.backward
+
+    def again(self, recomputed: bool) -> float:
+        """How many times as long a step takes where activations are computed again."""
+        return (self.whole + self.forward) / self.whole if recomputed else 1.0
+
+
+def training_flops(size: Shape, work: Work, documents: Documents, steps: Sequence[Rows]) -> float:
+    """Operations of forward and backward passes over `steps`, real tokens alone.
+
+    Causal attention of a document of l tokens takes 2 l^2 for each unit of its width forward, and
+    twice that backward.
+    """
+    visited = np.concatenate(steps)
+    lengths = documents.lengths[visited]
+    products = size.body * lengths.sum() + size.head * documents.supervised[visited].sum()
+    squares = (lengths.astype(float) ** 2).sum()
+    return float(work.whole * products + 6 * size.attention * squares)
+
+
+def padding_and_targets(
+    documents: Documents, steps: Sequence[Rows], compute: Mapping[str, Any]
+) -> tuple[float, int]:
+    """Computed tokens for each real one, padding included; and the most targets of a pass."""
+    padded, most, computed = compute["layout"] == "padded", 0, 0
+    for rows in steps:
+        for part in passes(documents, rows, compute):
+            lengths = documents.lengths[part]
+            used = len(part) * int(lengths.max()) if padded else int(lengths.sum())
+            computed += used if padded else pass_size(used, compute)
+            most = max(most, int(documents.supervised[part].sum()))
+    return computed / total_tokens(documents.lengths, steps), most
+
+
+def writing_flops(size: Shape, lengths: Sequence[int], written: int) -> float:
+    """Operations of continuing prompts to `lengths` tokens, of which so many are written each."""
+    squares = sum(length**2 for length in lengths)
+    products = size.body * sum(lengths) + size.head * written * len(lengths)
+    return 2.0 * (products + size.attention * squares)
+
+
+def memory(
+    size: Shape,
+    folder: Path,
+    compute: Mapping[str, Any],
+    recipe: Mapping[str, Any],
+    recomputed: bool,
+    targets: int,
+) -> float:
+    """Bytes that tensors take at the height of a step: weights, gradients, moments, activations.
+
+    Args:
+        targets: of a pass, at most.
+    """
+    bytes_of = {"float32": 4, "bfloat16": 2}
+    weights, products = bytes_of[recipe["weights"]], bytes_of[compute["dtype"]]
+    adapted = recipe["tuning"]["kind"] == "lora"
+    moments = size.trained * 2 * (4 if adapted else weights)  # adapters are kept in float32
+    if recipe["optimizer"] == EIGHT_BITS:
+        exact = 0 if adapted else size.embedding or size.head  # those of embeddings are
+        moments = 2 * (size.trained - exact) + 8 * exact
+    state = size.trained * (4 + 4 if adapted else weights) + moments
+    fine = size.weights - size.coarse
+    copies = fine * products if products != weights else 0
+    config = AutoConfig.from_pretrained(folder)
+    logits = targets * (size.head // config.hidden_size)
+    if logits > LOGITS:  # then they are sliced, with the head's gradient beside them
+        logits_bytes = LOGITS * (2 * products + 4) + (0 if adapted else 8 * size.head)
+    else:
+        logits_bytes = logits * (2 * products + 3 * 4)
+    dtype = getattr(torch, compute["dtype"])
+    kept = _activations(folder, dtype, recipe, recomputed) * compute["micro_tokens"]
+    return float(fine * weights + size.coarse * COARSE + state + copies + logits_bytes + kept)
+
+
+def _activations(
+    folder: Path, dtype: torch.dtype, recipe: Mapping[str, Any], recomputed: bool
+) -> float:
+    """Bytes that a token leaves for the backward pass, counted in layers of this width."""
+    config = AutoConfig.from_pretrained(folder)
+    one, two = (_kept(config, layers, dtype, recipe) for layers in (1, 2))
+    layers, layer = config.num_hidden_layers, two - one
+    inputs = config.hidden_size * getattr(torch, recipe["weights"]).itemsize
+    return layers * inputs + one if recomputed else one + (layers - 1) * layer
+
+
+def _kept(config: Any, layers: int, dtype: torch.dtype, recipe: Mapping[str, Any]) -> float:
+    """The same of a model with so many layers; those in 4 bits leave what others do."""
+    config = copy.deepcopy(config)
+    config.num_hidden_layers, config.vocab_size, config.pad_token_id = layers, 8, None
+    model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED)
+    whole = {**recipe, "tuning": {**recipe["tuning"], "bits": None}}
+    model = tune(model, whole, 0).train()
+    decoder = backbone(model)[0]
+    constant = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
+
+    def kept(tokens: int) -> int:
+        found: dict[int, int] = {}
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in constant:
+                found[storage.data_ptr()] = storage.nbytes()
+            return tensor
+
+        ids = torch.zeros(1, tokens, dtype=torch.long)
+        told = places(np.array([tokens]), torch.device("cpu"))
+        with (
+            torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
+            torch.autocast("cpu", dtype, enabled=dtype != torch.float32),
+        ):
+            states = decoder(
+                input_ids=ids, position_ids=torch.arange(tokens)[None], use_cache=False, **told
+            ).last_hidden_state
+        del states
+        return sum(found.values())
+
+    # What does not grow with the tokens is no activation: weights in the products' precision.
+    return (kept(2 * _TOKENS) - kept(_TOKENS)) / _TOKENS
+
+
+def pace(
+    engine: Engine, documents: Documents, steps: Sequence[Rows], recipe: Mapping[str, Any]
+) -> tuple[float, float]:
+    """Measure seconds for a token, and for what is done once a step, on the engine's own chip.
+
+    Passes of steps from all over the training are timed, after one that warms up; where layers are
+    compiled, each of them warms up, since each may be of a new kind.
+    """
+    optimizer = new_optimizer(engine.model, recipe)
+    engine.model.train()
+    chosen = np.unique(np.linspace(0, len(steps) - 1, 8).astype(int))
+    parts = [part for step in chosen for part in engine.passes(documents, steps[step])[:2]]
+    for part in parts if engine.compute["compile"] else parts[:1]:
+        engine.step(documents, part, 1.0, 0)
+    began, tokens, took = time.monotonic(), 0, 0.0
+    for part in parts:
+        start = time.monotonic()
+        engine.step(documents, part, 1.0, 0)
+        tokens, took = tokens + int(documents.lengths[part].sum()), took + _since(start)
+        if _since(began) > PROBED:
+            break
+    once = []
+    for _ in range(2):  # the first makes the optimizer's state
+        start = time.monotonic()
+        optimizer.step()  # its rate is 0, so that nothing is learned
+        _wait(engine)
+        once.append(_since(start))
+    return took / tokens, once[1]
+
+
+def _since(start: float) -> float:
+    return time.monotonic() - start
+
+
+def _wait(engine: Engine) -> None:
+    """Until a GPU has done what it was given."""
+    if engine.model.device.type == "cuda":
+        torch.cuda.synchronize()

@@ -1,0 +1,250 @@
+"""The training loop: one for CPU and GPU, for full weights and adapters, that resumes."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from infuse.core.errors import UserError, first_line
+from infuse.core.files import read_json, settle, write_json
+from infuse.core.manifest import check, seal
+from infuse.core.progress import Progress
+from infuse.core.signals import held
+from infuse.data.examples import Documents
+from infuse.models.gpus import SAVING
+from infuse.training.batching import Rows
+from infuse.training.optimizers import new_optimizer, restore, state_of
+from infuse.training.step import Engine
+from infuse.training.tracking import Watch, nobody
+
+log = logging.getLogger("infuse")
+
+
+@dataclass
+class History:
+    """What happened: one entry for each step, one for each evaluation."""
+
+    steps: list[dict[str, float]] = field(default_factory=list)
+    evaluations: list[dict[str, float]] = field(default_factory=list)
+
+    @property
+    def evaluated(self) -> set[float]:
+        """The steps after which there was an evaluation."""
+        return {entry["step"] for entry in self.evaluations}
+
+
+def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
+    """The rate of step 0, 1, ..., total - 1: linear warm-up from 0, then the schedule down to 0.
+
+    Equal to the schedules of transformers' `get_scheduler`: the first warm-up step has rate 0.
+    """
+    peak, warmup = recipe["learning_rate"], recipe["warmup_steps"]
+    if step < warmup:
+        return float(peak * step / warmup)
+    passed = (step - warmup) / max(1, total - warmup)
+    match recipe["schedule"]:
+        case "constant":
+            share = 1.0
+        case "linear":
+            share = 1.0 - passed
+        case _:
+            share = 0.5 * (1.0 + float(np.cos(np.pi * passed)))
+    return float(peak * share)
+
+
+def train(
+    engine: Engine,
+    documents: Documents,
+    validation: Documents | None,
+    steps: Sequence[Rows],
+    recipe: Mapping[str, Any],
+    seed: int,
+    work: Path,
+    checkpoint_steps: int,
+    watch: Watch = nobody,
+) -> History:
+    """Take `steps`, from the last checkpoint in `work` where there is one.
+
+    `watch` is told what `History` records, without its step, as it happens.
+
+    A run that was killed and taken up again ends with the same bytes as an undisturbed one: a
+    step depends on the weights, the optimizer's state, its rows and (seed, step) alone.
+
+    Raises:
+        Stopped: a signal came; the state is saved.
+        UserError: a loss or gradient is not finite, or a step has no target token; the rows of the
+            source are named.
+    """
+    model = engine.model
+    model.train()
+    trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
+    optimizer = new_optimizer(model, recipe)
+    state = _Checkpoints(work, trained, optimizer)
+    first, history = state.restore()
+    due = _evaluation_steps(len(steps), recipe)
+    progress = Progress(len(steps), "steps", first)
+    with held() as asked_to_stop:
+
+        def evaluate(step: int) -> None:
+            """After so many steps, where that is due and not done; given up if asked to stop."""
+            if validation is None or step not in due or step in history.evaluated:
+                return
+            loss = engine.evaluate(validation, asked_to_stop)
+            if loss is not None:
+                history.evaluations.append({"step": step, "loss": loss})
+                watch(step, {"validation_loss": loss})
+                log.info("step %d: validation loss %.4f", step, loss)
+
+        if first:
+            evaluate(first)
+        for step in range(first, len(steps)):
+            rows = steps[step]
+            rate = learning_rate(step, len(steps), recipe)
+            for group in optimizer.param_groups:
+                group["lr"] = rate
+            drawn = seed * 1_000_003 + step
+            with _enough_memory(engine):
+                loss, norm = _step(engine, documents, rows, recipe["max_grad_norm"], drawn, step)
+                optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+            values = {
+                "loss": loss,
+                "learning_rate": rate,
+                "grad_norm": norm,
+                "rows": len(rows),
+                "tokens": int(documents.lengths[rows].sum()),
+                "supervised_tokens": int(documents.supervised[rows].sum()),
+            }
+            history.steps.append({"step": step + 1} | values)
+            watch(step + 1, values)
+            evaluate(step + 1)
+            progress.advance(1, f"loss {loss:.3f}")
+            stop = asked_to_stop()
+            if stop or ((step + 1) % checkpoint_steps == 0 and step + 1 < len(steps)):
+                state.save(step + 1, history)
+            if stop:
+                break
+    model.eval()
+    return history
+
+
+def _step(
+    engine: Engine, documents: Documents, rows: Rows, max_norm: float, seed: int, step: int
+) -> tuple[float, float]:
+    """What `Engine.step` does and gives, where that can be learned from."""
+    where = f"step {step + 1} (rows {_some(documents.rows[rows])})"
+    if not documents.supervised[rows].any():
+        raise UserError(f"{where}: no token bears loss")
+    loss, norm = engine.step(documents, rows, max_norm, seed)
+    if not (np.isfinite(loss) and np.isfinite(norm)):
+        raise UserError(f"{where}: loss {loss}, gradient norm {norm}; lower the learning rate")
+    return loss, norm
+
+
+@contextmanager
+def _enough_memory(engine: Engine) -> Iterator[None]:
+    """Name what helps where the GPU's memory does not suffice; the last saved state is kept."""
+    try:
+        yield
+    except torch.OutOfMemoryError as failure:
+        helps = SAVING.format(**engine.compute)
+        raise UserError(f"the GPU's memory is full ({first_line(failure)}): {helps}") from None
+
+
+def _evaluation_steps(total: int, recipe: Mapping[str, Any]) -> set[int]:
+    count = recipe["epochs"] * recipe["evaluations_per_epoch"]
+    return {total * (index + 1) // count for index in range(count)}
+
+
+def _some(rows: Rows) -> str:
+    shown = ", ".join(map(str, sorted(rows.tolist())[:8]))
+    return shown + (f", ... {len(rows)} in all" if len(rows) > 8 else "")
+
+
+@dataclass(frozen=True)
+class _Checkpoints:
+    """The last two saved states of a run: trained weights, optimizer state, history."""
+
+    work: Path
+    trained: Mapping[str, torch.nn.Parameter]
+    optimizer: torch.optim.Optimizer
+
+    def save(self, step: int, history: History) -> None:
+        """Write the state under a temporary name, then let it replace the one before the last."""
+        unfinished = self.work / "checkpoint.part"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        unfinished.mkdir(parents=True)
+        tensors = {f"weight.{name}": weight.detach() for name, weight in self.trained.items()}
+        for name, weight in self.trained.items():
+            for part, value in state_of(self.optimizer, weight).items():
+                tensors[f"{part}.{name}"] = value
+        save_file({name: value.contiguous() for name, value in tensors.items()},
+                  unfinished / "state.safetensors")  # fmt: skip
+        write_json(unfinished / "history.json", asdict(history))
+        seal(unfinished, {"step": step})
+        settle(unfinished, self._folder(step))
+        for other in self._saved()[:-2]:
+            shutil.rmtree(self._folder(other))
+
+    def restore(self) -> tuple[int, History]:
+        """Put the newest whole state back; give the number of steps it holds, and its history."""
+        for step in reversed(self._saved()):
+            folder = self._folder(step)
+            try:
+                check(folder)
+            except UserError as damage:
+                log.warning("%s; an earlier state is taken", damage)
+                shutil.rmtree(folder)
+                continue
+            tensors = load_file(folder / "state.safetensors")
+            for name, weight in self.trained.items():
+                with torch.no_grad():
+                    weight.copy_(tensors[f"weight.{name}"])
+                ours = (key.partition(".") for key in tensors)
+                kept = {part: tensors[f"{part}.{name}"] for part, _, of in ours if of == name}
+                del kept["weight"]
+                restore(self.optimizer, weight, kept)
+            log.info("resumed after step %d", step)
+            return step, History(**read_json(folder / "history.json"))
+        return 0, History()
+
+    def _folder(self, step: int) -> Path:
+        return self.work / f"checkpoint-{step}"
+
+    def _saved(self) -> list[int]:
+        """The steps of all checkpoints, in order."""
+        names = (re.fullmatch(r"checkpoint-(\d+)", path.name) for path in self.work.glob("*"))
+        return sorted(int(name[1]) for name in names if name)
+
+
+def account(
+    documents: Documents,
+    steps: Sequence[Rows],
+    recipe: Mapping[str, Any],
+    label_weight: float | None = None,
+) -> dict[str, float]:
+    """What a training took: the budget that a fair comparison must hold equal."""
+    visited = np.concatenate(steps)
+    supervised = int(documents.supervised[visited].sum())
+    return {
+        "documents": len(documents),
+        "steps": len(steps),
+        "sum_of_learning_rates": sum(
+            learning_rate(step, len(steps), recipe) for step in range(len(steps))
+        ),
+        "tokens": int(documents.lengths[visited].sum()),
+        "supervised_tokens": supervised,
+        "label_share_of_loss": (
+            label_weight or int(documents.label_tokens[visited].sum()) / supervised
+        ),
+    }

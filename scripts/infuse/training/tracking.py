@@ -1,0 +1,53 @@
+"""Curves of a training in TensorBoard, Weights & Biases and the other trackers of accelerate."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+from infuse.core.errors import UserError
+
+FOLDER = "results/trackers"
+Watch = Callable[[int, Mapping[str, float]], None]  # step, and what was measured at it
+
+
+def nobody(_step: int, _values: Mapping[str, float]) -> None:
+    """Watch nothing."""
+
+
+@contextlib.contextmanager
+def watched(trackers: Sequence[str], run: str, params: Mapping[str, Any]) -> Iterator[Watch]:
+    """Where the values of each step and evaluation go: to the trackers that the config names.
+
+    Args:
+        run: the name of the training.
+        params: what the trackers show as its config.
+
+    Raises:
+        UserError: the package of a tracker is not installed.
+    """
+    if not trackers:
+        yield nobody
+        return
+    from accelerate import Accelerator
+    from accelerate.tracking import get_available_trackers
+
+    installed = {tracker.value for tracker in get_available_trackers()}
+    for name in trackers:
+        if name not in installed:
+            raise UserError(f"trackers: the package of {name!r} is not installed")
+    accelerator = Accelerator(log_with=list(trackers), project_dir=FOLDER, cpu=True)
+    accelerator.init_trackers(run, config=dict(_flat(params)))
+    try:
+        yield lambda step, values: accelerator.log(dict(values), step)
+    finally:
+        accelerator.end_training()
+
+
+def _flat(params: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:
+    for name, value in params.items():
+        if isinstance(value, Mapping):
+            yield from _flat(value, f"{above}{name}/")
+        else:
+            yield f"{above}{name}", value if isinstance(value, int | float) else str(value)

@@ -1,0 +1,161 @@
+"""What models learn from, read from the files of other stages: documents, and the rows of a step.
+
+An arm may take over the number of steps, or of supervised tokens, of another arm.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast as Tokenizer
+
+from infuse.core.errors import UserError
+from infuse.core.files import read_labels, read_table
+from infuse.core.schemas import DOCUMENTS, ID, TEXT_LABEL, TEXT_REASONING_LABEL
+from infuse.data.examples import Documents, Encoder, classifier_pieces, collect, head_pieces
+from infuse.data.targets import REASONED
+from infuse.training import batching
+
+Dropped = dict[str, Any]
+log = logging.getLogger("infuse")
+
+
+def open_documents(folder: Path, split: str) -> Documents:
+    """What the stage `tokens` made of a split; tokens stay on disk until a step reads them.
+
+    Raises:
+        UserError: a file is missing, or the two do not fit each other.
+    """
+    table = read_table(folder / f"{split}.parquet", DOCUMENTS)
+    rows, lengths, starts = (table[name].to_numpy() for name in DOCUMENTS.names)
+    offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
+    file = folder / f"{split}.tokens"
+    found = file.stat().st_size if file.is_file() else 0
+    if found != 4 * offsets[-1]:
+        raise UserError(f"{file}: expected {4 * offsets[-1]} bytes, found {found}")
+    tokens = np.asarray(np.memmap(file, "<i4", mode="r"))
+    return Documents(tokens, offsets, starts, np.zeros_like(starts), starts, rows)
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """Documents, the rows of each step, and what was dropped for its length."""
+
+    documents: Documents
+    steps: list[batching.Rows]
+    dropped: Dropped
+
+
+@dataclass(frozen=True)
+class TrainingSets:
+    """The training sets of a classifier, by their role among its inputs, as documents.
+
+    Attributes:
+        inputs: role -> folder: the task, and the training sets.
+        max_length: of a document, in tokens.
+    """
+
+    inputs: Mapping[str, Path]
+    tokenizer: Tokenizer
+    max_length: int
+
+    def read(
+        self, role: str, form: Mapping[str, Any], split: str = "train"
+    ) -> tuple[Documents, Dropped]:
+        """Documents of a split, in a form: target, separator, chat; and what was dropped."""
+        target = form["target"]
+        schema = TEXT_REASONING_LABEL if target in REASONED else TEXT_LABEL
+        columns = read_table(self.inputs[role] / f"{split}.parquet", schema).to_pydict()
+        encoder = Encoder(self.tokenizer, **form["chat"])
+        if target == "head":
+            names = read_labels(self.inputs["task"])
+            places = [names.index(name) for name in columns["label"]]
+            pieces = head_pieces(encoder, columns["text"], places)
+        else:
+            pieces = classifier_pieces(
+                encoder, columns["text"], columns["label"], columns.get("reasoning"), target,
+                form["separator"],
+            )  # fmt: skip
+        return collect(pieces, self.max_length)
+
+    def validation(self, form: Mapping[str, Any]) -> Documents | None:
+        """Those of the validation split; None where an imported set has no reasonings for it."""
+        try:
+            return self.read("training_set", form, "validation")[0]
+        except UserError as empty:
+            log.info("no validation during training: %s", empty)
+            return None
+
+    def ids(self, role: str) -> list[int]:
+        """The id of each row of the training split."""
+        table = read_table(self.inputs[role] / "train.parquet", ID)
+        ids: list[int] = table["id"].to_pylist()
+        return ids
+
+
+@dataclass(frozen=True)
+class ExpectedSets(TrainingSets):
+    """Training sets of which some are not here yet: reasonings there take all that they may.
+
+    Attributes:
+        limits: role -> the most tokens of a reasoning, 0 where there is none; for the sets that
+            are not here.
+    """
+
+    limits: Mapping[str, int]
+
+    def read(
+        self, role: str, form: Mapping[str, Any], split: str = "train"
+    ) -> tuple[Documents, Dropped]:
+        """The documents, or the longest that they may be: of these, the lengths alone count."""
+        if role not in self.limits:
+            return super().read(role, form, split)
+        texts = TrainingSets({**self.inputs, role: self.inputs["task"]}, *self._how)
+        if not self.limits[role]:
+            return texts.read(role, form, split)
+        documents, dropped = texts.read(role, {**form, "target": "label"}, split)
+        between = Encoder(self.tokenizer).plain([form["separator"]])[0]
+        return documents.with_longer_targets(self.limits[role] + len(between)), dropped
+
+    def ids(self, role: str) -> list[int]:
+        """The id of each row of the training split."""
+        here = role if role not in self.limits else "task"
+        return TrainingSets(self.inputs, *self._how).ids(here)
+
+    @property
+    def _how(self) -> tuple[Tokenizer, int]:
+        return self.tokenizer, self.max_length
+
+
+def lesson(sets: TrainingSets, params: Mapping[str, Any]) -> Lesson:
+    """What a classifier with these parameters learns from."""
+    documents, dropped = sets.read("training_set", params)
+    recipe, seed, match = (params[part] for part in ("recipe", "seed", "match"))
+    if "supervised_tokens" in match:
+        documents = _as_supervised(sets, documents, match["supervised_tokens"])
+    plan = recipe["batching"], recipe["epochs"], seed
+    if "steps" not in match:
+        return Lesson(documents, batching.steps(documents.lengths, *plan), dropped)
+    other, _ = sets.read("match steps", match["steps"])
+    count = len(batching.steps(other.lengths, *plan))
+    if match["by"] == "repeating":
+        steps = batching.repeated_steps(documents.lengths, recipe["batching"], count, seed)
+    else:
+        steps = batching.matched_steps(len(documents), recipe["epochs"], count, seed)
+    return Lesson(documents, steps, dropped)
+
+
+def _as_supervised(sets: TrainingSets, documents: Documents, form: Mapping[str, Any]) -> Documents:
+    """The documents with as many target tokens as the other arm has for the same texts."""
+    role = "match supervised_tokens"
+    other, _ = sets.read(role, form)
+    ids, others = np.array(sets.ids("training_set")), np.array(sets.ids(role))
+    wanted = dict(zip(others[other.rows].tolist(), other.supervised.tolist(), strict=True))
+    return documents.with_loss_on_prompts(
+        np.array([wanted.get(row, 0) for row in ids[documents.rows].tolist()])
+    )

@@ -1,0 +1,128 @@
+"""Nodes of raw data: conversations, judges' ratings, task, triples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from infuse.config.conversations import TalkFiles
+from infuse.config.experiment import Experiment
+from infuse.config.judging import AskedJudge
+from infuse.config.task import GeneratedTask, Judged, Riddles, TaskFiles
+from infuse.config.triples import GeneratedTriples, TripleFiles
+from infuse.workflow.node import Node
+from infuse.workflow.params import endpoint_params, short_name
+
+# Columns of ratings, as the task reads them.
+JUDGED = {
+    "text": ["dimension", "context", "response"], "label": "rating", "reasoning": "explanation",
+    "id": "id", "cluster": "cluster", "source": "source", "dimension": "dimension",
+}  # fmt: skip
+
+
+def conversations_node(config: Experiment, contents: dict[str, str]) -> Node | None:
+    """The conversations that judges rate, where the config has some."""
+    section = config.conversations
+    if section is None:
+        return None
+    params: dict[str, Any] = section.model_dump()
+    settings: dict[str, Any] = {"files": {}, "contents": {}}
+    for name, talk in section.sources.items():
+        if isinstance(talk.source, TalkFiles):
+            where = f"conversations.sources.{name}.source.paths"
+            paths = talk.source.paths
+            read = [contents[f"{where}[{index}]"] for index in range(len(paths))]
+            params["sources"][name]["source"] = {"kind": "files", "files": read}
+            settings["files"][name] = paths
+            settings["contents"] |= dict(zip(paths, read, strict=True))
+    return Node("conversations", "pairs", params, settings=settings)
+
+
+def ratings_node(config: Experiment, contents: dict[str, str]) -> Node | None:
+    """What all judges together make of the conversations, where the task is made of it."""
+    pairs, judging = conversations_node(config, contents), config.judging
+    if not isinstance(config.task.source, Judged) or not (pairs and judging):
+        return None
+    asking = judging.model_dump(include={"max_new_tokens", "temperature", "seed"})
+    inputs = {"conversations": pairs}
+    for name, judge in judging.judges.items():
+        # A simulated judge reads no words of ours.
+        params: dict[str, Any] = {
+            "judge": judge.model_dump(),
+            "styles": judging.styles,
+            "dimensions": {part: {} for part in judging.dimensions},
+            "seed": judging.seed,
+        }
+        settings: dict[str, Any] = {}
+        if isinstance(judge, AskedJudge):
+            params |= asking
+            params["dimensions"] = {
+                part: one.model_dump() for part, one in judging.dimensions.items()
+            }
+            params["judge"]["endpoint"], settings = endpoint_params(config, judge.endpoint)
+        inputs[f"judge {name}"] = Node(
+            "judgments", name, params, {"conversations": pairs}, settings
+        )
+    params, settings = {"dimensions": list(judging.dimensions), "merger": None}, {}
+    if judging.merger is not None:
+        params |= asking
+        params["merger"], settings = endpoint_params(config, judging.merger)
+    return Node("ratings", "merged", params, inputs, settings)
+
+
+def task_node(config: Experiment, contents: dict[str, str], ratings: Node | None) -> Node:
+    """The labelled texts."""
+    section = config.task
+    source = section.source
+    params: dict[str, Any] = {
+        "source": source.model_dump(), "columns": {}, "labels": section.labels,
+        "rows": section.rows.model_dump(), "split": None,
+        "scale": section.scale and section.scale.model_dump(),
+    }  # fmt: skip
+    settings: dict[str, Any] = {}
+    inputs = {"ratings": ratings} if ratings else {}
+    if isinstance(source, Riddles):
+        params["columns"] = {"reasoning": "reasoning"}
+    elif isinstance(source, Judged):
+        params["columns"] = JUDGED
+    elif not isinstance(source, GeneratedTask):
+        params["columns"] = section.columns.model_dump()
+        cut = [split for split in ("validation", "test") if getattr(source, split) is None]
+        if cut:
+            params["split"] = section.split.model_dump(include={*cut, "seed"})
+    if params["split"] is None and any(params["rows"].values()):
+        params["split"] = {"seed": section.split.seed}
+    if isinstance(source, TaskFiles):
+        settings["files"] = source.model_dump(exclude={"kind"})
+        params["source"] = {"kind": "files"} | {
+            split: contents.get(f"task.source.{split}") for split in settings["files"]
+        }
+        settings["contents"] = {
+            path: contents[f"task.source.{split}"]
+            for split, path in settings["files"].items()
+            if path is not None
+        }
+    return Node("task", short_name(source), params, inputs, settings)
+
+
+def triples_node(config: Experiment, contents: dict[str, str]) -> Node | None:
+    """What the reasoner learns from, if anything."""
+    section = config.triples
+    if section is None:
+        return None
+    params: dict[str, Any] = section.model_dump()
+    settings: dict[str, Any] = {}
+    if isinstance(section.source, GeneratedTriples):
+        del params["columns"]
+    if isinstance(section.source, TripleFiles):
+        settings["files"] = section.source.paths
+        params["source"] = {
+            "kind": "files",
+            "files": [
+                contents[f"triples.source.paths[{index}]"]
+                for index in range(len(section.source.paths))
+            ],
+        }
+        settings["contents"] = dict(
+            zip(section.source.paths, params["source"]["files"], strict=True)
+        )
+    return Node("triples", short_name(section.source), params, settings=settings)

@@ -1,0 +1,169 @@
+"""Artifacts in DVC: which are published, which a plan wants, and DVC's own client to move them."""
+
+from __future__ import annotations
+
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from infuse.core.errors import UserError
+from infuse.core.manifest import check, names
+from infuse.workflow.node import Node
+from infuse.workflow.plan import Plan
+
+
+def pointer(node: Node) -> Path:
+    """The file that stands in git for an artifact."""
+    return Path(f"{node.path}.dvc")
+
+
+def pull_command(configfiles: Iterable[str | Path]) -> str:
+    """What a user types to have what an experiment needs."""
+    options = (part for file in configfiles for part in ("--configfile", str(file)))
+    return shlex.join(["python", "scripts/share.py", "pull", *options])
+
+
+def wanted(plan: Plan) -> list[Node]:
+    """The published artifacts, not here, from which what is missing can be made.
+
+    What comes before them is not wanted: a base model, where all classifiers are published.
+    """
+    found: dict[str, Node] = {}
+
+    def visit(node: Node) -> None:
+        if _done(node):
+            return
+        if pointer(node).is_file():
+            found[node.path] = node
+            return
+        for source in node.inputs.values():
+            visit(source)
+
+    for last in plan.last:
+        visit(last)
+    return list(found.values())
+
+
+def _done(node: Node) -> bool:
+    """Whether a node is here; where it has copies for people, those too."""
+    folder = Path(node.path)
+    if not folder.is_dir() or "current" not in node.settings:
+        return folder.is_dir()
+    owner = Path(node.settings["current"])
+    return (
+        owner.is_file()
+        and owner.read_text(encoding="utf-8").strip() == node.path
+        and all((owner.parent / name).exists() for name in names(folder))
+    )
+
+
+def check_all(nodes: Iterable[Node], pulls: str, contents: bool = True) -> None:
+    """Look whether each artifact that is here is as it was made.
+
+    Args:
+        pulls: `pull_command` of this experiment.
+        contents: read it all; otherwise only the sizes of its files are looked at.
+
+    Raises:
+        UserError: one line for each that is not.
+    """
+    broken = _damages(nodes, contents)
+    if broken:
+        raise UserError("\n".join(_remedy(node, damage, pulls) for node, damage in broken))
+
+
+def publish(plan: Plan, pulls: str) -> list[Node]:
+    """Add every artifact of the plan that is here to DVC, and push; pointers are written.
+
+    Args:
+        pulls: `pull_command` of this experiment.
+
+    Raises:
+        UserError: an artifact is damaged, or DVC refuses.
+    """
+    here = [node for node in _artifacts(plan) if Path(node.path).is_dir()]
+    check_all(here, pulls)
+    if here:
+        _dvc("add", *(node.path for node in here))
+        _dvc("push", *(str(pointer(node)) for node in here))
+    return here
+
+
+def pull(plan: Plan) -> list[Node]:
+    """Fetch what `wanted` names, and what is here but damaged; every byte of it is looked at.
+
+    Raises:
+        UserError: DVC refuses, or what it gave is damaged; that is removed.
+    """
+    aside = {}
+    for node, _ in _damages(node for node in _artifacts(plan) if pointer(node).is_file()):
+        aside[node.path] = Path(f"results/unfinished/damaged-{node.stage}-{node.id}")
+        aside[node.path].parent.mkdir(exist_ok=True)
+        Path(node.path).rename(aside[node.path])
+    asked = wanted(plan) + [node for node in _artifacts(plan) if node.path in aside]
+    asked = list({node.path: node for node in asked}.values())
+    try:
+        if asked:
+            _fetch(asked)
+    finally:
+        for path, kept in aside.items():
+            if Path(path).is_dir():
+                shutil.rmtree(kept)
+            else:
+                kept.rename(path)
+    return asked
+
+
+def _fetch(asked: list[Node]) -> None:
+    pointers = [str(pointer(node)) for node in asked]
+    refusal = ""
+    try:
+        _dvc("pull", *pointers)
+    except UserError as failure:
+        refusal = f"{failure}; "
+        _dvc("checkout", "--allow-missing", *pointers)  # what did come
+    broken = _damages(asked, contents=True)
+    for node, _ in broken:
+        shutil.rmtree(node.path)
+    if refusal:
+        absent = ", ".join(node.path for node in asked if not Path(node.path).is_dir())
+        raise UserError(f"{refusal}not here: {absent}")
+    if broken:
+        raise UserError(
+            "\n".join(damage for _, damage in broken)
+            + "\nit came so from DVC, and was removed: its object in the remote, or in DVC's cache"
+            " here, is damaged; docs/sharing.md tells how to mend it"
+        )
+
+
+def _damages(nodes: Iterable[Node], contents: bool = True) -> list[tuple[Node, str]]:
+    """The artifacts that are here and not as they were made, and what is wrong."""
+    found = []
+    for node in nodes:
+        if Path(node.path).is_dir():
+            try:
+                check(Path(node.path), contents)
+            except UserError as damage:
+                found.append((node, str(damage)))
+    return found
+
+
+def _remedy(node: Node, damage: str, pulls: str) -> str:
+    if pointer(node).is_file():
+        return f"{damage}; it is published: {pulls}"
+    return f"{damage}; remove {node.path}, and it is made anew"
+
+
+def _artifacts(plan: Plan) -> Iterator[Node]:
+    return (node for node in plan.nodes.values() if node.path.startswith("results/artifacts/"))
+
+
+def _dvc(*arguments: str) -> None:
+    command = [sys.executable, "-m", "dvc", *arguments]
+    said = subprocess.run(command, capture_output=True, text=True, check=False)
+    if said.returncode:
+        words = " ".join(said.stderr.partition("ERROR: ")[2].replace("ERROR: ", "; ").split())
+        raise UserError(f"dvc {arguments[0]}: {words or 'failed'}")

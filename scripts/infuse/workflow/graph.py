@@ -1,0 +1,261 @@
+"""The nodes of one experiment, built on demand from its config."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+from infuse.config.arms import Arm
+from infuse.config.experiment import Experiment
+from infuse.config.reasonings import Asked, Column, ImportedFile, Keywords, Sampling, Written
+from infuse.data.targets import HELD_OUT, ZERO_SHOT, roles
+from infuse.workflow.compared_arms import (
+    arm_params,
+    arms_in_regimes,
+    compared,
+    sources_of_true_labels,
+)
+from infuse.workflow.data_nodes import ratings_node, task_node, triples_node
+from infuse.workflow.local_files import path_key
+from infuse.workflow.model_nodes import base_node, gathered, zero_shot_node
+from infuse.workflow.node import Node
+from infuse.workflow.params import (
+    WRITING,
+    endpoint_params,
+    generation_params,
+    training_params,
+    training_settings,
+)
+
+
+class Graph:
+    """The artifacts of an experiment, up to the answers on its test texts."""
+
+    def __init__(self, config: Experiment, contents: dict[str, str]) -> None:
+        self.config, self._contents = config, contents
+        self.ratings = ratings_node(config, contents)
+        self.task = task_node(config, contents, self.ratings)
+        self.triples = triples_node(config, contents)
+        self.base = base_node(config, contents, self.task, self.triples)
+
+    def metrics(
+        self,
+        arms: Mapping[str, Any],
+        pairs: list[list[str]],
+        texts: Node | None = None,
+        part: str = "",
+    ) -> Node:
+        """The numbers of arms, trained on `texts` or the task's own.
+
+        Args:
+            pairs: the arms that are compared.
+            part: of the experiment, whose numbers these are, if not the whole's.
+        """
+        answers = {
+            f"predictions {name}-seed{seed}": self._predictions(name, seed, texts or self.task)
+            for name in arms
+            if name != ZERO_SHOT
+            for seed in self.config.seeds
+        }
+        inputs = {"task": self.task} | {
+            role.replace("predictions", "classifier", 1): node.inputs["classifier"]
+            for role, node in answers.items()
+        }
+        if ZERO_SHOT in arms:
+            answers[ZERO_SHOT] = zero_shot_node(self.config, self.task)
+        params = {"arms": dict(arms), "seeds": self.config.seeds, "comparisons": pairs}
+        name = "-".join(filter(None, [self.config.experiment, part]))
+        return Node("metrics", name, params, inputs | answers, folder=self._folder)
+
+    def last(self, stage: str, params: dict[str, Any], inputs: dict[str, Node]) -> Node:
+        """A stage whose files people read, and find again in results/."""
+        current = {"current": f"results/.{stage}"}
+        inputs = {"task": self.task} | inputs
+        return Node(stage, self.config.experiment, params, inputs, current, self._folder)
+
+    def regimes(self) -> dict[tuple[str, float], Node]:
+        """The numbers of the compared arms in each regime; of all arms, where none are compared."""
+        section = self.config.regimes
+        if section is None:
+            return {}
+        every = arm_params(self.config)
+        arms = {name: every[name] for name in arms_in_regimes(self.config)}
+        pairs = [pair for pair in compared(self.config)[:1] if set(pair) <= arms.keys()]
+        found = {}
+        for kind, values in section.model_dump(exclude={"arms", "seed"}).items():
+            if kind == "label_noise" and sources_of_true_labels(self.config):
+                continue  # a note says so
+            for value in values:
+                params = {"kind": kind, "value": value, "seed": section.seed}
+                texts = Node("regime", f"{kind}-{value:g}", params, {"task": self.task})
+                found[kind, value] = self.metrics(arms, pairs, texts, texts.name)
+        return found
+
+    def quality(self, metrics: Node) -> Node:
+        """Settings, held-out parts and judges of a task with a scale.
+
+        Args:
+            metrics: the numbers of all arms, whose answers it reads.
+        """
+        held = self.config.held_out
+        parts: list[tuple[str, str, Any]] = []
+        if held is not None:
+            count = held.folds or 0
+            parts = [("source", " + ".join(names), names) for names in held.sources or ()]
+            parts += [("fold", f"{one} of {count}", [one, count]) for one in range(1, count + 1)]
+        inputs = {
+            role: node for role, node in metrics.inputs.items() if node.stage == "predictions"
+        }
+        for kind, name, value in parts:
+            params = {"kind": kind, "value": value, "seed": 0}
+            short = f"without-{kind}-{re.sub('[^A-Za-z0-9]+', '-', name)}"
+            texts = Node("regime", short, params, {"task": self.task})
+            inputs[f"held out {name}"] = texts
+            for arm in held.arms if held else ():
+                for one in self.config.seeds:
+                    role = f"without {name}: {arm}-seed{one}"
+                    inputs[role] = self._predictions(arm, one, texts)
+        if self.ratings is not None:
+            inputs["ratings"] = self.ratings
+        told = [[kind, name] for kind, name, _ in parts]
+        params = {part: metrics.params[part] for part in ("arms", "seeds")}
+        params["held_out"] = {"parts": told, "arms": held.arms if held else []}
+        return self.last("quality", params, inputs)
+
+    def probes(self) -> Node:
+        """What the layers of classifiers hold; of all that have a vocabulary, or those named."""
+        section = self.config.probes.model_dump()
+        named = section.pop("arms")
+        arms = {
+            name: arm
+            for name, arm in arm_params(self.config).items()
+            if (name in named if named else arm["target"] != "head")
+        }
+        inputs = {}
+        for name in arms:
+            for seed in self.config.seeds:
+                answers = self._predictions(name, seed, self.task)
+                classifier = answers.inputs["classifier"]
+                params = section | {"compute": self.config.compute.model_dump(include=WRITING)}
+                given = {"classifier": classifier, "predictions": answers}
+                inputs[f"lens {name}-seed{seed}"] = Node("lens", answers.name, params, given)
+        return self.last("probes", {"arms": arms, "seeds": self.config.seeds}, inputs)
+
+    @property
+    def _folder(self) -> str:
+        return f"results/{self.config.experiment}"
+
+    def _predictions(self, name: str, seed: int, texts: Node) -> Node:
+        """What an arm, trained on `texts` with a seed, answers on the test texts."""
+        classifier = self._classifier(name, seed, texts)
+        params = {**self.config.prediction.model_dump(), **generation_params(self.config)}
+        test = texts if texts.params.get("kind") in HELD_OUT else self.task
+        inputs = {"classifier": classifier, "task": test}
+        return Node("predictions", classifier.name, params, inputs)
+
+    def shown(self) -> Node:
+        """The training set that table 2 looks at: that of Q->RA, or else of the first arm."""
+        arms = self.config.arms
+        part = roles(arm_params(self.config))["Q->RA"]
+        return self._training_set(arms[part or next(iter(arms))], self.task)
+
+    def _classifier(self, name: str, seed: int, texts: Node) -> Node:
+        config, arm = self.config, self.config.arms[name]
+        params: dict[str, Any] = {
+            **self._form(arm),
+            "label_weight": arm.label_weight,
+            "recipe": config.classifier.recipe.model_dump(),
+            "seed": seed,
+            "match": {},
+            **training_params(config),
+        }
+        inputs = {
+            "base": self._base_of(texts), "task": self.task,
+            "training_set": self._training_set(arm, texts),
+        }  # fmt: skip
+        if arm.match is not None:
+            for what, other in arm.match.model_dump(exclude={"by"}).items():
+                if other is not None:
+                    params["match"][what] = self._form(config.arms[other])
+                    inputs[f"match {what}"] = self._training_set(config.arms[other], texts)
+            params["match"] |= {"by": arm.match.by} if arm.match.steps else {}
+        regime = f"-{texts.name}" if texts is not self.task else ""
+        return Node(
+            "classifier", f"{name}{regime}-seed{seed}", params, inputs, training_settings(config)
+        )
+
+    def _base_of(self, texts: Node) -> Node:
+        """The base model; another one where it would have read the part that is held out."""
+        if texts.params.get("kind") in HELD_OUT and "task" in self.base.inputs:
+            return base_node(self.config, self._contents, texts, self.triples)
+        return self.base
+
+    def _form(self, arm: Arm) -> dict[str, Any]:
+        """How an arm is asked and what it answers."""
+        system = self.config.task.system if arm.system else ""
+        return {
+            "chat": {"system": system, "date_string": self.config.date_string},
+            "target": arm.target,
+            "separator": getattr(self.config.classifier.separators, arm.target, None),
+        }
+
+    def _training_set(self, arm: Arm, texts: Node) -> Node:
+        if not arm.reasoned:
+            return Node("training_set", "text_label", {}, {"task": texts})
+        source = arm.reasons or "reasonings"
+        inputs = {"task": texts, "reasonings": self._reasonings(source, texts)}
+        parts = [arm.perturb, arm.reasons, "text_reasoning_label"]
+        params: dict[str, Any] = {}
+        if arm.perturb is not None:
+            params, inputs["base"] = {"perturb": arm.perturb}, self._base_of(texts)
+        return Node("training_set", "_".join(filter(None, parts)), params, inputs)
+
+    def _reasonings(self, source: str, texts: Node) -> Node:
+        """The reasonings of the section `reasonings`, or of one of `other_reasonings`.
+
+        Texts with other labels than the task's get their own. Keywords are always those of the very
+        texts, since more would tell of labels that a regime withholds.
+        """
+        config, inputs = self.config, {"task": self.task}
+        section = config.reasons(source)
+        if isinstance(section, Keywords):
+            inputs = {"task": texts}
+        elif texts.params.get("kind") == "label_noise" and isinstance(section, Sampling | Asked):
+            inputs = {"task": texts, "known": self._reasonings(source, self.task)}
+        params: dict[str, Any] = section.model_dump()
+        settings: dict[str, Any] = {}
+        name = "imported"
+        if isinstance(section, Sampling):
+            name, params = self.base.name, params | generation_params(config)
+            inputs["reasoner"] = self._reasoner() if isinstance(section, Written) else self.base
+        elif isinstance(section, Asked):
+            name = section.endpoint
+            params["endpoint"], settings = endpoint_params(config, section.endpoint)
+        elif isinstance(section, ImportedFile):
+            settings["path"] = params.pop("path")
+            params["content"] = self._contents[path_key(source)]
+            settings["contents"] = {settings["path"]: params["content"]}
+        elif isinstance(section, Column | Keywords):
+            name = section.kind
+        whole = Node("reasonings", name, params, inputs, settings)
+        sharing = isinstance(section, Sampling) and config.shards > 1
+        return gathered(whole, config.shards) if sharing else whole
+
+    def _reasoner(self) -> Node:
+        config = self.config
+        assert self.triples is not None  # the config was refused otherwise
+        tokens = Node(
+            "tokens",
+            self.base.name,
+            {"max_length": config.reasoner.recipe.max_length},
+            {"base": self.base, "triples": self.triples},
+            {"threads": config.compute.threads},
+        )
+        return Node(
+            "reasoner",
+            self.base.name,
+            config.reasoner.model_dump() | training_params(config),
+            {"base": self.base, "tokens": tokens},
+            training_settings(config),
+        )

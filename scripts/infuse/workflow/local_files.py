@@ -1,0 +1,81 @@
+"""Files on this machine that a config names, and their hashes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from infuse.config.arms import Arm
+from infuse.config.base import Folder, Scratch
+from infuse.config.conversations import TalkFiles
+from infuse.config.experiment import Experiment
+from infuse.config.messages import refusal
+from infuse.config.reasonings import ImportedFile
+from infuse.config.task import TaskFiles
+from infuse.config.triples import TripleFiles
+from infuse.core.errors import UserError
+from infuse.core.hashing import content_hash
+
+PARTS = ("task", "triples")  # of a corpus that are no files
+
+
+def contents_of_files(config: Experiment) -> dict[str, str]:
+    """The hash of each local file that the config names and the plan needs, by its key there."""
+    contents, mistakes = {}, []
+    for where, path in _files(config):
+        try:
+            if where == "base.path" and not _may_be_a_model(Path(path)):
+                raise UserError(f"{where}: expected a model folder, with config.json: {path}")
+            contents[where] = content_hash(path, where)
+        except UserError as mistake:
+            mistakes.append(str(mistake))
+        except OSError as failure:
+            mistakes.append(f"{where}: {path}: {failure.strerror}")
+    if mistakes:
+        raise refusal(mistakes)
+    return contents
+
+
+def _files(config: Experiment) -> Iterator[tuple[str, str]]:
+    yield from _data_files(config)
+    base = config.base
+    if isinstance(base, Folder):
+        yield "base.path", base.path
+    if isinstance(base, Scratch):
+        for index, entry in enumerate(base.corpus):
+            if entry not in PARTS:
+                yield f"base.corpus[{index}]", entry
+    for source in reasoning_sources(config.arms):
+        section = config.reasons(source)
+        if isinstance(section, ImportedFile):
+            yield path_key(source), section.path
+
+
+def _data_files(config: Experiment) -> Iterator[tuple[str, str]]:
+    task, triples = config.task, config.triples
+    for name, talk in config.conversations.sources.items() if config.conversations else ():
+        if isinstance(talk.source, TalkFiles):
+            for index, path in enumerate(talk.source.paths):
+                yield f"conversations.sources.{name}.source.paths[{index}]", path
+    if isinstance(task.source, TaskFiles):
+        for split, file in task.source.model_dump(exclude={"kind"}).items():
+            if file is not None:
+                yield f"task.source.{split}", file
+    if triples is not None and isinstance(triples.source, TripleFiles):
+        for index, path in enumerate(triples.source.paths):
+            yield f"triples.source.paths[{index}]", path
+
+
+def path_key(source: str) -> str:
+    """The key of the file that a source of reasonings is read from."""
+    return "reasonings.path" if source == "reasonings" else f"other_reasonings.{source}.path"
+
+
+def _may_be_a_model(path: Path) -> bool:
+    return (path / "config.json").is_file() or not path.exists()  # a DVC pointer may stand for it
+
+
+def reasoning_sources(arms: Mapping[str, Arm]) -> list[str]:
+    """The sources of reasonings that arms need."""
+    named = [arm.reasons or "reasonings" for arm in arms.values() if arm.reasoned]
+    return list(dict.fromkeys(named))

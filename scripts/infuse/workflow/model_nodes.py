@@ -1,0 +1,64 @@
+"""Nodes of models, and the parameters that those share which train or write."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from infuse.config.base import Folder, HubModel
+from infuse.config.experiment import Experiment
+from infuse.data.targets import ZERO_SHOT
+from infuse.workflow.local_files import PARTS
+from infuse.workflow.node import Node
+from infuse.workflow.params import endpoint_params, short_name, training_params, training_settings
+
+
+def base_node(
+    config: Experiment, contents: dict[str, str], task: Node, triples: Node | None
+) -> Node:
+    """The model that both stages start from; from scratch, it reads the texts of `task`."""
+    base = config.base
+    if isinstance(base, HubModel):
+        return Node("base", short_name(base), base.model_dump())
+    if isinstance(base, Folder):
+        content = base.model_dump(exclude={"path"}) | {"content": contents["base.path"]}
+        name = re.sub(r"[^\w.-]", "-", Path(base.path).name)  # it stands in the rules' commands
+        settings = {"path": base.path, "contents": {base.path: contents["base.path"]}}
+        return Node("base", name, content, settings=settings)
+    files = [entry for entry in base.corpus if entry not in PARTS]
+    params: dict[str, Any] = base.model_dump() | training_params(config)
+    params["corpus"] = [
+        entry if entry in PARTS else contents[f"base.corpus[{index}]"]
+        for index, entry in enumerate(base.corpus)
+    ]
+    parts = zip(PARTS, (task, triples), strict=True)
+    inputs = {name: node for name, node in parts if node and name in base.corpus}
+    told = task.inputs["task"] if task.stage == "regime" else task
+    params["reasoned"] = bool("task" in inputs and told.params["columns"].get("reasoning"))
+    read = {path: contents[f"base.corpus[{base.corpus.index(path)}]"] for path in files}
+    settings = {"files": files, "contents": read, **training_settings(config)}
+    return Node("base", "scratch", params, inputs, settings)
+
+
+def gathered(whole: Node, count: int) -> Node:
+    """A node of reasonings that so many others write, each its part of the rows."""
+    shards = {
+        f"shard {number}": replace(
+            whole,
+            name=f"{whole.name}-shard-{number}-of-{count}",
+            params=whole.params | {"shard": [number, count]},
+        )
+        for number in range(1, count + 1)
+    }
+    texts = {role: node for role, node in whole.inputs.items() if role != "reasoner"}
+    return replace(whole, inputs=texts | shards)
+
+
+def zero_shot_node(config: Experiment, task: Node) -> Node:
+    """What an endpoint answers on the test texts."""
+    assert config.zero_shot is not None
+    endpoint, settings = endpoint_params(config, config.zero_shot.endpoint)
+    params = config.zero_shot.model_dump() | {"endpoint": endpoint, "system": config.task.system}
+    return Node(ZERO_SHOT, config.zero_shot.endpoint, params, {"task": task}, settings)

@@ -1,0 +1,99 @@
+"""One node of the graph, and its key.
+
+The key is the hash of what determines an artifact: stage, stage version, the parameters that the
+stage reads, and the keys of its inputs. It stands in the node's path, so a file that exists under
+a path is the right one, whatever its time stamp says.
+"""
+
+from __future__ import annotations
+
+import ast
+from dataclasses import dataclass, field
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any
+
+from infuse.core.files import write_json
+from infuse.core.hashing import fingerprint
+
+SCRIPTS = Path(__file__).parents[2]
+
+
+@cache
+def stage_version(stage: str) -> int:
+    """The integer that `scripts/<stage>.py` states as VERSION, read without importing it."""
+    for line in ast.parse((SCRIPTS / f"{stage}.py").read_text(encoding="utf-8")).body:
+        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "VERSION":
+            return int(ast.literal_eval(line.value))
+    raise LookupError(f"scripts/{stage}.py states no VERSION")
+
+
+@dataclass(frozen=True)
+class Node:
+    """One artifact: a folder that one run of `scripts/<stage>.py` makes.
+
+    Attributes:
+        params: what the stage reads of the config; enters the key.
+        inputs: role -> node; their keys enter the key.
+        settings: what the script needs but what can't change the result; not in the key.
+    """
+
+    stage: str
+    name: str
+    params: dict[str, Any]
+    inputs: dict[str, Node] = field(default_factory=dict)
+    settings: dict[str, Any] = field(default_factory=dict)
+    folder: str = "results/artifacts"
+
+    @cached_property
+    def key(self) -> str:
+        """12 hexadecimal digits."""
+        inputs = {role: node.key for role, node in self.inputs.items()}
+        return fingerprint([self.stage, stage_version(self.stage), self.params, inputs])
+
+    @property
+    def id(self) -> str:
+        """Name and key."""
+        return f"{self.name}-{self.key}"
+
+    @property
+    def path(self) -> str:
+        """The folder of the artifact."""
+        return f"{self.folder}/{self.stage}/{self.id}"
+
+    @property
+    def spec_path(self) -> str:
+        """The file that holds `spec`."""
+        return f"results/specs/{self.stage}/{self.id}.json"
+
+    def spec(self) -> dict[str, Any]:
+        """All that the script is told."""
+        return {
+            "stage": self.stage,
+            "name": f"{self.stage} {self.name}",
+            "key": self.key,
+            "version": stage_version(self.stage),
+            "params": self.params,
+            "settings": self.settings,
+            "inputs": {role: node.path for role, node in self.inputs.items()},
+            "output": self.path,
+            "work": f"results/unfinished/{self.stage}-{self.id}",
+        }
+
+    def write_spec(self) -> None:
+        """Write the spec to its file."""
+        write_json(Path(self.spec_path), self.spec())
+
+
+def reached(*last: Node) -> dict[tuple[str, str], Node]:
+    """Nodes and all that they need by (stage, id), inputs before those that need them."""
+    found: dict[tuple[str, str], Node] = {}
+
+    def visit(node: Node) -> None:
+        for source in node.inputs.values():
+            visit(source)
+        found.setdefault((node.stage, node.id), node)
+
+    for node in last:
+        visit(node)
+    return found

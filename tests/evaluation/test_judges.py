@@ -1,0 +1,250 @@
+"""The four questions, replies of all kinds, and what several judges make together."""
+
+from __future__ import annotations
+
+import json
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infuse.evaluation import judges
+from infuse.evaluation.judges import OUTCOMES, STYLES, Judgment, read
+
+TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
+EXAMPLES: list[dict[str, Any]] = [
+    {"context": "hi", "response": "hi {there}", "score": 5, "explanation": "It greets back."},
+    {"context": "hi", "response": "no", "score": 3, "explanation": "Short."},
+    {"context": "hi", "response": "x", "score": 1, "explanation": "No word."},
+]
+QUESTION = "fluency", "How it reads."
+
+
+def asked(style: str, context: str = "so?", response: str = "so.") -> str:
+    """The text of the one message."""
+    messages = judges.question(style, *QUESTION, context, response, EXAMPLES)
+    assert [set(message) for message in messages] == [{"role", "content"}]
+    assert messages[0]["role"] == "user"
+    return messages[0]["content"]
+
+
+# Questions
+
+
+@given(st.sampled_from(list(STYLES)), TEXT, TEXT)
+def test_texts_stand_in_the_question_as_they_are(style: str, context: str, response: str) -> None:
+    own = f"<context>\n{context}\n</context>\n\n<response>\n{response}\n</response>"
+    assert asked(style, context, response).endswith(own)
+    assert asked(style, "{score}", "{response} {0} %s").endswith(
+        "<context>\n{score}\n</context>\n\n<response>\n{response} {0} %s\n</response>"
+    )
+
+
+def test_styles_differ_in_scale_and_examples() -> None:
+    for style, (_, high, with_examples) in STYLES.items():
+        text = asked(style)
+        assert f"whole numbers from 1 to {high}" in text and "fluency: how it reads" in text.lower()
+        assert ("hi {there}" in text) == with_examples
+    four, five = (asked(f"one_to_{high}_examples") for high in ("four", "five"))
+    shown = [[json.loads(line)["score"] for line in text.splitlines() if line.startswith('{"sc')
+              and "<" not in line] for text in (four, five)]  # fmt: skip
+    assert shown == [[4, 3, 1], [5, 3, 1]]
+    assert len({asked(style) for style in STYLES}) == 4
+
+
+def test_the_merger_is_told_the_mean_and_every_explanation() -> None:
+    (message,) = judges.merge_question("on_topic", 10 / 3, ["It\ndrifts.", "{x}"])
+    assert "on topic" in message["content"] and "3.33" in message["content"]
+    assert "\n- It drifts.\n- {x}\n" in message["content"]
+
+
+# Replies
+
+
+def rated(score: float, explanation: str = "") -> Judgment:
+    return Judgment(score, explanation, "rated")
+
+
+def no(outcome: str) -> Judgment:
+    return Judgment(None, "", outcome)
+
+
+REPLIES = {
+    '```json\n{"score": 4, "explanation": "It is\nfine."}\n```\nAnything else?': rated(
+        4, "It is\nfine."
+    ),
+    'So: {"Score": "4/5", "Explanation": " Fine. "}': rated(4, "Fine."),
+    '{"fluency": {"score": 3.5, "explanation": "So so."}}': rated(3.5, "So so."),
+    '{"note": "{}"} {"score": 2, "explanation": "Score: 5"}': rated(2, "Score: 5"),
+    "{'score': 4, 'explanation': 'It's fine.'}": rated(4, "It's fine."),
+    '{"score": 4, "explanation": "He said "no"."}': rated(4, 'He said "no".'),
+    '{"score": 3}': rated(3),
+    '{"score": 3, "explanation": ["a"]}': rated(3),
+    '{"score": 3, "explanation": "\\ud83d"}': rated(3, "?"),
+    "Score: 4\nExplanation: It is fine.": rated(4, "It is fine."),
+    "Explanation: It is fine.\nScore: 4": rated(4, "It is fine."),
+    "**Score:** 4/5\n\nIt is fine.": rated(4, "It is fine."),
+    "Score (1-5): 4 \u2013 it is fine": rated(4, "it is fine"),
+    "The score for on-topic adherence is 2.5.": rated(
+        2.5, "The score for on-topic adherence is 2.5."
+    ),
+    "4/5 It is fine.": rated(4, "It is fine."),
+    "It answers well, so I say 4 out of 5.": rated(4, "It answers well, so I say 4 out of 5."),
+    "Rating: 4. It answers 2/3 of it.": rated(4, "It answers 2/3 of it."),
+    "\n 4 \nIt is fine.": rated(4, "It is fine."),
+    "Score: 4, that is 4/5": rated(4, "that is 4/5"),
+    '{"score": 4} and {"score": 3}': no("no_score"),
+    '{"score": 4, "score": 3}': no("no_score"),
+    '{"score": null, "explanation": "4/5"}': no("no_score"),
+    '{"score": true}': no("no_score"),
+    '{"score": NaN}': no("no_score"),
+    "Score: 4. Or 3/5.": no("no_score"),
+    "Score: 1-5": no("no_score"),
+    "a score of 1 to 5": no("no_score"),
+    "Score: 4,5": no("no_score"),
+    "1. It reads well.\n2. It is short.": no("no_score"),
+    "It is fine.": no("no_score"),
+    '{"score": <a whole number from 1 to 5>}': no("no_score"),
+    '{"score": 0}': no("out_of_range"),
+    '{"score": 5.5}': no("out_of_range"),
+    '{"score": 1e999}': no("out_of_range"),
+    "Score: -1": no("out_of_range"),
+    "4/10": no("out_of_range"),
+    " \n": no("empty"),
+}
+
+
+@pytest.mark.parametrize("reply", REPLIES, ids=lambda reply: reply[:40])
+def test_a_reply_of_each_kind(reply: str) -> None:
+    assert read(reply, "stop", 1, 5) == REPLIES[reply]
+    assert read(reply, "length", 1, 5) == no("truncated")
+
+
+def test_replies_without_end() -> None:
+    endless = ["{", '{"a":', '[{"a":', "score ", "score (", "4 ", "4/", "{'score':", "\n"]
+    assert {read(part * 9000, "stop", 1, 5).outcome for part in endless} == {"no_score", "empty"}
+    for form in ('{"score": %s}', "Score: %s", "%s", "%s/5"):
+        assert read(form % ("9" * 9000), "stop", 1, 5) == no("out_of_range")
+
+
+@given(st.integers(1, 5), TEXT, TEXT.filter(lambda text: "{" not in text), st.booleans())
+def test_an_object_is_found_wherever_it_stands(
+    score: int, explanation: str, around: str, fenced: bool
+) -> None:
+    form = json.dumps({"score": score, "explanation": explanation}, ensure_ascii=fenced)
+    text = f"{around}\n```json\n{form}\n```" if fenced else f"{form} {around}"
+    assert read(text, "stop", 1, 5) == rated(score, explanation.strip())
+
+
+@given(st.lists(st.sampled_from([*REPLIES, '{"score": ', "4", "score", "/5", ":", "}", "\n"])))
+def test_what_is_read_is_on_the_scale_or_nothing(pieces: list[str]) -> None:
+    for low, high in ((1, 4), (1, 5)):
+        found = read("".join(pieces), "stop", low, high)
+        assert found.outcome in OUTCOMES
+        assert (found.score is not None) == (found.outcome == "rated")
+        assert found.score is None or low <= found.score <= high
+        assert found.score is not None or found.explanation == ""
+        found.explanation.encode()
+
+
+@given(st.text(max_size=80))
+def test_any_text_is_read(text: str) -> None:
+    read(text, "stop", 1, 5).explanation.encode()
+
+
+# Ratings
+
+
+@given(st.floats(1, 4), st.floats(1, 4))
+def test_rescaling_keeps_ends_and_order(a: float, b: float) -> None:
+    assert [judges.rescaled(score, 1, 4) for score in (1, 2.5, 4)] == [1, 3, 5]
+    assert (a <= b) == (judges.rescaled(a, 1, 4) <= judges.rescaled(b, 1, 4)) or a == b
+    assert judges.rescaled(a, 1, 5) == a
+
+
+SCORES = st.lists(st.sampled_from([(s, h) for h in (4, 5) for s in range(1, h + 1)]), min_size=1)
+
+
+@given(SCORES)
+def test_halves_of_a_mean_go_up(scores: list[tuple[int, int]]) -> None:
+    exact = sum(1 + Fraction(4 * (s - 1), high - 1) for s, high in scores) / len(scores)
+    mean = judges.merged_rating([judges.rescaled(s, 1, high) for s, high in scores])
+    assert mean == pytest.approx(float(exact))
+    assert judges.rounded(mean, 1, 5) == int(exact + Fraction(1, 2))
+
+
+def test_rounding_stays_on_the_scale() -> None:
+    rows = [(-3.0, 1), (1.49, 1), (1.5, 2), (2.5, 3), (4.4999999999, 5), (4.49, 4), (9.0, 5)]
+    assert [judges.rounded(rating, 1, 5) for rating, _ in rows] == [label for _, label in rows]
+    assert judges.merged_rating([]) is None
+
+
+def test_the_nearest_explanation_is_the_first_of_equals() -> None:
+    third = judges.rescaled(2, 1, 4), judges.rescaled(3, 1, 4)  # 7/3 and 11/3
+    assert judges.nearest(["a", "b", "c"], [1, third[1], third[0]], 3.0) == "b"
+    assert judges.nearest(["a", "b", "c"], [1, 3, 3], 2.9) == "b"
+
+
+# Agreement
+
+
+@given(st.lists(st.lists(st.sampled_from([1.0, 7 / 3, 3.0, np.nan]), min_size=3, max_size=3),
+                min_size=1, max_size=5))  # fmt: skip
+def test_means_of_others(rows: list[list[float]]) -> None:
+    found = judges.means_of_others(np.array(rows))
+    for row, means in zip(rows, found, strict=True):
+        for at, mean in enumerate(means):
+            others = [one for place, one in enumerate(row) if place != at and not np.isnan(one)]
+            expected = np.mean(others) if others else np.nan
+            np.testing.assert_allclose(mean, expected, atol=1e-9)
+
+
+def test_agreement_of_known_columns() -> None:
+    own = np.array([1.0, 2, 3, 4, np.nan, 5])
+    others = np.array([2.0, 3, 4, 5, 1, np.nan])
+    assert judges.agreement(own, others) == {
+        "mean_absolute_difference": 1.0, "spearman": pytest.approx(1.0)
+    }  # fmt: skip
+    assert judges.agreement(own, np.full(6, 3.0))["spearman"] is None
+    assert judges.agreement(own, np.full(6, np.nan))["mean_absolute_difference"] is None
+
+
+def test_dimensions_by_source_and_over_all() -> None:
+    ratings = np.array([[1, 1, 3.0], [2, 2, 2], [3, 3, 1], [1, 3, 5], [2, 2, np.nan], [3, 1, 5]])
+    rows = list(judges.dimension_rows(ratings, ["b"] * 3 + ["a"] * 3, ["x", "y", "z"]))
+    told = {(r["source"], r["dimension"], r["other"]): (r["n"], r["pearson"]) for r in rows}
+    assert list(told)[::3] == [("all", "x", "y"), ("a", "x", "y"), ("b", "x", "y")]
+    assert told["b", "x", "y"] == (3, pytest.approx(1)) == told["b", "x", "y"]
+    assert told["b", "x", "z"] == (3, pytest.approx(-1))
+    assert told["a", "x", "y"] == (3, pytest.approx(-1))
+    assert told["all", "x", "y"] == (6, pytest.approx(0))
+    assert told["a", "x", "z"] == (2, None)
+
+
+def test_an_explanation_may_argue_for_another_score() -> None:
+    words = {1: "nothing but noise", 2: "hardly any sense", 5: "excellent and clear"}
+    scores = [1, 2, 5] * 40
+    explanations = [words[score] for score in scores]
+    explanations[:12] = [words[5], words[1], words[5], *[words[2], words[2], words[5]] * 3]
+    clusters = [str(at) for at in range(len(scores))]
+    found = judges.argued(explanations, scores, clusters)
+    assert found["explanations"] == 120
+    # Of the first three all, of which one by a single point; then each 1 that sounds like a 2.
+    assert found["argues_other"] == pytest.approx(5 / 120)
+    assert found["argues_far"] == pytest.approx(1 / 120)
+    assert found["dealt_other"] == pytest.approx(2 / 3, abs=0.02)
+    assert found["dealt_far"] == pytest.approx(4 / 9, abs=0.02)
+    assert judges.argued(["fine"] * 9, [3] * 9, clusters[:9]) == {"explanations": 0}
+    assert judges.argued([], [], []) == {"explanations": 0}
+
+
+def test_explanations_of_one_context_are_not_read_by_a_model_that_knows_them() -> None:
+    """A word tells the score of one context's explanations, and of no others."""
+    clusters = [str(at // 6) for at in range(240)]
+    scores = [1 + 4 * (int(cluster) % 2) for cluster in clusters]
+    own = [f"word{cluster}" for cluster in clusters]
+    assert judges.argued(own, scores, clusters)["argues_other"] > 0.3
+    assert judges.argued(own, scores, [str(at) for at in range(240)])["argues_other"] < 0.1

@@ -1,0 +1,394 @@
+"""Intervals, tests and scores: against their definitions, scipy, scikit-learn, and by hand."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import scipy.stats
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from sklearn.metrics import cohen_kappa_score, f1_score, precision_recall_fscore_support
+
+from infuse.evaluation import stats
+
+CLASSES = 4
+SHARES = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
+PAIRS = st.lists(
+    st.tuples(st.integers(0, CLASSES - 1), st.integers(-1, CLASSES - 1)), min_size=1, max_size=40
+).map(lambda pairs: (np.array(pairs)[:, 0], np.array(pairs)[:, 1]))
+
+calm = settings(deadline=None)  # a busy machine is no failure
+
+
+@calm
+@given(share=SHARES, level=st.sampled_from([0.5, 0.9, 0.95, 0.99]))
+def test_wilson_bounds_are_the_shares_that_a_score_test_just_keeps(
+    share: tuple[int, int], level: float
+) -> None:
+    correct, n = share
+    quantile = scipy.stats.norm.ppf((1 + level) / 2)
+    bounds = stats.wilson(correct, n, level)
+    assert 0 <= bounds[0] <= correct / n <= bounds[1] <= 1
+    for bound in bounds:
+        assert (correct / n - bound) ** 2 == pytest.approx(
+            quantile**2 * bound * (1 - bound) / n, abs=1e-12
+        )
+
+
+@calm
+@given(share=SHARES)
+def test_wilson_of_the_errors_mirrors_that_of_the_hits(share: tuple[int, int]) -> None:
+    correct, n = share
+    low, high = stats.wilson(correct, n)
+    assert stats.wilson(n - correct, n) == pytest.approx((1 - high, 1 - low))
+
+
+@pytest.mark.parametrize(("correct", "n"), [(0, 0), (3, 2), (-1, 2)])
+def test_wilson_refuses_what_is_no_share(correct: int, n: int) -> None:
+    with pytest.raises(ValueError):
+        stats.wilson(correct, n)
+
+
+@calm
+@given(a=SHARES, b=SHARES)
+def test_the_z_test_is_the_chi_squared_test_of_its_table(
+    a: tuple[int, int], b: tuple[int, int]
+) -> None:
+    (right_a, n_a), (right_b, n_b) = a, b
+    test = stats.two_proportion_z(right_a, n_a, right_b, n_b)
+    if 0 < right_a + right_b < n_a + n_b:
+        table = [[right_a, n_a - right_a], [right_b, n_b - right_b]]
+        chi = scipy.stats.chi2_contingency(table, correction=False)
+        assert test.z**2 == pytest.approx(chi.statistic, abs=1e-9)
+        assert test.p == pytest.approx(chi.pvalue)
+    else:
+        assert (test.z, test.p) == (0, 1)
+
+
+@calm
+@given(a=SHARES, b=SHARES)
+def test_exchanging_the_samples_turns_the_z_test_round(
+    a: tuple[int, int], b: tuple[int, int]
+) -> None:
+    test = stats.two_proportion_z(*a, *b)
+    turned = stats.two_proportion_z(*b, *a)
+    assert turned.p == pytest.approx(test.p) and 0 <= test.p <= 1
+    assert (turned.z, turned.difference, turned.low, turned.high) == pytest.approx(
+        (-test.z, -test.difference, -test.high, -test.low)
+    )
+    assert test.difference == a[0] / a[1] - b[0] / b[1]
+    assert test.low <= test.difference <= test.high
+
+
+def test_the_z_test_worked_by_hand() -> None:
+    """60 and 40 of 100: both errors are sqrt(0.5 * 0.5 / 50) or sqrt(2 * 0.6 * 0.4 / 100)."""
+    test = stats.two_proportion_z(60, 100, 40, 100)
+    assert test.z == pytest.approx(0.2 / math.sqrt(0.005))
+    assert test.high - test.difference == pytest.approx(1.959964 * math.sqrt(0.0048))
+
+
+def test_the_papers_two_accuracies() -> None:
+    """58.4 % and 49.7 % of 2,000 texts."""
+    test = stats.two_proportion_z(1168, 2000, 994, 2000)
+    assert test.z == pytest.approx(5.52, abs=0.005)
+    assert test.p == pytest.approx(3.4e-8, rel=0.01)
+    assert (test.low, test.high) == pytest.approx((0.056, 0.118), abs=5e-4)
+    assert stats.wilson(1168, 2000) == pytest.approx((0.562, 0.605), abs=5e-4)
+    assert stats.wilson(994, 2000) == pytest.approx((0.475, 0.519), abs=5e-4)
+
+
+@calm
+@given(only_a=st.integers(0, 200), only_b=st.integers(0, 200))
+def test_mcnemar_is_twice_the_smaller_tail_of_a_fair_coin(only_a: int, only_b: int) -> None:
+    n = only_a + only_b
+    tail = sum(math.comb(n, k) for k in range(min(only_a, only_b) + 1)) / 2**n
+    p = stats.mcnemar_exact(only_a, only_b)
+    assert p == pytest.approx(min(1, 2 * tail))
+    assert p == pytest.approx(stats.mcnemar_exact(only_b, only_a))
+
+
+def test_mcnemar_worked_by_hand() -> None:
+    assert stats.mcnemar_exact(10, 2) == pytest.approx(2 * (1 + 12 + 66) / 4096)
+    assert stats.mcnemar_exact(0, 0) == 1
+
+
+@calm
+@given(pairs=PAIRS)
+def test_confusion_counts_every_text_once(
+    pairs: tuple[stats.Codes, stats.Codes],
+) -> None:
+    true, predicted = pairs
+    counts = stats.confusion(true, predicted, CLASSES)
+    assert counts.shape == (CLASSES, CLASSES + 1)
+    for label in range(CLASSES):
+        for column, code in enumerate([*range(CLASSES), -1]):
+            assert counts[label, column] == ((true == label) & (predicted == code)).sum()
+
+
+@calm
+@given(pairs=PAIRS)
+def test_scores_are_those_of_scikit_learn(
+    pairs: tuple[stats.Codes, stats.Codes],
+) -> None:
+    """With the true classes as its labels, it too takes -1 for a miss and for no class."""
+    true, predicted = pairs
+    labels = range(CLASSES)
+    scores = stats.class_scores(true, predicted, CLASSES)
+    expected = precision_recall_fscore_support(true, predicted, labels=labels, zero_division=0)
+    assert np.array(scores) == pytest.approx(np.array(expected).T)
+    macro, weighted = (
+        f1_score(true, predicted, labels=labels, average=average, zero_division=0)
+        for average in ("macro", "weighted")
+    )
+    assert stats.macro_f1(scores) == pytest.approx(macro)
+    assert stats.weighted_f1(scores) == pytest.approx(weighted)
+
+
+@calm
+@given(pairs=PAIRS)
+def test_recalls_weighted_by_support_are_the_accuracy(
+    pairs: tuple[stats.Codes, stats.Codes],
+) -> None:
+    true, predicted = pairs
+    scores = stats.class_scores(true, predicted, CLASSES)
+    assert sum(score.support for score in scores) == len(true)
+    assert sum(score.recall * score.support for score in scores) == pytest.approx(
+        (true == predicted).sum()
+    )
+
+
+def test_a_text_without_a_label_costs_recall_and_no_precision() -> None:
+    true = np.array([0, 0, 0, 1])
+    first, second, absent = stats.class_scores(true, np.array([0, 0, -1, 1]), 3)
+    assert first == pytest.approx((1, 2 / 3, 4 / 5, 3))
+    assert second == (1, 1, 1, 1)
+    assert absent == (0, 0, 0, 0)
+    assert stats.macro_f1([first, second, absent]) == pytest.approx(3 / 5)
+    assert stats.weighted_f1([first, second, absent]) == pytest.approx(17 / 20)
+
+
+@pytest.mark.parametrize(
+    ("correct", "n", "low", "high"),
+    [
+        (81, 263, 0.2553, 0.3662),
+        (15, 148, 0.0624, 0.1605),
+        (0, 20, 0, 0.1611),
+        (1, 29, 0.0061, 0.1718),
+    ],
+)
+def test_wilson_as_published(correct: int, n: int, low: float, high: float) -> None:
+    """Newcombe, Statistics in Medicine 17, 1998, table I, method 3."""
+    assert stats.wilson(correct, n) == pytest.approx((low, high), abs=5.1e-5)
+
+
+def test_mcnemar_as_published() -> None:
+    """Ratings of a prime minister: 86 and 150 of 1,600 changed their minds (Agresti; Fay, 2010)."""
+    assert stats.mcnemar_exact(86, 150) == pytest.approx(3.716e-5, rel=1e-3)
+
+
+T_1 = 12.706205  # the t distribution's 97.5 % point at one degree of freedom
+
+
+@pytest.mark.parametrize(
+    ("values", "mean", "error", "df"),
+    [
+        # seeds 1, items 1, rest 1
+        ([[3, 1], [1, 1]], 1.5, math.sqrt(1 / 4), 1),
+        # seeds 1.5, items 4.5, rest 0.5
+        ([[4, 0, 2], [2, 0, 1]], 1.5, math.sqrt(5.5 / 6), (5.5 / 1.5) ** 2),
+        # seeds 0, items 0, rest 4: seeds are not let below the rest
+        ([[1, -1], [-1, 1]], 0, math.sqrt(4 / 4), 1),
+        # one seed: the deviations are 1, 0, -1
+        ([[2, 1, 0]], 1, math.sqrt(1 / 3), 2),
+    ],
+)
+def test_crossed_worked_by_hand(
+    values: list[list[float]], mean: float, error: float, df: float
+) -> None:
+    found = stats.crossed(np.array(values, float))
+    half = scipy.stats.t.ppf(0.975, df) * error
+    assert found[:3] == pytest.approx((mean, mean - half, mean + half))
+    assert found.df == pytest.approx(df)
+
+
+def test_crossed_p_worked_by_hand() -> None:
+    """t = 3 at one degree of freedom, a Cauchy variable."""
+    found = stats.crossed(np.array([[3.0, 1], [1, 1]]))
+    assert found.p == pytest.approx(1 - 2 * math.atan(3) / math.pi)
+    assert found.high - found.mean == pytest.approx(T_1 / 2)
+    assert stats.crossed(np.zeros((3, 4))).p == 1
+    assert stats.crossed(np.ones((3, 4))).p == 0
+
+
+@calm
+@given(values=st.lists(st.floats(-5, 5), min_size=2, max_size=20))
+def test_one_seed_is_the_t_test(values: list[float]) -> None:
+    found = stats.crossed(np.array([values]))
+    if np.var(values) > 1e-6:
+        test = scipy.stats.ttest_1samp(values, 0)
+        assert found.p == pytest.approx(test.pvalue)
+        interval = test.confidence_interval()
+        assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+
+
+@pytest.mark.parametrize("spread", [0.0, 0.1, 0.5], ids="seeds differ by {}".format)
+@pytest.mark.parametrize("seeds", [2, 3, 5])
+def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int, spread: float) -> None:
+    """2,000 studies of two arms that answer 300 hard and easy texts, trained with some seeds.
+
+    Seeds that hardly differ are not told from seeds that agree by chance, so it covers more there.
+    """
+    draw = np.random.default_rng(3)
+
+    def share(ease: float) -> float:
+        return float(scipy.stats.norm.cdf(ease / math.sqrt(1.5**2 + spread**2 + 0.8**2)))
+
+    def right(ease: float, texts: stats.Values) -> stats.Values:
+        seed = draw.normal(0, spread, (seeds, 1))
+        return (ease + texts + seed + draw.normal(0, 0.8, (seeds, 300)) > 0).astype(float)
+
+    true, covered, far_off = share(0.8) - share(0.5), 0, 0
+    for _ in range(2000):
+        texts = draw.normal(0, 1.5, 300)
+        found = stats.crossed(right(0.8, texts) - right(0.5, texts) - true)
+        covered += found.low <= 0 <= found.high
+        far_off += found.p < 0.05 / 6
+    assert 0.93 <= covered / 2000 <= (0.975 if spread == 0.5 else 1)
+    assert far_off / 2000 < 2.5 * 0.05 / 6  # the tail on which Holm's correction of six rests
+
+
+def test_the_bootstrap_of_one_seed_is_that_of_its_items() -> None:
+    values = np.random.default_rng(0).normal(0.3, 1, (1, 400))
+    low, high = stats.two_way_bootstrap(values, 2000, 0)
+    expected = stats.crossed(values)
+    assert (low, high) == pytest.approx((expected.low, expected.high), abs=0.02)
+    assert stats.two_way_bootstrap(np.ones((3, 5)), 10, 0) == (1, 1)
+
+
+@pytest.mark.parametrize(
+    ("p", "adjusted"),
+    [
+        ([0.01, 0.04, 0.03, 0.005], [0.03, 0.06, 0.06, 0.02]),
+        ([0.2], [0.2]),
+        ([0.5, 0.6], [1, 1]),
+        ([0.01, 0.02, 0.03], [0.03, 0.04, 0.04]),
+        ([], []),
+    ],
+)
+def test_holm_worked_by_hand(p: list[float], adjusted: list[float]) -> None:
+    assert stats.holm(p) == pytest.approx(adjusted)
+
+
+@calm
+@given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8))
+def test_holm_rejects_what_its_steps_reject(p: list[float]) -> None:
+    """Up from the smallest, each against 5 % over those left, until the first that fails."""
+    rejected = set()
+    for step, at in enumerate(np.argsort(p, kind="stable")):
+        if (len(p) - step) * p[at] > 0.05:
+            break
+        rejected.add(at)
+    assert {at for at, value in enumerate(stats.holm(p)) if value <= 0.05} == rejected
+
+
+@pytest.mark.parametrize(
+    ("discordant", "difference", "n"),
+    # (1.959964 sqrt(0.2) + 0.841621 sqrt(0.19))^2 / 0.01, and so on
+    [(0.2, 0.1, 154.60), (0.1, 0.05, 311.60), (0.5, 0.1, 390.87)],
+)
+def test_detectable_differences_worked_by_hand(
+    discordant: float, difference: float, n: float
+) -> None:
+    found = stats.detectable(discordant, round(n))
+    assert found == pytest.approx(difference, rel=2e-3)
+
+
+def test_what_no_number_of_texts_can_detect() -> None:
+    assert stats.detectable(0.0, 100) == 0
+    assert stats.detectable(0.01, 20) == 0.01
+
+
+@pytest.mark.parametrize(
+    ("chances", "true", "score"),
+    [
+        ([[0.7, 0.2, 0.1]], [0], 0.14),
+        ([[0.1, 0.1, 0.8]], [1], 1.46),
+        ([[0.7, 0.2, 0.1], [0.1, 0.1, 0.8]], [0, 1], 0.8),
+        ([[1, 0]], [0], 0),
+        ([[1, 0]], [1], 2),
+    ],
+)
+def test_brier_worked_by_hand(chances: list[list[float]], true: list[int], score: float) -> None:
+    assert stats.brier(np.array(chances), np.array(true)) == pytest.approx(score)
+
+
+@pytest.mark.parametrize(("bins", "error"), [(15, 0.4), (1, 0.8 - 2 / 3)])
+def test_calibration_error_worked_by_hand(bins: int, error: float) -> None:
+    """Sure by 0.9, right once in two; sure by 0.6, right."""
+    chances = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
+    found = stats.calibration_error(chances, np.array([0, 1, 1]), bins)
+    assert found == pytest.approx(error)
+
+
+RATED = st.lists(
+    st.tuples(st.integers(0, CLASSES - 1), st.integers(0, CLASSES - 1)), min_size=2, max_size=40
+).map(lambda pairs: (np.array(pairs)[:, 0], np.array(pairs)[:, 1]))
+
+
+@calm
+@given(codes=RATED)
+def test_quadratic_kappa_is_scikit_learns(codes: tuple[stats.Codes, ...]) -> None:
+    true, given_ = codes
+    found = stats.quadratic_kappa(true, given_, CLASSES)
+    if len(set(true) | set(given_)) > 1:
+        places = list(range(CLASSES))
+        expected = cohen_kappa_score(true, given_, labels=places, weights="quadratic")
+        assert found == pytest.approx(expected)
+    else:  # where its formula has no value
+        assert found == 1.0
+
+
+@calm
+@given(
+    values=st.lists(st.lists(st.floats(-3, 3), min_size=6, max_size=6), min_size=1, max_size=3),
+    clusters=st.lists(st.sampled_from("abc"), min_size=6, max_size=6),
+)
+def test_clusters_have_the_mean_of_their_items(
+    values: list[list[float]], clusters: list[str]
+) -> None:
+    lines = np.array(values)
+    found = stats.clustered(lines, clusters)
+    assert found.shape == (len(values), len(set(clusters)))
+    assert found.mean(1) == pytest.approx(lines.mean(1))
+    alone = stats.clustered(lines, list("abcdef"))
+    assert alone == pytest.approx(lines)
+
+
+def test_items_that_are_there_twice_tell_nothing_new() -> None:
+    lines = np.random.default_rng(0).normal(size=(2, 30))
+    once = stats.crossed(lines)
+    names = [f"{at:02}" for at in range(30)]
+    twice = stats.clustered(np.repeat(lines, 2, axis=1), np.repeat(names, 2).tolist())
+    assert stats.crossed(twice) == pytest.approx(once)
+
+
+def test_intervals_over_clusters_cover_where_those_over_items_do_not() -> None:
+    """Twenty clusters of unequal sizes, each with a mean of its own; the truth is 0."""
+    draw, covered = np.random.default_rng(1), {"items": 0, "clusters": 0}
+    for _ in range(300):
+        sizes = draw.integers(2, 12, 20)
+        items = np.repeat(draw.normal(size=20), sizes) + 0.3 * draw.normal(size=sizes.sum())
+        names = np.repeat([f"{at:02}" for at in range(20)], sizes).tolist()
+        for kind, values in (
+            ("items", items[None]), ("clusters", stats.clustered(items[None], names))
+        ):  # fmt: skip
+            found = stats.crossed(values)
+            covered[kind] += found.low <= 0 <= found.high
+    assert covered["items"] < 200 and 270 <= covered["clusters"] <= 297
+
+
+def test_the_sign_test_of_eighteen_wins() -> None:
+    assert stats.sign_test(18, 0) == pytest.approx(2 / 2**18)
+    assert stats.sign_test(0, 0) == 1.0

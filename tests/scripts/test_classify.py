@@ -1,0 +1,69 @@
+"""New texts through the command line: one JSON line for each, and the same answers as in tables."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from infuse.core.files import read_labels, read_rows
+from infuse.core.schemas import PREDICTIONS
+from trees import Tree, environment, nodes
+
+
+def classify(
+    tree: Tree, arm: str, *arguments: str, lines: bytes = b""
+) -> subprocess.CompletedProcess[bytes]:
+    model = str(nodes(tree, "classifier")[f"{arm}-seed1"].relative_to(tree.root))
+    return subprocess.run(
+        [sys.executable, "scripts/classify.py", "--model", model, *arguments],
+        cwd=tree.root, env=environment() | {"LC_ALL": "C", "PYTHONUTF8": "0"},
+        input=lines, capture_output=True, check=False,
+    )  # fmt: skip
+
+
+def answers(said: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
+    assert said.returncode == 0, said.stderr
+    return [json.loads(line) for line in said.stdout.decode().splitlines()]
+
+
+@pytest.mark.parametrize("arm", ["label", "reason_label"])
+def test_the_answers_are_those_of_the_tables(built: Tree, arm: str, tmp_path: Path) -> None:
+    folder = nodes(built, "predictions")[f"{arm}-seed1"]
+    rows = read_rows(folder / "predictions.parquet", PREDICTIONS)
+    labels = read_labels(nodes(built, "task")["generated"])
+    file = tmp_path / "texts.jsonl"
+    file.write_text("".join(json.dumps({"said": row["text"]}) + "\n" for row in rows))
+    said = classify(built, arm, "--file", str(file), "--column", "said", "--max-new-tokens", "24")
+    for row, answer in zip(rows, answers(said), strict=True):
+        assert answer["text"] == row["text"]
+        assert answer["label"] == (row["predicted"] or None)
+        assert answer["reasoning"] == row["reasoning"]
+        judged = {"right": "answered", "wrong": "answered"}
+        assert answer["outcome"] == judged.get(row["outcome"], row["outcome"])
+        scores = np.array(row["log_probabilities"])
+        assert list(answer["probabilities"]) == labels
+        assert list(answer["probabilities"].values()) == pytest.approx(
+            np.exp(scores - np.logaddexp.reduce(scores)), abs=1e-4
+        )
+
+
+def test_lines_of_standard_input_and_texts_that_cannot_be_asked(built: Tree) -> None:
+    lines = ["so\u00e9 glad", "", "  ", "word " * 300, "the end"]
+    said = classify(built, "label", "--max-new-tokens", "2", lines="\r\n".join(lines).encode())
+    found = answers(said)
+    assert [answer["text"] for answer in found] == lines
+    outcomes = [answer["outcome"] for answer in found]
+    assert outcomes[1:4] == ["no_text", "no_text", "too_long"]
+    for answer in found[1:4]:
+        assert answer["label"] is None and answer["probabilities"] is None
+    assert sum(found[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    by_argument = classify(built, "label", "--max-new-tokens", "2", *(lines[0], lines[4]))
+    for one, other in zip(answers(by_argument), (found[0], found[4]), strict=True):
+        assert one["label"] == other["label"]
+        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)

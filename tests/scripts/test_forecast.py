@@ -1,0 +1,293 @@
+"""The forecast counts what trainings then report, and its formulas what they compute."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.utils.flop_counter import FlopCounterMode
+from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+
+import forecast as stage
+import tiny
+from infuse.core.files import read_json
+from infuse.data.examples import Documents
+from infuse.models import loading
+from infuse.models.gpus import KNOWN
+from infuse.training import batching, cost_model
+from infuse.training.step import Engine
+from infuse.workflow import forecast_node, plan
+from infuse.workflow.job import Job
+from trees import Tree, nodes, tiny_plan
+
+PACKED = tiny.COMPUTE | {"layout": "packed", "micro_tokens": 512}
+FULL = cost_model.Work.of(tiny.FULL)
+COARSE = tiny.LORA | {"modules": ["all-linear"], "bits": 4}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The tiny model, saved."""
+    made = tmp_path_factory.mktemp("model")
+    loading.save(tiny.model(), tiny.tokenizer(), made)
+    return made
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_sizes_are_those_of_the_model(tmp_path: Path, tied: bool) -> None:
+    config = LlamaConfig(
+        hidden_size=32, intermediate_size=48, num_hidden_layers=3, num_attention_heads=4,
+        num_key_value_heads=2, head_dim=12, vocab_size=70, tie_word_embeddings=tied,
+    )  # fmt: skip
+    model = LlamaForCausalLM(config)
+    config.save_pretrained(tmp_path)
+    size = cost_model.shape(tmp_path, tiny.FULL)
+    assert size.weights == size.trained == model.num_parameters()
+    assert size.attention == 3 * 4 * 12
+    tuned = loading.tune(model, tiny.tuned(tiny.LORA), 0)
+    trained = sum(weight.numel() for weight in tuned.parameters() if weight.requires_grad)
+    assert cost_model.shape(tmp_path, tiny.LORA).trained == trained
+
+
+@settings(deadline=None, max_examples=10)
+@given(seed=st.integers(0, 99), count=st.integers(1, 8))
+def test_operations_are_those_that_torch_counts(folder: Path, seed: int, count: int) -> None:
+    """But for norms, which are few, and attention on CPU, which torch does not count."""
+    documents = tiny.random_documents(count, seed)
+    engine = Engine(tiny.model(), PACKED)
+    engine.model.train()
+    with FlopCounterMode(display=False) as counter:
+        for part in engine.passes(documents, np.arange(count)):
+            engine.loss_sum(documents, part).backward()  # type: ignore[no-untyped-call]
+    size = replace(cost_model.shape(folder, tiny.FULL), attention=0)
+    products = cost_model.training_flops(size, FULL, documents, [np.arange(count)])
+    norms = sum(
+        weight.numel() for weight in engine.model.parameters() if weight.dim() == 1
+    ) * int(documents.lengths.sum())  # fmt: skip
+    assert products - 6 * norms == counter.get_total_flops()
+
+
+def test_adapters_spare_the_gradients_of_weights(folder: Path) -> None:
+    """Torch counts those of the adapters too, and none before the first of them."""
+    documents, steps = tiny.random_documents(9, 1, longest=40), [np.arange(9)]
+    one = tiny.LORA | {"rank": 1, "modules": ["q_proj", "k_proj", "v_proj"]}
+    model = loading.tune(tiny.model(), tiny.tuned(one), 0)
+    engine = Engine(model, PACKED)
+    model.train()
+    with FlopCounterMode(display=False) as counter:
+        engine.step(documents, steps[0], 1.0, 0)
+    size = replace(cost_model.shape(folder, one), attention=0)
+    told = cost_model.training_flops(size, cost_model.Work.of(one), documents, steps)
+    assert told == pytest.approx(counter.get_total_flops(), rel=0.08)
+    assert cost_model.training_flops(size, FULL, documents, steps) > 1.3 * told
+
+
+def test_weights_in_4_bits_take_the_memory_that_is_told(tmp_path: Path) -> None:
+    """The rest of a step takes what it takes with weights in 16 bits."""
+    config = MistralConfig(
+        hidden_size=512, intermediate_size=1024, num_hidden_layers=2, num_attention_heads=8,
+        num_key_value_heads=4, vocab_size=300,
+    )  # fmt: skip
+    loading.save(MistralForCausalLM(config), tiny.tokenizer(), tmp_path)
+    compute = PACKED | {"dtype": "bfloat16"}
+    held, told = {}, {}
+    for bits in (None, 4):
+        recipe = tiny.tuned(COARSE | {"bits": bits}) | {"weights": "bfloat16"}
+        model = loading.load_model(tmp_path, **loading.in_4_bits(recipe, compute))
+        model = loading.tune(model, recipe, 0)
+        held[bits] = sum(weight.nbytes for weight in model.parameters())
+        for part in model.modules():
+            if state := getattr(part, "quant_state", None):
+                held[bits] += state.absmax.nbytes + state.state2.absmax.nbytes
+        size = cost_model.shape(tmp_path, recipe["tuning"])
+        trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+        assert size.trained == trained
+        told[bits] = cost_model.memory(size, tmp_path, compute, recipe, False, 8)
+    assert size.coarse == 2 * 512 * (2 * 512 + 2 * 256 + 3 * 1024)
+    assert told[None] - told[4] == pytest.approx(held[None] - held[4], rel=1e-4)
+    # Of weights and adapters; moments, gradients, logits and activations come on top.
+    assert told[4] > held[4]
+
+
+def test_padding_is_computed_too() -> None:
+    documents = tiny.documents([10, 20, 7, 30], [9, 1, 6, 29])
+    steps = [np.array([0, 1]), np.array([2, 3])]
+    found = {
+        layout: cost_model.padding_and_targets(documents, steps, PACKED | {"layout": layout})
+        for layout in ("padded", "packed")
+    }
+    assert found == {"padded": (100 / 67, 20), "packed": (1.0, 20)}
+    compiled = PACKED | {"compile": True, "micro_tokens": 48}
+    assert cost_model.padding_and_targets(documents, steps, compiled) == ((32 + 48) / 67, 20)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
+@pytest.mark.parametrize("tuning", [tiny.FULL, COARSE], ids=["full", "4 bits"])
+def test_activations_are_those_that_are_kept(
+    folder: Path, dtype: str, tuning: dict[str, Any]
+) -> None:
+    """Counted in one layer, against what a pass of the whole model keeps."""
+    compute, recipe = PACKED | {"dtype": dtype}, tiny.tuned(tuning)
+    if tuning["kind"] == "lora":
+        recipe["weights"] = dtype
+    model = loading.load_model(folder, **loading.in_4_bits(recipe, compute))
+    engine = Engine(loading.tune(model, recipe, 0), compute)
+    engine.model.train()
+    constant = {weight.untyped_storage().data_ptr() for weight in engine.model.parameters()}
+
+    def kept(documents: Documents) -> int:
+        found: dict[int, int] = {}
+
+        def note(tensor: torch.Tensor) -> torch.Tensor:
+            if tensor.untyped_storage().data_ptr() not in constant:
+                found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
+            loss = engine.loss_sum(documents, np.arange(len(documents)))
+        assert loss.requires_grad
+        return sum(found.values())
+
+    # One target a document, so that logits do not count.
+    short, long = (tiny.documents([size] * 4, [size - 1] * 4) for size in (20, 60))
+    counted = (kept(long) - kept(short)) / (4 * 40)
+    told = {
+        again: cost_model._activations(folder, getattr(torch, dtype), recipe, again)
+        for again in (False, True)
+    }
+    assert told[False] == pytest.approx(counted, rel=0.02)
+    assert told[True] < 0.8 * counted
+
+
+def test_memory_follows_from_its_settings(folder: Path) -> None:
+    def needed(
+        recomputed: bool = False, optimizer: str = "adamw", targets: int = 9, **changed: Any
+    ) -> float:
+        recipe = tiny.tuned(tiny.FULL) | {"optimizer": optimizer}
+        size = cost_model.shape(folder, tiny.FULL)
+        return cost_model.memory(size, folder, PACKED | changed, recipe, recomputed, targets)
+
+    size = cost_model.shape(folder, tiny.FULL)
+    assert needed() > 16 * size.weights
+    assert needed(recomputed=True) < needed()
+    assert needed(micro_tokens=64) < needed()
+    assert needed(targets=300) - needed() == 291 * len(tiny.tokenizer()) * (2 * 4 + 3 * 4)
+    spared = needed() - needed(optimizer="paged_adamw_8bit")
+    assert spared == 6 * (size.weights - size.head)  # moments of the embedding stay as they are
+
+
+def test_a_measured_pace_leaves_the_weights_alone() -> None:
+    documents = tiny.random_documents(40, 3)
+    steps = batching.steps(documents.lengths, {"kind": "rows", "rows": 8}, 1, 0)
+    engine = Engine(tiny.model(), tiny.COMPUTE)
+    for_token, once = cost_model.pace(engine, documents, steps, tiny.RECIPE)
+    assert for_token > 0 and once > 0
+    now, before = engine.model.state_dict(), tiny.model().state_dict()
+    assert all(torch.equal(now[name], value) for name, value in before.items())
+
+
+def test_what_is_counted_is_what_trainings_report(built: Tree) -> None:
+    said = built.run("plan")
+    assert said.returncode == 0, said.stderr
+    (file,) = built.root.glob("results/tiny/forecast/*/forecast.csv")
+    with file.open() as stream:
+        lines = {line["training"]: line for line in csv.DictReader(stream)}
+    made = {f"reasoner {name}": folder for name, folder in nodes(built, "reasoner").items()}
+    for name, folder in nodes(built, "classifier").items():
+        made.setdefault(f"classifier {name.partition('-')[0]}", folder)
+    trainings = {name: line for name, line in lines.items() if line["steps"]}
+    assert trainings.keys() == made.keys()
+    for name, line in trainings.items():
+        facts = read_json(made[name] / "provenance.json")["facts"]
+        for part in ("documents", "tokens", "steps"):
+            assert int(line[part]) == facts[part], (name, part)
+        assert line["sum of rates"] == f"{facts['sum_of_learning_rates']:.3g}"
+        assert line["counted"] == "exactly"
+        assert int(line["dropped"]) == sum(part["rows"] for part in facts["dropped"].values())
+        assert re.fullmatch(r"\d+:\d\d:\d\d", line["h:mm:ss"]) and float(line["GiB"]) > 0
+        assert name in said.stdout
+    (writing,) = (line for name, line in lines.items() if name not in trainings)
+    assert writing["counted"] == "at most" and float(writing["FLOP"]) > 0
+
+
+def test_before_any_training_a_forecast_waits_for_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    node = forecast_node.node(tiny_plan(), None)
+    stages = {source.stage for source in node.inputs.values()}
+    assert stages == {"base", "task", "tokens"}
+    assert {source.stage for source in plan.reached(node).values()} <= {
+        "base", "task", "tokens", "triples", "forecast"
+    }  # fmt: skip
+
+
+@pytest.fixture
+def lines(built: Tree, tmp_path: Path) -> Callable[..., tuple[list[dict[str, str]], str]]:
+    """The forecast of one classifier of the tiny experiment, with another recipe."""
+
+    def told(chip: str | None = "a40", **recipe: Any) -> tuple[list[dict[str, str]], str]:
+        folder = nodes(built, "classifier")["label-seed1"]
+        made = read_json(folder / "provenance.json")
+        sets = {"training_set": "set"}
+        params = made["params"] | {"recipe": made["params"]["recipe"] | recipe}
+        training = {
+            "stage": "classifier", "name": "label", "runs": 2, "params": params, "sets": sets,
+            "limits": {"training_set": 0},
+        }  # fmt: skip
+        inputs = {role: built.root / made["inputs"][role] for role in ("base", "task")}
+        inputs["set"] = built.root / made["inputs"]["training_set"]
+        work, out = tmp_path / "work", tmp_path / "out"
+        out.mkdir()
+        params = {"chip": chip, "trainings": [training], "writings": []}
+        stage.forecast(Job("forecast", params, {}, inputs, work, out))
+        with (out / "forecast.csv").open() as stream:
+            return list(csv.DictReader(stream)), (out / "notes.txt").read_text()
+
+    return told
+
+
+def test_a_warm_up_that_never_ends_is_named(lines: Any) -> None:
+    (line,), notes = lines(warmup_steps=10_000, learning_rate=1.0)
+    assert float(line["sum of rates"]) < 0.1
+    assert f"Note: classifier label: all {line['steps']} steps lie within the 10000" in notes
+
+
+def test_a_memory_that_is_too_small_is_named(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    small = replace(KNOWN["a40"], memory=1e-3)
+    monkeypatch.setitem(KNOWN, "a40", small)
+    _, notes = lines()
+    assert re.search(r"label: 0\.0 GiB do not fit in 0\.0 GiB: lower compute\.micro_tokens", notes)
+
+
+def test_documents_left_out_are_listed(lines: Any, tmp_path: Path) -> None:
+    (line,), _ = lines(max_length=55)
+    assert int(line["dropped"]) > 0
+    left_out = (tmp_path / "out/left_out.csv").read_text().splitlines()
+    assert left_out == [
+        "training,reason,domain,documents",
+        f"classifier label,longer than 55 tokens,all,{line['dropped']}",
+    ]
+
+
+def test_a_measured_training_may_be_too_large(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: Any) -> None:
+        raise torch.OutOfMemoryError("full")
+
+    monkeypatch.setattr(stage, "pace", full)
+    (line,), _ = lines(chip=None)
+    assert line["h:mm:ss"] == "" and int(line["steps"]) > 0
+
+
+def test_time_is_measured_where_no_chip_is_named(lines: Any) -> None:
+    (line,), notes = lines(chip=None)
+    assert line["kWh"] == "" and "Note: time: measured on 1 thread(s) of the processor" in notes

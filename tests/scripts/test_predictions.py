@@ -1,0 +1,38 @@
+"""Answers and scores for each test text; a killed run goes on and ends in the same bytes."""
+
+from __future__ import annotations
+
+import subprocess
+
+import numpy as np
+
+from infuse.core.files import read_rows
+from infuse.core.schemas import PREDICTIONS, TASK
+from infuse.data.answers import OUTCOMES
+from trees import Tree, again, killed_when, nodes
+
+
+def test_each_test_text_has_one_outcome_and_all_scores(built: Tree) -> None:
+    test = read_rows(next(iter(nodes(built, "task").values())) / "test.parquet", TASK)
+    for folder in nodes(built, "predictions").values():
+        rows = read_rows(folder / "predictions.parquet", PREDICTIONS)
+        assert [(row["id"], row["text"]) for row in rows] == [(r["id"], r["text"]) for r in test]
+        assert {row["outcome"] for row in rows} <= set(OUTCOMES)
+        for row in rows:
+            assert (row["outcome"] == "right") == (row["predicted"] == row["label"])
+            scores = np.array(row["log_probabilities"])
+            assert len(scores) == 6 and (scores < 0).all() and np.exp(scores).sum() <= 1 + 1e-9
+
+
+def test_killed_between_chunks_it_ends_in_the_same_bytes(built: Tree) -> None:
+    folder = nodes(built, "predictions")["reason_label-seed1"]
+    work = built.root / "results/unfinished/cut"
+    command = again(built, folder, "cut", batch_rows=2)
+    killed_when(built, command, lambda: len(list(work.glob("chunk-*/rows.parquet"))) >= 3)
+    kept = {file: file.stat().st_mtime_ns for file in work.glob("chunk-*/rows.parquet")}
+    assert 3 <= len(kept) < 12
+    subprocess.run(command, cwd=built.root, check=True, capture_output=True)
+    whole = again(built, folder, "whole", batch_rows=2)
+    subprocess.run(whole, cwd=built.root, check=True, capture_output=True)
+    one, other = (built.root / "results" / run / "predictions.parquet" for run in ("cut", "whole"))
+    assert one.read_bytes() == other.read_bytes()

@@ -1,0 +1,211 @@
+"""Reasonings, imported (matched on text and label) or written by jobs that share the texts."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import tiny
+from infuse.config import experiment
+from infuse.core.files import write_json, write_rows
+from infuse.core.schemas import REASONINGS, TASK
+from infuse.models import loading
+from infuse.workflow import plan
+from infuse.workflow.job import Job
+from reasonings import reasonings
+from stage_runner import RunStage
+
+LABELS = ["anger", "joy"]
+COLUMNS = {"text": "text", "label": "label", "reasoning": "reasoning"}
+SPLITS = {
+    "train": [("I shout", "anger"), ("we laugh", "joy")],
+    "validation": [("we laugh", "joy"), ("I laugh", "joy")],
+}
+Texts = Mapping[str, Iterable[tuple[str, str]]]
+
+
+def task_folder(folder: Path, texts: Texts = SPLITS) -> Path:
+    """What the task stage makes of texts with labels; ids begin at 5 in each split."""
+    folder.mkdir()
+    for split, rows in texts.items():
+        lines = [{"id": n, "text": t, "label": label} for n, (t, label) in enumerate(rows, 5)]
+        write_rows(folder / f"{split}.parquet", lines, TASK)
+    return folder
+
+
+def published(path: Path, rows: Iterable[Mapping[str, Any]]) -> dict[str, Any]:
+    """Params and settings of an import of rows, which are written to a file."""
+    path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    params = {"kind": "file", "columns": COLUMNS, "content": "a hash"}
+    return {"params": params, "settings": {"path": str(path)}}
+
+
+def row(text: Any, label: Any, reasoning: Any) -> dict[str, Any]:
+    """A published row."""
+    return {"text": text, "label": label, "reasoning": reasoning}
+
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=3)
+LABELLED = st.tuples(TEXTS, st.sampled_from(LABELS))
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    train=st.lists(LABELLED, max_size=8),
+    validation=st.lists(LABELLED, max_size=8),
+    known=st.dictionaries(LABELLED.map(lambda t: (t[0].strip(), t[1])), TEXTS, max_size=8),
+    seed=st.integers(0, 99),
+)
+def test_each_text_gets_the_reasoning_of_its_text_and_label(
+    train: list[tuple[str, str]],
+    validation: list[tuple[str, str]],
+    known: dict[tuple[str, str], str],
+    seed: int,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("reasonings")
+    texts = {"train": [("a match", "joy"), *train], "validation": validation}
+    known |= {("a match", "joy"): "so"}
+    rows = [row(f" {text}\n", label, reasoning) for (text, label), reasoning in known.items()]
+    asked = published(folder / "rows.jsonl", random.Random(seed).sample(rows, len(rows)))
+    inputs = {"task": task_folder(folder / "task", texts)}
+    reasonings(Job("reasonings", inputs=inputs, work=folder, out=folder, **asked))
+    found = pq.read_table(folder / "reasonings.parquet")
+    assert found.schema == REASONINGS
+    assert found.to_pylist() == [
+        {
+            "split": split,
+            "id": number,
+            "reasoning": (reasoning := known[text.strip(), label]),
+            "finish": "imported",
+            "tokens": len(reasoning.split()),
+        }
+        for split, part in texts.items()
+        for number, (text, label) in enumerate(part, 5)
+        if (text.strip(), label) in known
+    ]
+
+
+def test_a_text_without_a_reasoning_is_counted(run_stage: RunStage, tmp_path: Path) -> None:
+    rows = [
+        row("I shout", "joy", "another label"),
+        row("I shout", "anger", None),
+        row("we laugh", "joy", "it is loud"),
+        row("I laugh", "joy", ""),
+        row("nobody asks", "joy", "so"),
+    ]
+    asked = published(tmp_path / "rows.jsonl", rows)
+    done = run_stage("reasonings", **asked, inputs={"task": task_folder(tmp_path / "task")})
+    assert [(one["split"], one["id"]) for one in done.rows("reasonings.parquet")] == [
+        ("train", 6), ("validation", 5), ("validation", 6)
+    ]  # fmt: skip
+    assert done.facts == {"rows": 3, "cut_at_limit": 0, "empty": 1, "mean_tokens": 2.0}
+    assert "3 of 4 texts have an imported reasoning" in done.stderr
+    assert "for example, on 'we laugh' (joy): 'it is loud'" in done.stderr
+
+
+def test_a_hub_data_set_is_read_by_its_columns(
+    run_stage: RunStage, tmp_path: Path, local_hub: Path
+) -> None:
+    import datasets
+
+    rows = [{"sentence": "we laugh", "emotion": "joy", "why": "it is loud", "more": 1}]
+    (local_hub / "data").mkdir()
+    datasets.Dataset.from_list(rows).to_parquet(local_hub / "data/train-00000-of-00001.parquet")
+    columns = {"text": "sentence", "label": "emotion", "reasoning": "why"}
+    params = {
+        "kind": "hub", "id": str(local_hub), "revision": "0" * 40, "config": None,
+        "columns": columns,
+    }  # fmt: skip
+    done = run_stage("reasonings", params, {"task": task_folder(tmp_path / "task")})
+    assert [one["reasoning"] for one in done.rows("reasonings.parquet")] == ["it is loud"] * 2
+
+
+def test_a_file_that_is_gone_is_named(run_stage: RunStage, tmp_path: Path) -> None:
+    asked = published(tmp_path / "rows.jsonl", [])
+    (tmp_path / "rows.jsonl").unlink()
+    done = run_stage("reasonings", **asked, inputs={"task": task_folder(tmp_path / "task")})
+    assert done.reason == f"{tmp_path}/rows.jsonl: no such file"
+
+
+def test_a_damaged_input_is_named(run_stage: RunStage, tmp_path: Path) -> None:
+    task = task_folder(tmp_path / "task")
+    file = task / "validation.parquet"
+    file.write_bytes(file.read_bytes()[:-9])
+    asked = published(tmp_path / "rows.jsonl", [row("we laugh", "joy", "so")])
+    cut = run_stage("reasonings", **asked, inputs={"task": task}, name="cut")
+    assert cut.reason.startswith(f"{file}: not a readable parquet file (")
+    file.unlink()
+    gone = run_stage("reasonings", **asked, inputs={"task": task}, name="gone")
+    assert gone.reason == f"{file}: no such file"
+
+
+# Shards ----------------------------------------------------------------------------------------
+
+WRITING = {
+    "kind": "reasoner",
+    "top_p": 0.9,
+    "max_new_tokens": 6,
+    "seed": 3,
+    "engine": "transformers",
+}
+MANY = {
+    "train": [(f"so {n * 'and '}on", LABELS[n % 2]) for n in range(9)],
+    "validation": [(f"we {n * 'so '}laugh", "joy") for n in range(4)],
+}
+
+
+@pytest.mark.parametrize("temperature", [0, 0.9], ids=["greedy", "sampled"])
+@pytest.mark.parametrize("shards", [2, 5])
+def test_shards_write_what_one_job_would(
+    run_stage: RunStage, tmp_path: Path, shards: int, temperature: float
+) -> None:
+    """Also where there are more shards than chunks, and for texts that have got other labels."""
+    loading.save(tiny.model(1), tiny.tokenizer(), tmp_path / "reasoner")
+    params = WRITING | {"temperature": temperature, "batch_rows": 4, "compute": tiny.COMPUTE}
+    inputs = {"task": task_folder(tmp_path / "task", MANY), "reasoner": tmp_path / "reasoner"}
+    write_json(inputs["task"] / "changed.json", [5, 7, 8, 9, 12])
+    for name, count in (("first", 13), ("relabelled", 5)):
+        one = run_stage("reasonings", params, inputs, name=name)
+        parts = {
+            f"shard {number}": run_stage(
+                "reasonings", params | {"shard": [number, shards]}, inputs, name=f"{name}-{number}"
+            )
+            for number in range(1, shards + 1)
+        }
+        texts = {role: folder for role, folder in inputs.items() if role != "reasoner"}
+        found = {role: part.output for role, part in parts.items()}
+        gathered = run_stage("reasonings", params, texts | found, name=f"{name}-gathered")
+        rows = one.rows("reasonings.parquet")
+        assert gathered.rows("reasonings.parquet") == rows
+        assert gathered.facts == one.facts
+        written = [part.rows("reasonings.parquet") for part in parts.values()]
+        assert sum(map(len, written)) == count
+        inputs = inputs | {"known": one.output}
+
+
+def test_shards_of_the_plan() -> None:
+    change = {"regimes": None, "controls": []}
+    one, three = (plan.build(experiment.load(change | {"shards": shards})) for shards in (1, 3))
+    written = {node.name: node for node in three.stage("reasonings")}
+    names = [f"scratch-shard-{number}-of-3" for number in (1, 2, 3)]
+    assert list(written) == [*names, "scratch"]
+    assert list(written["scratch"].inputs) == ["task", "shard 1", "shard 2", "shard 3"]
+    assert [written[name].params.get("shard") for name in written] == [[1, 3], [2, 3], [3, 3], None]
+    whole = next(one.stage("reasonings"))
+    assert all(written[name].inputs == whole.inputs for name in names)
+    assert len({node.key for node in (whole, *written.values())}) == 5
+
+
+def test_what_no_model_writes_has_no_shards() -> None:
+    change = {"reasonings": {"kind": "keywords"}}
+    one, three = (plan.build(experiment.load(change | {"shards": shards})) for shards in (1, 3))
+    assert one.nodes.keys() == three.nodes.keys()

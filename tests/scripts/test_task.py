@@ -1,0 +1,534 @@
+"""The task stage: three sources, one form; what can't be learned from is refused in one line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import random
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infuse.core.files import write_json
+from infuse.core.hashing import fingerprint
+from infuse.core.schemas import TASK
+from infuse.data.splits import chosen, folded
+from infuse.synthetic import emotions
+from infuse.workflow.job import Job
+from stage_runner import RunStage
+from task import SPLITS, task
+from trees import ROOT, environment
+
+LABELS = ["anger", "joy", "love"]
+PIN = "0" * 40
+ROWS = [
+    {"text": "I shout", "label": "anger"},
+    {"text": "we laugh", "label": "joy"},
+    {"text": "Zoë, mein Schatz \N{SPARKLING HEART}", "label": "love"},
+]
+# All rows, no split is cut, and labels have no order.
+WHOLE = {"rows": dict.fromkeys(SPLITS), "split": None, "scale": None}
+Rows = Sequence[Mapping[str, Any]]
+
+
+def write(path: Path, rows: Rows) -> str:
+    """A data file of the kind that its name says."""
+    path.parent.mkdir(exist_ok=True)
+    match path.suffix:
+        case ".parquet":
+            pq.write_table(pa.Table.from_pylist([dict(row) for row in rows]), path)
+        case ".jsonl":
+            path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        case ".csv":
+            with path.open("w", newline="") as stream:
+                writer = csv.DictWriter(stream, list(rows[0]))
+                writer.writeheader()
+                writer.writerows(rows)
+    return str(path)
+
+
+def told(
+    folder: Path, train: Rows | str = ROWS, suffix: str = ".jsonl", **columns: Any
+) -> dict[str, Any]:
+    """Params and settings of a task whose train split is given, as rows or as a path."""
+    rest = write(folder / f"rest{suffix}", ROWS if isinstance(train, str) else train)
+    path = train if isinstance(train, str) else write(folder / f"train{suffix}", train)
+    return {
+        "params": {
+            "source": {"kind": "files", **dict.fromkeys(SPLITS, "a hash")},
+            "labels": LABELS,
+            "columns": {"text": ["text"], "label": "label", "id": None} | columns,
+            **WHOLE,
+        },
+        "settings": {"files": {"train": path, "validation": rest, "test": rest}},
+    }
+
+
+# Properties ------------------------------------------------------------------------------------
+
+TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
+LABELLED = st.lists(st.tuples(TEXTS, st.integers(0, 2)), max_size=20)
+
+
+@settings(deadline=None, max_examples=30)
+@given(drawn=LABELLED, suffix=st.sampled_from([".parquet", ".jsonl", ".csv"]), named=st.booleans())
+def test_every_row_with_a_text_is_kept_as_it_is(
+    drawn: list[tuple[str, int]],
+    suffix: str,
+    named: bool,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    folder = tmp_path_factory.mktemp("task")
+    given = [*drawn, *((row["text"], at) for at, row in enumerate(ROWS))]
+    rows = [{"text": text, "label": LABELS[at] if named else at} for text, at in given]
+    job = Job("task", inputs={}, work=folder, out=folder, **told(folder, rows, suffix))
+    facts = task(job)
+    kept = pq.read_table(folder / "train.parquet")
+    assert kept.schema == TASK
+    assert kept.to_pylist() == [
+        {"id": number, "text": text, "label": LABELS[at]}
+        for number, (text, at) in enumerate(given)
+        if text.strip()
+    ]
+    empty = [number for number, (text, _) in enumerate(drawn, 1) if not text.strip()]
+    assert facts["train"]["dropped_empty"] == {"rows": len(empty), "first": empty[:5]}
+    assert facts["train"]["rows"] == sum(facts["train"]["labels"].values()) == kept.num_rows
+
+
+# The three sources -----------------------------------------------------------------------------
+
+
+def test_the_generator_gives_each_split_texts_of_its_own(run_stage: RunStage) -> None:
+    sizes = {"train": 60, "validation": 20, "test": 30}
+    done = run_stage(
+        "task",
+        {"source": {"kind": "generated", "seed": 3, **sizes}, "labels": None, "columns": {}}
+        | WHOLE,
+    )
+    assert json.loads((done.output / "labels.json").read_text()) == [*emotions.LABELS]
+    texts = {split: [row["text"] for row in done.rows(f"{split}.parquet")] for split in SPLITS}
+    assert {split: len(lines) for split, lines in texts.items()} == sizes
+    assert len(set().union(*texts.values())) == sum(sizes.values())
+    assert not done.work.exists()
+
+
+def test_files_are_read_by_the_columns_that_the_config_names(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    rows = [
+        {"number": str(9 - place), "said": row["text"], "felt": row["label"], "more": "x"}
+        for place, row in enumerate(ROWS)
+    ]
+    for suffix in (".parquet", ".jsonl", ".csv"):
+        asked = told(tmp_path, rows, suffix, text=["said"], label="felt", id="number")
+        done = run_stage("task", **asked, name=suffix[1:])
+        assert done.rows("train.parquet") == [
+            {"id": 9 - place, **row} for place, row in enumerate(ROWS)
+        ]
+        assert done.rows("test.parquet") == done.rows("train.parquet")
+
+
+def test_a_hub_data_set_gives_its_splits_and_its_class_labels(
+    run_stage: RunStage, local_hub: Path
+) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=LABELS)}
+    )
+    (local_hub / "data").mkdir()
+    for split in SPLITS:
+        rows = [{"text": f"{row['text']} {split}", "label": row["label"]} for row in ROWS]
+        datasets.Dataset.from_list(rows, features).to_parquet(
+            local_hub / f"data/{split}-00000-of-00001.parquet"
+        )
+    source = {"kind": "hub", "id": str(local_hub), "revision": PIN, "config": None}
+    source |= {split: split for split in SPLITS}
+    params = {"source": source, "labels": None, **WHOLE}
+    done = run_stage("task", params | {"columns": {"text": ["text"], "label": "label", "id": None}})
+    for split in SPLITS:
+        assert done.rows(f"{split}.parquet") == [
+            {"id": number, "text": f"{row['text']} {split}", "label": row["label"]}
+            for number, row in enumerate(ROWS)
+        ]
+    assert json.loads((done.output / "labels.json").read_text()) == LABELS
+    columns = {"columns": {"text": ["text"], "label": "label"}}
+    other = run_stage("task", params | columns | {"labels": LABELS[::-1]}, name="order")
+    assert other.reason == (
+        f"task.labels: expected the order of the data, {LABELS}, found {LABELS[::-1]}"
+    )
+    wrong = run_stage(
+        "task", params | {"columns": {"text": ["said"], "label": "label"}}, name="col"
+    )
+    assert wrong.reason == f"{local_hub} (train): column 'said' is missing, found ['text', 'label']"
+    source |= {"id": str(local_hub / "none")}
+    gone = run_stage(
+        "task", params | {"columns": {"text": ["text"], "label": "label"}}, name="gone"
+    )
+    assert gone.reason.startswith(f"{local_hub}/none (train): can't be loaded (FileNotFoundError: ")
+
+
+def test_rows_without_text_are_dropped_counted_and_named(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    empty = [{"text": text, "label": "joy"} for text in ("", " \n\t", "\u2003")]
+    done = run_stage("task", **told(tmp_path, [ROWS[0], *empty, *ROWS[1:]]))
+    assert done.facts["train"] == {
+        "rows": 3,
+        "labels": {"anger": 1, "joy": 1, "love": 1},
+        "dropped_empty": {"rows": 3, "first": [2, 3, 4]},
+    }
+    assert "task test: train: 3 rows, 3 dropped as empty [2, 3, 4]\n" in done.stderr
+    assert [row["id"] for row in done.rows("train.parquet")] == [0, 4, 5]
+
+
+def test_the_script_itself_publishes_and_refuses(tmp_path: Path) -> None:
+    """In a process of its own, as a rule calls it."""
+    asked = told(tmp_path)
+    spec = {
+        "stage": "task", "name": "task t", "key": fingerprint(1), "version": 1, "inputs": {},
+        "output": str(tmp_path / "out"), "work": str(tmp_path / "work"), **asked,
+    }  # fmt: skip
+    for wanted, code in (("train", 0), ("gone", 1)):
+        spec["output"] = str(tmp_path / wanted)
+        asked["settings"]["files"]["train"] = str(tmp_path / f"{wanted}.jsonl")
+        write_json(tmp_path / "spec.json", spec)
+        said = subprocess.run(
+            [sys.executable, "scripts/task.py", tmp_path / "spec.json", "--log", tmp_path / "log"],
+            cwd=ROOT, env=environment(), text=True, capture_output=True, check=False,
+        )  # fmt: skip
+        assert said.returncode == code
+        assert (tmp_path / wanted).exists() == (code == 0)
+    assert said.stderr == f"task t: error: {tmp_path}/gone.jsonl: no such file\n"
+
+
+# Splits and labels that are found ----------------------------------------------------------------
+
+MANY = st.lists(
+    st.tuples(st.text("ab ", max_size=6), st.sampled_from("xyz")), min_size=1, max_size=60
+)
+
+
+@settings(deadline=None, max_examples=150)
+@given(drawn=MANY, rows=st.integers(0, 70), leave=st.booleans(), order=st.randoms())
+def test_a_choice_is_by_text_and_label_and_not_by_order(
+    drawn: list[tuple[str, str]], rows: int, leave: bool, order: random.Random
+) -> None:
+    texts, labels = [text for text, _ in drawn], [label for _, label in drawn]
+    inside = chosen(texts, labels, rows, 7, leave)
+    if leave:
+        assert sum(inside) <= rows
+    else:
+        assert sum(inside) <= rows + len(texts) - len({folded(text) for text in texts}) + 3
+        assert sum(inside) == len(texts) or rows < len(texts)
+    sides: dict[str, set[bool]] = {}
+    for text, drew in zip(texts, inside, strict=True):
+        sides.setdefault(folded(text), set()).add(drew)
+    assert all(len(side) == 1 for side in sides.values())
+    moved = order.sample(range(len(drawn)), len(drawn))
+    again = chosen([texts[at] for at in moved], [labels[at] for at in moved], rows, 7, leave)
+    assert again == [inside[at] for at in moved]
+
+
+@settings(deadline=None, max_examples=60)
+@given(counts=st.lists(st.integers(2, 40), min_size=2, max_size=6), share=st.floats(0.05, 0.6))
+def test_each_label_gets_its_share_of_different_texts(counts: list[int], share: float) -> None:
+    labels = [str(label) for label, count in enumerate(counts) for _ in range(count)]
+    rows = round(share * len(labels))
+    texts = [f"text {number}" for number in range(len(labels))]
+    for leave in (True, False):
+        inside = chosen(texts, labels, rows, 1, leave)
+        for label, count in enumerate(counts):
+            drew = sum(d for d, name in zip(inside, labels, strict=True) if name == str(label))
+            assert abs(drew - rows * count / len(labels)) <= 1
+            assert drew < count if leave else drew > 0
+
+
+CUT = {"validation": 0.2, "test": 0.25, "seed": 3}
+
+
+@pytest.mark.parametrize(
+    ("values", "labels"),
+    [
+        ([10, 9, 2], ["2", "9", "10"]),
+        (["10", "9", "2"], ["2", "9", "10"]),
+        (["b", "A", "c"], ["A", "b", "c"]),
+        ([True, False, True], ["False", "True"]),
+        ([1.0, 2.0, 3.0], ["1", "2", "3"]),
+    ],
+)
+def test_labels_and_splits_that_nobody_named_are_found(
+    values: list[Any], labels: list[str], run_stage: RunStage, tmp_path: Path
+) -> None:
+    rows = [{"text": f"text {n}", "label": values[n % 3], "why": f"since {n}"} for n in range(60)]
+    asked = told(tmp_path, rows, reasoning="why")
+    asked["params"] |= {"labels": None, "split": CUT}
+    asked["settings"]["files"] |= {"validation": None, "test": None}
+    done = run_stage("task", **asked)
+    assert json.loads((done.output / "labels.json").read_text()) == labels
+    parts = {split: done.rows(f"{split}.parquet") for split in SPLITS}
+    assert {split: len(part) for split, part in parts.items()} == {
+        "train": 33, "validation": 12, "test": 15,
+    }  # fmt: skip
+    kept = sorted((row for part in parts.values() for row in part), key=lambda row: row["id"])
+    assert [(row["id"], row["text"], row["reasoning"]) for row in kept] == [
+        (n, f"text {n}", f"since {n}") for n in range(60)
+    ]
+    fewer = asked | {"params": asked["params"] | {"rows": {**WHOLE["rows"], "train": 9}}}
+    assert len(run_stage("task", **fewer, name="fewer").rows("train.parquet")) == 9
+
+
+def test_a_column_of_too_many_labels_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
+    asked = told(tmp_path, [{"text": f"text {n}", "label": n} for n in range(400)])
+    asked["params"]["labels"] = None
+    assert run_stage("task", **asked).reason == (
+        "task, train split: expected 2 to 200 different labels, found 400 ('0', '1', '2', ...);"
+        " is task.columns.label the right column?"
+    )
+
+
+@pytest.mark.parametrize("declared", [None, ["1", "2", "3"]])
+def test_places_are_not_taken_for_names_that_are_numbers(
+    declared: list[str] | None, run_stage: RunStage, tmp_path: Path
+) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["1", "2", "3"])}
+    )
+    rows = [{"text": f"text {n}", "label": str(n % 3 + 1)} for n in range(30)]
+    path = tmp_path / "train.parquet"
+    datasets.Dataset.from_list(rows, features).to_parquet(path)
+    asked = told(tmp_path, str(path))
+    asked["settings"]["files"] = dict.fromkeys(SPLITS, str(path))
+    asked["params"]["labels"] = declared
+    done = run_stage("task", **asked)
+    assert [row["label"] for row in done.rows("train.parquet")] == [row["label"] for row in rows]
+
+
+def test_declared_names_that_are_numbers_are_no_places(run_stage: RunStage, tmp_path: Path) -> None:
+    asked = told(tmp_path, [{"text": f"text {n}", "label": n % 4} for n in range(40)])
+    asked["params"]["labels"] = ["1", "2", "3"]
+    assert run_stage("task", **asked).reason == (
+        f"{tmp_path / 'train.jsonl'}, row 1: unknown label 0, expected one of 1, 2, 3"
+    )
+
+
+def test_texts_that_stand_on_two_sides_are_told(run_stage: RunStage, tmp_path: Path) -> None:
+    done = run_stage("task", **told(tmp_path))
+    assert done.facts["test"]["also_in_train"] == 3
+    assert "test: 3 texts stand in train too" in done.stderr
+
+
+# Broken input: what users will not meet every day; docs/mistakes.md has the rest ----------------
+
+ONE_OF = "expected one of anger, joy, love"
+# name, columns of the config, the train split's rows, the reason
+WRONG_ROWS: list[tuple[str, dict[str, str], list[dict[str, Any]], str]] = [
+    ("a negative number", {}, [{"text": "so", "label": -1}],
+     "{path}, row 1: unknown label -1, " + ONE_OF),
+    ("a switch as label", {}, [{"text": "so", "label": True}],
+     "{path}, row 1: unknown label True, " + ONE_OF),
+    ("no number as label", {}, [{"text": "so", "label": float("nan")}],
+     "{path}, row 1: expected a label, found nan"),
+    ("a fraction as label", {}, [{"text": "so", "label": 1.5}],
+     "{path}, row 1: unknown label 1.5, " + ONE_OF),
+    ("an id twice", {"id": "id"}, [{"id": 5, **ROWS[0]}, {"id": "5", **ROWS[1]}],
+     "{path}, row 2: the id 5 occurs twice"),
+    ("a fraction as id", {"id": "id"}, [{"id": 1.5, **ROWS[0]}],
+     "{path}, row 1: expected a whole number as id, found 1.5"),
+    ("a switch as id", {"id": "id"}, [{"id": True, **ROWS[0]}],
+     "{path}, row 1: expected a whole number as id, found True"),
+    ("a raised digit as id", {"id": "id"}, [{"id": "\u00b2", **ROWS[0]}],
+     "{path}, row 1: expected a whole number as id, found '\u00b2'"),
+    ("no id", {"id": "id"}, [{"id": None, **ROWS[0]}],
+     "{path}, row 1: expected a whole number as id, found None"),
+    ("an id beyond 64 bits", {"id": "id"}, [{"id": 2**63, **ROWS[0]}],
+     "{path}, row 1: expected a whole number as id, found 9223372036854775808"),
+    ("half a character as text", {}, [*ROWS, {"text": "\ud800", "label": "joy"}],
+     "{path}, line 4: not JSON ('utf-8' codec can't encode character '\\ud800' in position 10:"
+     " surrogates not allowed)"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("columns", "rows", "reason"),
+    [case[1:] for case in WRONG_ROWS],
+    ids=[case[0] for case in WRONG_ROWS],
+)
+def test_wrong_rows_are_refused(
+    columns: dict[str, str], rows: Rows, reason: str, run_stage: RunStage, tmp_path: Path
+) -> None:
+    done = run_stage("task", **told(tmp_path, rows, **columns))
+    assert done.reason == reason.format(path=tmp_path / "train.jsonl")
+
+
+HEAD = b"text,label\n"
+# name, the file's name, its bytes (None: there is no file), how the reason begins
+WRONG_FILES: list[tuple[str, str, bytes | None, str]] = [
+    ("no file", "no.csv", None, "{path}: no such file"),
+    ("no suffix", "a", b"", "{path}: expected a file that ends in .parquet, .jsonl, .csv"),
+    ("an empty jsonl", "a.jsonl", b"", "task, train split: no rows"),
+    ("an empty parquet", "a.parquet", b"", "{path}: not a readable file ("),
+    ("a csv that is not UTF-8", "a.csv", HEAD + b"so,joy\n" * 9999 + b"caf\xe9 au lait,joy\n",
+     "{path}: not valid UTF-8 (invalid continuation byte:"
+     " b'oy\\nso,joy\\nso,joy\\ncaf\\xe9 au lait,j')"),
+    ("a jsonl that is not UTF-8", "a.jsonl", b'{"text": "caf\xe9", "label": "joy"}\n',
+     "{path}: not valid UTF-8 (invalid continuation byte: b'{{\"text\": \"caf\\xe9"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("file", "content", "reason"),
+    [case[1:] for case in WRONG_FILES],
+    ids=[case[0] for case in WRONG_FILES],
+)
+def test_wrong_files_are_refused(
+    file: str, content: bytes | None, reason: str, run_stage: RunStage, tmp_path: Path
+) -> None:
+    path = tmp_path / file
+    if content is not None:
+        path.write_bytes(content)
+    done = run_stage("task", **told(tmp_path, str(path)))
+    assert done.reason.startswith(reason.format(path=path))
+
+
+def test_a_folder_in_place_of_a_file_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
+    for suffix in (".csv", ".jsonl", ".parquet"):
+        folder = tmp_path / f"folder{suffix}"
+        folder.mkdir()
+        done = run_stage("task", **told(tmp_path, str(folder)), name=suffix[1:])
+        assert done.reason.startswith(f"{folder}: not a readable file (")
+
+
+@pytest.mark.parametrize("cut", [4, 200, -9])
+def test_a_parquet_file_that_was_cut_is_refused(
+    cut: int, run_stage: RunStage, tmp_path: Path
+) -> None:
+    path = Path(write(tmp_path / "cut.parquet", ROWS * 40))
+    path.write_bytes(path.read_bytes()[:cut])
+    done = run_stage("task", **told(tmp_path, str(path)))
+    assert done.reason.startswith(f"{path}: not a readable file (")
+
+
+def test_a_parquet_file_with_damage_inside_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
+    path = Path(write(tmp_path / "damaged.parquet", ROWS * 400))
+    content = path.read_bytes()
+    path.write_bytes(content[:4] + b"\xff" * 60 + content[64:])
+    done = run_stage("task", **told(tmp_path, str(path)))
+    assert done.reason.startswith(f"{path}: not a readable file (")
+
+
+def test_bytes_in_a_text_column_are_refused(run_stage: RunStage, tmp_path: Path) -> None:
+    rows = [{"text": b"so", "label": "joy"}]
+    done = run_stage("task", **told(tmp_path, rows, ".parquet"))
+    assert done.reason == f"{tmp_path}/train.parquet: expected text, found bytes"
+
+
+def test_state_of_another_key_is_refused_and_kept(run_stage: RunStage, tmp_path: Path) -> None:
+    gone = run_stage("task", **told(tmp_path, str(tmp_path / "train.jsonl")))
+    assert gone.reason.endswith("no such file")
+    owner = gone.work / "spec.json"
+    key = json.loads(owner.read_text())["key"]
+    write_json(owner, {"key": "another"})
+    (gone.work / "state").touch()
+    done = run_stage("task", **told(tmp_path))
+    folder = f"{gone.work}: holds state of key another, not {key}; remove the folder"
+    assert done.reason == folder
+    assert (gone.work / "state").exists()
+
+
+RATINGS = [
+    {
+        "context": f"context {at // 3}",
+        "response": f"reply {at}",
+        "rating": 1 + at % 9 / 2,
+        "of": "a",
+    }
+    for at in range(90)
+]
+
+
+def rated(folder: Path, rows: Rows, **columns: str | None) -> dict[str, Any]:
+    """Params and settings of a task with a scale, whose splits are all cut from one file."""
+    path = write(folder / "ratings.jsonl", rows)
+    return {
+        "params": {
+            "source": {"kind": "files", "train": "a hash", "validation": None, "test": None},
+            "labels": None,
+            "columns": {"text": ["context", "response"], "label": "rating", "source": "of"}
+            | {"cluster": "context"}
+            | columns,
+            "rows": dict.fromkeys(SPLITS),
+            "split": {"validation": 0.2, "test": 0.3, "seed": 0},
+            "scale": {"low": 1, "high": 5},
+        },
+        "settings": {"files": {"train": path, "validation": None, "test": None}},
+    }
+
+
+def test_ratings_become_labels_half_up_and_no_context_is_parted(
+    tmp_path: Path, run_stage: RunStage
+) -> None:
+    made = run_stage("task", **rated(tmp_path, RATINGS))
+    splits = {split: made.rows(f"{split}.parquet") for split in SPLITS}
+    assert json.loads((made.output / "labels.json").read_text()) == list("12345")
+    sides = {row["cluster"]: split for split, rows in splits.items() for row in rows}
+    for split, rows in splits.items():
+        assert {sides[row["cluster"]] for row in rows} == {split}
+        for row in rows:
+            own = RATINGS[row["id"]]
+            assert row["text"] == f"context: {own['context']}\nresponse: {own['response']}"
+            assert (row["rating"], row["source"], row["dimension"]) == (own["rating"], "a", "")
+            assert row["label"] == str(int(own["rating"] + 0.5))
+    assert sum(map(len, splits.values())) == 90 and len(splits["test"]) in range(21, 28)
+
+
+def test_all_labels_of_a_scale_are_known_though_no_row_has_them(
+    tmp_path: Path, run_stage: RunStage
+) -> None:
+    rows = [row | {"rating": 4 + at % 2} for at, row in enumerate(RATINGS)]
+    made = run_stage("task", **rated(tmp_path, rows))
+    assert json.loads((made.output / "labels.json").read_text()) == list("12345")
+
+
+@pytest.mark.parametrize(
+    ("change", "columns", "said"),
+    [
+        ({"rating": 5.5}, {}, "expected a rating of 1-5 (task.scale), found 5.5"),
+        ({"rating": "good"}, {}, "expected a rating of 1-5 (task.scale), found 'good'"),
+        ({"rating": None}, {}, "expected a rating of 1-5 (task.scale), found None"),
+        (
+            {"on": "1-3"}, {"scale": "on"},
+            "a rating on the scale 1-3, expected 1-5 (task.scale)",
+        ),
+        ({"context": 7}, {}, "expected a text, found 7"),
+        ({"of": None}, {}, "expected a source, found None"),
+        ({"talk": " "}, {"cluster": "talk"}, "expected a cluster, found ' '"),
+    ],
+)  # fmt: skip
+def test_a_rating_that_is_not_of_the_scale_is_refused(
+    tmp_path: Path, run_stage: RunStage, change: dict[str, Any], columns: dict[str, str], said: str
+) -> None:
+    rows = [{"on": "1 - 5", "talk": "x"} | row for row in RATINGS]
+    rows[4] |= change
+    made = run_stage("task", **rated(tmp_path, rows, **columns))
+    assert made.reason == f"{tmp_path / 'ratings.jsonl'}, row 5: {said}"
+
+
+def test_a_context_on_two_sides_is_refused(tmp_path: Path, run_stage: RunStage) -> None:
+    told = rated(tmp_path, RATINGS)
+    files = told["settings"]["files"]
+    files |= {"validation": files["train"], "test": write(tmp_path / "test.jsonl", RATINGS)}
+    told["params"]["source"] |= {"validation": "a hash", "test": "a hash"}
+    said = run_stage("task", **told).reason
+    assert said.startswith("task, validation split: the cluster 'context ")
+    assert said.endswith(" stands in train too; leave the split to be cut from train")

@@ -1,0 +1,138 @@
+"""Training sets: texts joined to their reasonings, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from infuse.core.files import write_json, write_rows
+from infuse.core.schemas import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
+from infuse.workflow.job import Job
+from stage_runner import RunStage
+from training_set import training_set
+
+SPLITS = ("train", "validation")
+Rows = Iterable[Mapping[str, Any]]
+
+
+def reason(split: str, number: int, reasoning: str) -> dict[str, Any]:
+    """A row of the reasonings."""
+    return {"split": split, "id": number, "reasoning": reasoning, "finish": "stop", "tokens": 2}
+
+
+def folders(root: Path, texts: Mapping[str, Rows], reasons: Rows) -> dict[str, Path]:
+    """The folders of both inputs."""
+    found = {"task": root / "task", "reasonings": root / "reasonings"}
+    for folder in found.values():
+        folder.mkdir()
+    for split, rows in texts.items():
+        write_rows(found["task"] / f"{split}.parquet", rows, TASK)
+    write_rows(found["reasonings"] / "reasonings.parquet", reasons, REASONINGS)
+    source = {
+        "params": {"source": {"kind": "generated"}},
+        "facts": {"train": {"labels": {"joy": 9}}},
+    }
+    write_json(found["task"] / "provenance.json", source)
+    written = {"params": {"kind": "reasoner"}, "facts": {"rows": 2}}
+    write_json(found["reasonings"] / "provenance.json", written)
+    return found
+
+
+TEXTS = {
+    split: [{"id": n, "text": f"{split} {n}", "label": "joy"} for n in range(4)] for split in SPLITS
+}
+WORDS = st.sampled_from(["", " ", "\n", "so", " so it is "])
+NUMBERS = st.dictionaries(st.integers(0, 12), WORDS, max_size=9)
+
+
+@settings(deadline=None, max_examples=25)
+@given(
+    ids=st.fixed_dictionaries({split: st.sets(st.integers(0, 9)) for split in SPLITS}),
+    reasons=st.fixed_dictionaries(dict.fromkeys(SPLITS, NUMBERS)),
+)
+def test_a_text_is_kept_with_its_own_reasoning_or_counted(
+    ids: dict[str, set[int]],
+    reasons: dict[str, dict[int, str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> None:
+    root = tmp_path_factory.mktemp("training_set")
+    ids["train"].add(11)
+    reasons["train"][11] = "at least one"
+    texts = {
+        split: [{"id": n, "text": f"{split} {n}", "label": "joy"} for n in sorted(ids[split])]
+        for split in SPLITS
+    }
+    told = {
+        split: {n: f"{why}{split}{n}" if why.strip() else why for n, why in reasons[split].items()}
+        for split in SPLITS
+    }
+    lines = [reason(split, n, why) for split in SPLITS for n, why in told[split].items()]
+    job = Job("training_set", {}, {}, folders(root, texts, lines), root, root)
+    facts = training_set(job)
+    for split in SPLITS:
+        found = pq.read_table(root / f"{split}.parquet")
+        kept = [n for n in sorted(ids[split]) if told[split].get(n, "").strip()]
+        assert found.schema == TEXT_REASONING_LABEL
+        assert found.to_pylist() == [
+            {"id": n, "text": f"{split} {n}", "reasoning": told[split][n], "label": "joy"}
+            for n in kept
+        ]
+        missing = sorted(ids[split] - set(kept))
+        assert facts[split] == {
+            "rows": len(kept), "no_reasoning": {"rows": len(missing), "first": missing[:5]}
+        }  # fmt: skip
+
+
+def test_without_reasonings_every_text_is_kept(run_stage: RunStage, tmp_path: Path) -> None:
+    done = run_stage("training_set", {}, {"task": folders(tmp_path, TEXTS, [])["task"]})
+    for split in SPLITS:
+        assert pq.read_schema(done.output / f"{split}.parquet") == TEXT_LABEL
+        assert done.rows(f"{split}.parquet") == TEXTS[split]
+        assert done.facts[split]["no_reasoning"] == {"rows": 0, "first": []}
+
+
+def test_texts_without_a_reasoning_are_named(run_stage: RunStage, tmp_path: Path) -> None:
+    inputs = folders(tmp_path, TEXTS, [reason("train", 2, "so"), reason("validation", 0, "so")])
+    done = run_stage("training_set", {}, inputs)
+    assert "train: 1 rows, 3 without a reasoning [0, 1, 3]\n" in done.stderr
+    assert "validation: 1 rows, 3 without a reasoning [1, 2, 3]\n" in done.stderr
+
+
+@pytest.mark.parametrize("lines", [[], [reason("validation", 1, "so"), reason("train", 1, " ")]])
+def test_a_training_set_of_no_rows_is_refused(
+    lines: list[dict[str, Any]], run_stage: RunStage, tmp_path: Path
+) -> None:
+    done = run_stage("training_set", {}, folders(tmp_path, TEXTS, lines))
+    assert done.reason == "training set: no training text has a reasoning"
+
+
+WHOLE = pa.Table.from_pylist([reason("train", 1, "so")], schema=REASONINGS)
+NULL = REASONINGS.field("reasoning").with_nullable(True)
+
+
+@pytest.mark.parametrize(
+    ("table", "expected"),
+    [
+        (None, "no such file"),
+        (WHOLE.drop_columns(["finish"]),
+         "column 'finish' is missing, found ['split', 'id', 'reasoning', 'tokens']"),
+        (WHOLE.set_column(1, "id", pa.array(["1"])), "column 'id' is string, expected int64"),
+        (WHOLE.set_column(2, NULL, pa.array([None], pa.string())),
+         "column 'reasoning' has 1 empty value(s)"),
+    ],
+    ids=["gone", "a column less", "another type", "null"],
+)  # fmt: skip
+def test_a_damaged_input_is_named(
+    table: pa.Table | None, expected: str, run_stage: RunStage, tmp_path: Path
+) -> None:
+    inputs = folders(tmp_path, TEXTS, [])
+    file = inputs["reasonings"] / "reasonings.parquet"
+    file.unlink() if table is None else pq.write_table(table, file)
+    assert run_stage("training_set", {}, inputs).reason == f"{file}: {expected}"

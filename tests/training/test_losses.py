@@ -1,0 +1,127 @@
+"""The loss in slices is the loss over all logits at once."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.nn import functional
+
+from infuse.training import losses
+
+Found = tuple[torch.Tensor, ...]
+WORDS, WIDTH = 37, 5
+
+
+def plain(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
+    return functional.cross_entropy(logits, targets, reduction="sum", ignore_index=-100)
+
+
+def with_gradients(loss: torch.Tensor, *inputs: torch.Tensor) -> Found:
+    return loss.detach(), *torch.autograd.grad(loss * 0.7, inputs)
+
+
+def drawn(tokens: int, seed: int) -> tuple[torch.Tensor, torch.nn.Linear, torch.Tensor]:
+    generator = torch.Generator().manual_seed(seed)
+    states = torch.randn(tokens, WIDTH, generator=generator).requires_grad_()
+    head = torch.nn.Linear(WIDTH, WORDS, bias=False)
+    torch.nn.init.normal_(head.weight, generator=generator)
+    return states, head, torch.randint(WORDS, (tokens,), generator=generator)
+
+
+@settings(deadline=None, max_examples=60)
+@given(
+    tokens=st.integers(1, 20), rows=st.integers(1, 25), seed=st.integers(0, 99),
+    ignored=st.sets(st.integers(0, 19)), weighted=st.booleans(),
+)  # fmt: skip
+def test_slices_equal_one_whole(
+    tokens: int, rows: int, seed: int, ignored: set[int], weighted: bool
+) -> None:
+    """Tokens of weight 0 are those that a plain loss ignores; a slice may have no others."""
+    states, head, targets = drawn(tokens, seed)
+    weights = torch.ones(tokens)
+    if weighted:
+        weights[[place for place in ignored if place < tokens]] = 0
+    found = losses.cross_entropy(
+        states, head, targets, weights if weighted else None, most=rows * WORDS
+    )
+    wanted = plain(head(states), torch.where(weights > 0, targets, -100))
+    for got, want in zip(
+        with_gradients(found, states, head.weight),
+        with_gradients(wanted, states, head.weight),
+        strict=True,
+    ):
+        torch.testing.assert_close(got, want, rtol=2e-6, atol=2e-6)
+
+
+def test_all_tokens_ignored_is_a_loss_of_0() -> None:
+    states, head, targets = drawn(12, 0)
+    found = losses.cross_entropy(states, head, targets, torch.zeros(12), most=4 * WORDS)
+    assert [tensor.abs().sum().item() for tensor in with_gradients(found, states, head.weight)] == [
+        0, 0, 0
+    ]  # fmt: skip
+
+
+def test_compiled_slices_equal_eager_ones() -> None:
+    states, head, targets = drawn(50, 1)
+    found, wanted = (
+        with_gradients(
+            losses.cross_entropy(states, head, targets, most=8 * WORDS, compiled=compiled),
+            states, head.weight,
+        )
+        for compiled in (True, False)
+    )  # fmt: skip
+    for got, want in zip(found, wanted, strict=True):
+        torch.testing.assert_close(got, want, rtol=2e-6, atol=2e-6)
+
+
+def test_frozen_heads_and_frozen_states_get_no_gradient() -> None:
+    states, head, targets = drawn(9, 2)
+    expected = with_gradients(plain(head(states), targets), states, head.weight)
+    head.weight.requires_grad_(False)
+    loss = losses.cross_entropy(states, head, targets, most=WORDS)
+    torch.testing.assert_close(with_gradients(loss, states)[1], expected[1], rtol=2e-6, atol=2e-6)
+    head.weight.requires_grad_(True)
+    loss = losses.cross_entropy(states.detach(), head, targets, most=WORDS)
+    torch.testing.assert_close(
+        with_gradients(loss, head.weight)[1], expected[2], rtol=2e-6, atol=2e-6
+    )
+
+
+@pytest.mark.parametrize("most", [8 * WORDS, 99 * WORDS])
+def test_weighted_losses_are_summed_in_float32(most: int) -> None:
+    states, head, targets = drawn(40, 3)
+    weights = torch.linspace(0.3, 2.1, 40)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = losses.cross_entropy(states, head, targets, weights, most)
+        logits = head(states).float()
+    exact = functional.cross_entropy(logits.double(), targets, reduction="none") @ weights.double()
+    assert found.dtype == torch.float32
+    assert found.item() == pytest.approx(exact.item(), rel=1e-6)
+
+
+def test_autocast_keeps_the_loss_exact_to_its_precision() -> None:
+    states, head, targets = drawn(40, 3)
+    exact = with_gradients(plain(head(states), targets), states, head.weight)
+    with torch.autocast("cpu", torch.bfloat16):
+        loss = losses.cross_entropy(states, head, targets, most=8 * WORDS)
+    for got, want in zip(with_gradients(loss, states, head.weight), exact, strict=True):
+        assert got.dtype == torch.float32
+        assert (got - want).abs().max() <= 0.02 * want.abs().max()
+
+
+def test_no_more_logits_than_allowed_exist(monkeypatch: pytest.MonkeyPatch) -> None:
+    sizes = []
+    one = losses._slice
+
+    def watched(
+        logits: torch.Tensor, *arguments: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        sizes.append(logits.numel())
+        return one(logits, *arguments)
+
+    monkeypatch.setattr(losses, "_slice", watched)
+    states, head, targets = drawn(50, 4)
+    losses.cross_entropy(states, head, targets, most=7 * WORDS + 3)
+    assert max(sizes) == 7 * WORDS and sum(sizes) == 50 * WORDS

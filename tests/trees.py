@@ -1,0 +1,165 @@
+"""The true workflow in a copy of the tree, under a path that shells dislike."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from infuse.config import experiment
+from infuse.workflow import plan
+
+ROOT = Path(__file__).parents[1]
+ALL = ("all", "results/arms.csv")  # everything that can be asked for, but probes
+STUDY = ("results/quality.csv", "results/probes.csv")  # of a task with a scale
+PARTS = (
+    "Snakefile",
+    "config.yaml",
+    "envs",
+    "experiments",
+    "profiles",
+    "report",
+    "rules",
+    "scripts",
+)
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A copy of the workflow with a `results/` of its own.
+
+    Attributes:
+        own: variables of the environment that it runs in.
+    """
+
+    root: Path
+    own: Mapping[str, str] = field(default_factory=dict)
+
+    def run(self, *arguments: str, **change: object) -> subprocess.CompletedProcess[str]:
+        """Run snakemake on the tiny experiment with `change` laid over its top-level keys."""
+        file = self.root / "tiny.yaml"
+        file.write_text(yaml.safe_dump(tiny() | change, sort_keys=False))
+        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(file)]
+        return subprocess.run(
+            [*command, "--", *arguments] if not any(a.startswith("-") for a in arguments)
+            else [*command, *arguments],
+            cwd=self.root, env=environment() | dict(self.own), text=True, capture_output=True,
+            check=False,
+        )  # fmt: skip
+
+    def scheduled(self, *options: str, **change: object) -> dict[str, int]:
+        """How many jobs of each rule a dry run would start."""
+        said = self.run(*options, "--dry-run", "--quiet", "host", "--", *ALL, **change)
+        assert said.returncode == 0, said.stderr
+        jobs: dict[str, int] = {}
+        for line in (said.stdout + said.stderr).splitlines():
+            match line.split():
+                case [rule, count] if (
+                    rule.isidentifier() and count.isdigit() and rule not in ("total", "all")
+                ):
+                    jobs[rule] = int(count)
+        return jobs
+
+
+def environment() -> dict[str, str]:
+    """This process's environment, with the interpreter of the tests first on the path."""
+    here = str(Path(sys.executable).parent)
+    return os.environ | {"PATH": here + os.pathsep + os.environ["PATH"]}
+
+
+def copied(root: Path) -> Path:
+    """A new folder with a copy of the workflow in it."""
+    root.mkdir()
+    for part in PARTS:
+        source = ROOT / part
+        if source.is_dir():
+            shutil.copytree(source, root / part, ignore=shutil.ignore_patterns("__pycache__"))
+        else:
+            shutil.copy(source, root / part)
+    return root
+
+
+@pytest.fixture(scope="session")
+def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """The tiny experiment, built once from nothing."""
+    root = tmp_path_factory.mktemp("work flow") / 'it\'s a "tr\u00e4e" & $HOME'
+    tree = Tree(copied(root))
+    said = tree.run(*ALL)
+    assert said.returncode == 0, said.stdout + said.stderr
+    return tree
+
+
+def short_study() -> dict[str, Any]:
+    """experiments/quality-small.yaml as short as it may be, with every stage in it."""
+    small = yaml.safe_load((ROOT / "experiments/quality-small.yaml").read_text())
+    short: dict[str, Any] = {
+        "conversations": {"rows": {"train": 10, "validation": 2, "test": 4}},
+        "judging": {"styles": ["one_to_four", "one_to_five_examples"]},
+        "base": {"hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 2}
+        | {"vocabulary": 400, "pretraining": None},
+        "classifier": {"recipe": {"epochs": 1}},
+        "arms": {name: small["arms"][name] for name in ("label", "label_explanation")},
+        "comparisons": [["label_explanation", "label"]],
+        "held_out": {"sources": ["shop"], "arms": ["label"]},
+        "seeds": [1],
+    }  # fmt: skip
+    return experiment.merge(small, short)
+
+
+@pytest.fixture(scope="session")
+def rated(tmp_path_factory: pytest.TempPathFactory) -> Tree:
+    """The short study, built once from nothing."""
+    tree = Tree(copied(tmp_path_factory.mktemp("rated") / "tree"))
+    said = tree.run(*STUDY, **short_study())
+    assert said.returncode == 0, said.stdout + said.stderr
+    return tree
+
+
+def nodes(tree: Tree, stage: str) -> dict[str, Path]:
+    """The artifacts of one stage of the tiny experiment, by name."""
+    return {node.name: tree.root / node.path for node in tiny_plan().stage(stage)}
+
+
+def tiny() -> dict[str, Any]:
+    """The tiny experiment: what it changes of the default."""
+    change: dict[str, Any] = yaml.safe_load((ROOT / "tests/tiny.yaml").read_text())
+    return change
+
+
+def tiny_plan() -> plan.Plan:
+    """The plan of the tiny experiment."""
+    return plan.build(experiment.load(tiny()))
+
+
+def again(
+    tree: Tree, artifact: Path, name: str, settings: Mapping[str, Any] | None = None, **params: Any
+) -> list[str]:
+    """The command that makes an artifact once more, as results/NAME, with other parameters."""
+    spec = json.loads(
+        (tree.root / "results/specs" / artifact.parent.name / f"{artifact.name}.json").read_text()
+    )
+    spec |= {"params": spec["params"] | params, "key": name}
+    spec |= {"settings": spec["settings"] | dict(settings or {})}
+    spec |= {"output": f"results/{name}", "work": f"results/unfinished/{name}"}
+    path = tree.root / f"{name}.json"
+    path.write_text(json.dumps(spec))
+    return [sys.executable, f"scripts/{spec['stage']}.py", str(path), "--log", f"{name}.log"]
+
+
+def killed_when(tree: Tree, command: list[str], ready: Callable[[], bool]) -> None:
+    """Run a command and kill it, the hard way, as soon as `ready` says so."""
+    with subprocess.Popen(command, cwd=tree.root, stderr=subprocess.DEVNULL) as process:
+        while not ready():
+            assert process.poll() is None, "it ended before it could be killed"
+            time.sleep(0.001)
+        process.kill()

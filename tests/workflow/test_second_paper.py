@@ -1,0 +1,143 @@
+"""experiments/quality.yaml is the second paper's design, read back from what scripts are told."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infuse.config import experiment, revisions
+from infuse.workflow import plan
+from infuse.workflow.plan import Plan
+
+FILE = Path(__file__).parents[2] / "experiments/quality.yaml"
+SOURCES = {
+    "chatbot_arena", "hh_rlhf_chosen", "hh_rlhf_rejected", "amazon_qa", "coqa", "cornell"
+}  # fmt: skip
+DIMENSIONS = ["naturalness", "comprehensiveness", "on_topic"]
+Params = Mapping[str, Any]
+
+
+@pytest.fixture(scope="module")
+def made() -> Plan:
+    change = experiment.load(experiment.read_change(FILE))
+    return plan.build(revisions.filled(change, lambda *_: "0" * 40))
+
+
+# What the paper tells of its student, then our choices for what it does not tell.
+TABLE: dict[str, tuple[Any, Callable[[Params], Any]]] = {
+    "bits": (4, lambda p: p["recipe"]["tuning"]["bits"]),
+    "tuning": ("lora", lambda p: p["recipe"]["tuning"]["kind"]),
+    "rank": (16, lambda p: p["recipe"]["tuning"]["rank"]),
+    "alpha": (32, lambda p: p["recipe"]["tuning"]["alpha"]),
+    "dropout": (0.05, lambda p: p["recipe"]["tuning"]["dropout"]),
+    "modules": (["all-linear"], lambda p: p["recipe"]["tuning"]["modules"]),
+    "learning rate": (2e-4, lambda p: p["recipe"]["learning_rate"]),
+    "schedule": ("cosine", lambda p: p["recipe"]["schedule"]),
+    "arithmetic": (
+        ("cuda", "bfloat16", "packed"),
+        lambda p: tuple(p["compute"][part] for part in ("device", "dtype", "layout")),
+    ),
+}
+
+
+@pytest.mark.parametrize("setting", sorted(TABLE))
+def test_each_classifier_is_trained_so(made: Plan, setting: str) -> None:
+    expected, found = TABLE[setting]
+    assert all(found(node.params) == expected for node in made.stage("classifier"))
+
+
+def test_the_student_is_the_papers(made: Plan) -> None:
+    (base,) = made.stage("base")
+    told = {part: base.params[part] for part in ("id", "pad_token", "chat_template")}
+    assert told == {
+        "id": "mistralai/Mistral-7B-v0.1", "pad_token": "<unk>", "chat_template": "plain"
+    }  # fmt: skip
+    assert not list(made.stage("triples")) and not list(made.stage("reasoner"))
+    assert {node.params["kind"] for node in made.stage("reasonings")} == {"column"}
+
+
+def test_six_sources_give_ten_and_five_thousand_conversations(made: Plan) -> None:
+    (pairs,) = made.stage("conversations")
+    assert pairs.params["sources"].keys() == SOURCES
+    rows = {split: count * len(SOURCES) for split, count in pairs.params["rows"].items()}
+    assert abs(rows["train"] - 10_000) < 6 and abs(rows["test"] - 5_000) < 6
+
+
+def test_three_judges_ask_in_four_styles_and_one_merges(made: Plan) -> None:
+    """Twelve ratings of each conversation on each dimension."""
+    asked = list(made.stage("judgments"))
+    assert {node.name for node in asked} == {"titan", "mixtral", "mistral"}
+    for node in asked:
+        assert len(node.params["styles"]) == 4 and sorted(node.params["dimensions"]) == sorted(
+            DIMENSIONS
+        )
+    (ratings,) = made.stage("ratings")
+    assert ratings.params["dimensions"] == DIMENSIONS
+    assert ratings.params["merger"]["model"].startswith("mistralai/Mixtral-8x7B")
+
+
+def test_every_source_is_held_out_once(made: Plan) -> None:
+    """Those with the same contexts together."""
+    held = [name for node in made.stage("regime") for name in node.params["value"]]
+    assert sorted(held) == sorted(SOURCES) and made.quality is not None
+    assert len([role for role in made.quality.inputs if role.startswith("without ")]) == 5 * 2 * 3
+    together = {"hh_rlhf_chosen", "hh_rlhf_rejected"}
+    assert together in [set(node.params["value"]) for node in made.stage("regime")]
+
+
+def test_what_is_held_out_is_not_read_before() -> None:
+    """Where the base learns its language from the task, it has not read the part either."""
+    change = experiment.read_change(FILE.with_name("quality-small.yaml"))
+    for held in ({"sources": ["shop", "help_chosen"]}, {"sources": None, "folds": 2}):
+        held |= {"arms": ["label", "label_shuffled"]}
+        made = plan.build(experiment.load(change | {"held_out": held}))
+        assert made.quality is not None
+        tried = [node for role, node in made.quality.inputs.items() if role.startswith("without ")]
+        assert len(tried) == 2 * 2 * 2
+        for answers in tried:
+            classifier = answers.inputs["classifier"]
+            read = [classifier.inputs["base"], classifier.inputs["training_set"]]
+            for source in read:
+                assert source.inputs["task"].stage == "regime"
+                assert source.inputs["task"] == answers.inputs["task"]
+            assert read[1].inputs.get("base", read[0]) == read[0]
+
+
+def test_fetch_asks_no_judge(made: Plan) -> None:
+    assert {node.stage for node in made.fetched} == {"conversations", "base"}
+
+
+def test_the_warm_up_is_three_hundredths_of_the_steps(made: Plan) -> None:
+    for node in made.stage("classifier"):
+        recipe = node.params["recipe"]
+        assert recipe["batching"]["kind"] == "rows"  # else arms would differ in their steps
+        (pairs,) = made.stage("conversations")
+        ratings = pairs.params["rows"]["train"] * len(SOURCES) * len(DIMENSIONS)
+        steps = recipe["epochs"] * math.ceil(ratings / recipe["batching"]["rows"])
+        assert recipe["warmup_steps"] == round(0.03 * steps)
+
+
+def test_each_target_is_learned_with_and_without_the_instruction(made: Plan) -> None:
+    """By three seeds; pseudo-explanations are made of the explanations' own words."""
+    found = {}
+    trained = [node for node in made.own if node.stage == "classifier"]
+    for node in trained:
+        name, _, seed = node.name.rpartition("-seed")
+        learned = node.inputs["training_set"].params.get("perturb")
+        form = node.params["target"], learned, bool(node.params["chat"]["system"])
+        found.setdefault(name, form)
+        assert found[name] == form and seed in "123"
+    targets = [
+        ("label", None), ("label_reason", None),
+        ("label_reason", "shuffle"), ("label_reason", "bag_of_words"),
+    ]  # fmt: skip
+    assert sorted(found.values(), key=str) == sorted(
+        ((*target, told) for target in targets for told in (True, False)), key=str
+    )
+    assert len(trained) == 3 * 8
+    arms = {name.removesuffix("_bare") for name in found}
+    assert arms == {"label", "label_explanation", "label_shuffled", "label_bag"}
