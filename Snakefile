@@ -2,11 +2,11 @@
 #
 #   snakemake --cores all results/table3.csv                           the default experiment
 #   snakemake --cores all results/arms.csv                             all its arms, regimes, controls
-#   snakemake --cores all results/probes.csv                           what their layers hold
+#   snakemake --cores all results/layers.csv                           what their layers hold
 #   snakemake --cores all --configfile experiments/NAME.yaml           another one
 #   snakemake --cores all --configfile experiments/quality-small.yaml results/quality.csv    ratings
 #   snakemake --cores 1 figures                                        the figures alone
-#   snakemake --cores all plan                                         what trainings will take, before they start
+#   snakemake --cores all costs                                        what trainings will take, before they start
 #   snakemake --cores 1 fetch                                          what is on the hub; no network after it
 #   snakemake --report results/report.html                             one page of all
 #
@@ -31,11 +31,11 @@ rule all:
         collect("results/{name}.{form}", name=FIGURES, form=["png", "pdf"]),
 
 
-rule plan:
+rule costs:
     input:
         forecast.path,
     log:
-        f"results/logs/plan/{forecast.id}.log",
+        f"results/logs/costs/{forecast.id}.log",
     conda:
         "envs/environment.yaml"
     message:
@@ -54,7 +54,7 @@ include: "rules/judging.smk"
 include: "rules/reasoner.smk"
 include: "rules/classifiers.smk"
 include: "rules/evaluation.smk"
-include: "rules/probes.smk"
+include: "rules/layers.smk"
 include: "rules/forecast.smk"
 
 

@@ -63,7 +63,7 @@ def time_rows(cores: int) -> Iterator[Row]:
         for name in ("Snakefile", "config.yaml"):
             shutil.copy(ROOT / name, tree)
         snakemake(tree, cores, "--until", "training_set", "--", "all")
-        snakemake(tree, cores, "plan")
+        snakemake(tree, cores, "costs")
         snakemake(tree, cores, "--until", "classifier", "--", "all")
         (file,) = tree.glob("results/*/forecast/*/forecast.csv")
         with file.open() as stream:

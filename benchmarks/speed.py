@@ -274,7 +274,7 @@ def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
     })  # fmt: skip
     for name in ("vllm", "own"):
         same = sum(map(list.__eq__, made[name], made["generate"])) / PROMPTS
-        what = {"vllm": "vLLM", "own": "engine `transformers`"}[name]
+        what = {"vllm": "vLLM", "own": "backend `transformers`"}[name]
         yield row(
             f"generation, 4 x 256, {what}; model.generate at its best batch, {best} "
             f"({same:.1%} of the answers equal)",

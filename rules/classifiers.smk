@@ -6,63 +6,57 @@ COST the default, four minutes in all; Llama-3.2-1B on 16,000 texts, minutes of 
 """
 
 
-rule regime:
+use rule task as regime with:
     input:
-        sources("regime"),
+        unpack(inputs("regime", "task")),
     output:
         directory(artifact("regime")),
     log:
         "results/logs/regime/{id}.log",
     benchmark:
         "results/benchmarks/regime/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
+    params:
+        stage="regime",
     message:
         "Another training split ({wildcards.id})"
-    shell:
-        "python scripts/regime.py results/specs/regime/{wildcards.id}.json --log {log:q}"
 
 
-rule training_set:
+use rule task as training_set with:
     input:
-        sources("training_set"),
+        unpack(inputs("training_set", "task", "reasonings", "base")),
     output:
         directory(artifact("training_set")),
     log:
         "results/logs/training_set/{id}.log",
     benchmark:
         "results/benchmarks/training_set/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
+    params:
+        stage="training_set",
     message:
         "Training set ({wildcards.id})"
-    shell:
-        "python scripts/training_set.py results/specs/training_set/{wildcards.id}.json --log {log:q}"
 
 
-rule classifier:
+use rule task as classifier with:
     input:
-        sources("classifier"),
+        unpack(inputs("classifier", "base", "task", "training_set", "match *")),
     output:
         directory(artifact("classifier")),
     log:
         "results/logs/classifier/{id}.log",
     benchmark:
         "results/benchmarks/classifier/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
     threads: experiment.compute.threads
     resources:
         gpu=gpus,
+    params:
+        stage="classifier",
     message:
         "Stage 2: training the classifier ({wildcards.id})"
-    shell:
-        "python scripts/classifier.py results/specs/classifier/{wildcards.id}.json --log {log:q}"
 
 
-rule predictions:
+use rule task as predictions with:
     input:
-        sources("predictions"),
+        unpack(inputs("predictions", "classifier", "task")),
     output:
         directory(artifact("predictions")),
     log:
@@ -74,24 +68,22 @@ rule predictions:
     threads: experiment.compute.threads
     resources:
         gpu=gpus,
+    params:
+        stage="predictions",
     message:
         "Classifying the test texts ({wildcards.id})"
-    shell:
-        "python scripts/predictions.py results/specs/predictions/{wildcards.id}.json --log {log:q}"
 
 
-rule zero_shot:
+use rule task as zero_shot with:
     input:
-        sources("zero_shot"),
+        unpack(inputs("zero_shot", "task")),
     output:
         directory(artifact("zero_shot")),
     log:
         "results/logs/zero_shot/{id}.log",
     benchmark:
         "results/benchmarks/zero_shot/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
+    params:
+        stage="zero_shot",
     message:
         "Asking the endpoint for the test texts' labels ({wildcards.id})"
-    shell:
-        "python scripts/zero_shot.py results/specs/zero_shot/{wildcards.id}.json --log {log:q}"

@@ -6,6 +6,7 @@ exists is the right one, whatever its time stamp says: it asks for no input.
 
 import json
 import sys
+from fnmatch import fnmatch
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
@@ -48,17 +49,17 @@ QUALITY_TABLES = {
     "dimensions": "what the dimensions share",
 }
 QUALITY_FIGURES = {"quality": "accuracy in every setting"}
-PROBE_TABLES = {
-    "probes": "entropy and ranks through the layers",
-    "sharpness": "how sure the output is",
+LAYER_TABLES = {
+    "layers": "entropy and ranks through the layers",
+    "confidence": "how sure the output is",
 }
-PROBE_FIGURES = {"entropy": "relative entropy", "rankings": "ranks of the labels' tokens"}
+LAYER_FIGURES = {"entropy": "relative entropy", "rankings": "ranks of the labels' tokens"}
 
 pulls = dvc_store.pull_command(workflow.configfiles)
 try:
     experiment = pinned(load(config))
     plan = build(experiment)
-    forecast = forecast_node.node(plan, experiment.chip)
+    forecast = forecast_node.node(plan, experiment.gpu)
     # Where nobody lives, Snakemake's locks are those of a run that was killed.
     alone = join(Path("results/.lock"), Path(".snakemake/locks"))
     dvc_store.check_all(plan.nodes.values(), pulls, contents=False)
@@ -75,7 +76,7 @@ def gpus_of_base(wildcards):
     return gpus if plan.nodes["base", wildcards.id].params["kind"] == "scratch" else 0
 
 
-writing = f"../envs/{'vllm' if experiment.engine == 'vllm' else 'environment'}.yaml"
+writing = f"../envs/{'vllm' if experiment.backend == 'vllm' else 'environment'}.yaml"
 
 
 wildcard_constraints:
@@ -83,29 +84,72 @@ wildcard_constraints:
     experiment=r"[^/]+",
 
 
-def sources(stage):
-    """The input function of a stage: a node's inputs, by role."""
+def inputs(stage, *roles):
+    """The input function of a stage: the folders of a node's inputs, by role.
+
+    A role that ends in * stands for all roles that begin so ("match *": match steps, ...). What
+    the node needs and the rule does not name is a mistake of ours, and stops the run.
+    """
 
     def of(wildcards):
         node = plan.nodes.get((stage, wildcards.id))
         if node is None:
             raise WorkflowError(f"{stage} {wildcards.id} is not part of this experiment")
-        return needs(node)
+        return by_role(node, roles, needed(node))
 
     return of
 
 
-def needs(node):
+def last_inputs(node, *roles):
+    """The same of a node whose files people read: what exists under its path is the right one."""
+    return by_role(node, roles, [ancient(source.path) for source in node.inputs.values()])
+
+
+def by_role(node, roles, paths):
+    """Paths of a node's inputs under the names that a rule gives them."""
+    named = {role.rstrip(" *").replace(" ", "_"): [] for role in roles}
+    for role, path in zip(node.inputs, paths):
+        matching = [name for name in roles if fnmatch(role, name)]
+        if not matching:
+            raise WorkflowError(f"rules/: {node.stage} needs {role!r}, and its rule names {roles}")
+        if path is not None:
+            named[matching[0].rstrip(" *").replace(" ", "_")].append(path)
+    return named
+
+
+def needed(node):
     """What has to be there before a node can be made; nothing new, once it is."""
     paths = [source.path for source in node.inputs.values()]
     if Path(node.path).is_dir():
-        return [ancient(path) for path in paths if Path(path).is_dir()]
+        return [ancient(path) if Path(path).is_dir() else None for path in paths]
     return paths
 
 
 def artifact(stage):
     """The path of a stage's artifacts, with the wildcard {id}."""
     return f"results/artifacts/{stage}/{{id}}"
+
+
+def published(category, tables, figures):
+    """The files in results/ of tables and figures, each with its title; a report shows them all."""
+
+    def page(name, form, of, caption):
+        return report(
+            f"results/{name}.{form}",
+            caption=f"../report/{caption}.rst",
+            category=category,
+            labels={of: name, "of": (tables if of == "table" else figures)[name]},
+        )
+
+    return [
+        *collect("results/{name}.{form}", name=tables, form=["csv", "md"]),
+        *collect("results/{name}.pdf", name=figures),
+        *(page(name, "html", "table", name) for name in tables),
+        *(
+            page(name, "png", "figure", f"{name}_figure" if name in tables else name)
+            for name in figures
+        ),
+    ]
 
 
 def stale(kind):

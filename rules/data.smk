@@ -9,7 +9,7 @@ COST seconds; minutes where a scratch model is pre-trained
 
 rule task:
     input:
-        sources("task"),
+        unpack(inputs("task", "ratings", "task")),
     output:
         directory(artifact("task")),
     log:
@@ -18,42 +18,43 @@ rule task:
         "results/benchmarks/task/{id}.tsv"
     conda:
         "../envs/environment.yaml"
+    params:
+        stage="task",
     message:
         "Labelled texts in three splits ({wildcards.id})"
     shell:
-        "python scripts/task.py results/specs/task/{wildcards.id}.json --log {log:q}"
+        "python scripts/{params.stage}.py results/specs/{params.stage}/{wildcards.id}.json"
+        " --log {log:q}"
 
 
-rule triples:
+use rule task as triples with:
+    input:
+        unpack(inputs("triples")),
     output:
         directory(artifact("triples")),
     log:
         "results/logs/triples/{id}.log",
     benchmark:
         "results/benchmarks/triples/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
+    params:
+        stage="triples",
     message:
         "Triples of question, answer and reasoning ({wildcards.id})"
-    shell:
-        "python scripts/triples.py results/specs/triples/{wildcards.id}.json --log {log:q}"
 
 
-rule base:
+use rule task as base with:
     input:
-        sources("base"),
+        unpack(inputs("base", "task", "triples")),
     output:
         directory(artifact("base")),
     log:
         "results/logs/base/{id}.log",
     benchmark:
         "results/benchmarks/base/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
     threads: experiment.compute.threads
     resources:
         gpu=gpus_of_base,
+    params:
+        stage="base",
     message:
         "Base model ({wildcards.id})"
-    shell:
-        "python scripts/base.py results/specs/base/{wildcards.id}.json --log {log:q}"

@@ -7,40 +7,29 @@ COST seconds; no model is loaded
 """
 
 
-rule metrics:
+use rule task as metrics with:
     input:
-        sources("metrics"),
+        unpack(inputs("metrics", "task", "classifier *", "predictions *", "zero_shot")),
     output:
         directory("results/{experiment}/metrics/{id}"),
     log:
         "results/logs/metrics/{experiment}/{id}.log",
     benchmark:
         "results/benchmarks/metrics/{experiment}/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
+    params:
+        stage="metrics",
     message:
         "Numbers ({wildcards.id})"
-    shell:
-        "python scripts/metrics.py results/specs/metrics/{wildcards.id}.json --log {log:q}"
 
 
 rule tables:
     input:
-        [ancient(source.path) for source in plan.tables.inputs.values()],
-        "scripts/tables.py",
+        **last_inputs(plan.tables, "task", "metrics", "training_set", "predictions *", "zero_shot"),
+        script="scripts/tables.py",
         stale=stale("tables"),
     output:
         directory(plan.tables.path),
-        collect("results/{name}.{form}", name=TABLES, form=["csv", "md"]),
-        [
-            report(
-                f"results/{name}.html",
-                caption=f"../report/{name}.rst",
-                category="Tables",
-                labels={"table": name, "of": title},
-            )
-            for name, title in TABLES.items()
-        ],
+        *published("Tables", TABLES, {}),
     log:
         f"results/logs/tables/{plan.tables.id}.log",
     benchmark:
@@ -58,21 +47,12 @@ rule tables:
 
 rule figures:
     input:
-        [ancient(source.path) for source in plan.figures.inputs.values()],
-        "scripts/figures.py",
+        **last_inputs(plan.figures, "task", "metrics"),
+        script="scripts/figures.py",
         stale=stale("figures"),
     output:
         directory(plan.figures.path),
-        collect("results/{name}.pdf", name=FIGURES),
-        [
-            report(
-                f"results/{name}.png",
-                caption=f"../report/{name}.rst",
-                category="Figures",
-                labels={"figure": name, "of": title},
-            )
-            for name, title in FIGURES.items()
-        ],
+        *published("Figures", {}, FIGURES),
     log:
         f"results/logs/figures/{plan.figures.id}.log",
     benchmark:
@@ -90,31 +70,12 @@ rule figures:
 
 rule arms:
     input:
-        [ancient(source.path) for source in plan.arms.inputs.values()],
-        "scripts/arms.py",
+        **last_inputs(plan.arms, "task", "metrics", "regime *", "control *"),
+        script="scripts/arms.py",
         stale=stale("arms"),
     output:
         directory(plan.arms.path),
-        collect("results/{name}.{form}", name=ARM_TABLES, form=["csv", "md"]),
-        collect("results/{name}.pdf", name=ARM_FIGURES),
-        [
-            report(
-                f"results/{name}.html",
-                caption=f"../report/{name}.rst",
-                category="Arms",
-                labels={"table": name, "of": title},
-            )
-            for name, title in ARM_TABLES.items()
-        ],
-        [
-            report(
-                f"results/{name}.png",
-                caption=f"../report/{name}_figure.rst",
-                category="Arms",
-                labels={"figure": name, "of": title},
-            )
-            for name, title in ARM_FIGURES.items()
-        ],
+        *published("Arms", ARM_TABLES, ARM_FIGURES),
     log:
         f"results/logs/arms/{plan.arms.id}.log",
     benchmark:

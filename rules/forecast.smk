@@ -2,14 +2,14 @@
 
 IN   results/artifacts/{base,task,tokens}/, and training sets that are there
 OUT  results/<experiment>/forecast/<name>-<key>/
-COST what comes before stage 1; then, on the chip that is here, half a minute for each training, and
+COST what comes before stage 1; then, on the device that is here, half a minute for each training, and
      what its layers take to compile
 """
 
 
 rule forecast:
     input:
-        [ancient(source.path) for source in forecast.inputs.values()],
+        **last_inputs(forecast, "base", "task", "tokens", "training_set *"),
     output:
         directory(forecast.path),
     log:
@@ -20,7 +20,7 @@ rule forecast:
         "../envs/environment.yaml"
     threads: experiment.compute.threads
     resources:
-        gpu=0 if experiment.chip else gpus,
+        gpu=0 if experiment.gpu else gpus,
     params:
         spec=forecast.spec_path,
     message:

@@ -7,50 +7,46 @@ COST seconds; minutes where a source has millions of rows; where judges are aske
 """
 
 
-rule conversations:
+use rule task as conversations with:
+    input:
+        unpack(inputs("conversations")),
     output:
         directory(artifact("conversations")),
     log:
         "results/logs/conversations/{id}.log",
     benchmark:
         "results/benchmarks/conversations/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
+    params:
+        stage="conversations",
     message:
         "Conversations of several sources in three splits ({wildcards.id})"
-    shell:
-        "python scripts/conversations.py results/specs/conversations/{wildcards.id}.json --log {log:q}"
 
 
-rule judgments:
+use rule task as judgments with:
     input:
-        sources("judgments"),
+        unpack(inputs("judgments", "conversations")),
     output:
         directory(artifact("judgments")),
     log:
         "results/logs/judgments/{id}.log",
     benchmark:
         "results/benchmarks/judgments/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
+    params:
+        stage="judgments",
     message:
         "What one judge says of every conversation ({wildcards.id})"
-    shell:
-        "python scripts/judgments.py results/specs/judgments/{wildcards.id}.json --log {log:q}"
 
 
-rule ratings:
+use rule task as ratings with:
     input:
-        sources("ratings"),
+        unpack(inputs("ratings", "conversations", "judge *")),
     output:
         directory(artifact("ratings")),
     log:
         "results/logs/ratings/{id}.log",
     benchmark:
         "results/benchmarks/ratings/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
+    params:
+        stage="ratings",
     message:
         "One rating and one explanation from all judges ({wildcards.id})"
-    shell:
-        "python scripts/ratings.py results/specs/ratings/{wildcards.id}.json --log {log:q}"

@@ -8,31 +8,12 @@ COST seconds; no model is loaded
 
 rule quality:
     input:
-        [ancient(source.path) for source in plan.quality.inputs.values()],
-        "scripts/quality.py",
+        **last_inputs(plan.quality, "task", "predictions *", "held out *", "without *", "ratings"),
+        script="scripts/quality.py",
         stale=stale("quality"),
     output:
         directory(plan.quality.path),
-        collect("results/{name}.{form}", name=QUALITY_TABLES, form=["csv", "md"]),
-        collect("results/{name}.pdf", name=QUALITY_FIGURES),
-        [
-            report(
-                f"results/{name}.html",
-                caption=f"../report/{name}.rst",
-                category="Ratings",
-                labels={"table": name, "of": title},
-            )
-            for name, title in QUALITY_TABLES.items()
-        ],
-        [
-            report(
-                f"results/{name}.png",
-                caption=f"../report/{name}_figure.rst",
-                category="Ratings",
-                labels={"figure": name, "of": title},
-            )
-            for name, title in QUALITY_FIGURES.items()
-        ],
+        *published("Ratings", QUALITY_TABLES, QUALITY_FIGURES),
     log:
         f"results/logs/quality/{plan.quality.id}.log",
     benchmark:

@@ -6,47 +6,43 @@ COST the default, two minutes; Llama-3.2-1B on 280,000 long triples, hours of a 
 """
 
 
-rule tokens:
+use rule task as tokens with:
     input:
-        sources("tokens"),
+        unpack(inputs("tokens", "base", "triples")),
     output:
         directory(artifact("tokens")),
     log:
         "results/logs/tokens/{id}.log",
     benchmark:
         "results/benchmarks/tokens/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
     threads: experiment.compute.threads
+    params:
+        stage="tokens",
     message:
         "The triples as tokens ({wildcards.id})"
-    shell:
-        "python scripts/tokens.py results/specs/tokens/{wildcards.id}.json --log {log:q}"
 
 
-rule reasoner:
+use rule task as reasoner with:
     input:
-        sources("reasoner"),
+        unpack(inputs("reasoner", "base", "tokens")),
     output:
         directory(artifact("reasoner")),
     log:
         "results/logs/reasoner/{id}.log",
     benchmark:
         "results/benchmarks/reasoner/{id}.tsv"
-    conda:
-        "../envs/environment.yaml"
     threads: experiment.compute.threads
     resources:
         gpu=gpus,
+    params:
+        stage="reasoner",
     message:
         "Stage 1: training the reasoner ({wildcards.id})"
-    shell:
-        "python scripts/reasoner.py results/specs/reasoner/{wildcards.id}.json --log {log:q}"
 
 
-rule reasonings:
+use rule task as reasonings with:
     input:
-        sources("reasonings"),
+        unpack(inputs("reasonings", "task", "known", "reasoner", "shard *")),
     output:
         directory(artifact("reasonings")),
     log:
@@ -58,7 +54,7 @@ rule reasonings:
     threads: experiment.compute.threads
     resources:
         gpu=gpus,
+    params:
+        stage="reasonings",
     message:
         "A reasoning for each training text ({wildcards.id})"
-    shell:
-        "python scripts/reasonings.py results/specs/reasonings/{wildcards.id}.json --log {log:q}"

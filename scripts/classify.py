@@ -44,7 +44,7 @@ def main() -> None:
     parser.add_argument(
         "--max-new-tokens", type=_positive, default=256, help="longest answer (default: 256)"
     )
-    parser.add_argument("--engine", choices=("transformers", "vllm"), default="transformers")
+    parser.add_argument("--backend", choices=("transformers", "vllm"), default="transformers")
     parser.add_argument(
         "--device", choices=("cpu", "cuda"), help="default: cuda where there is one"
     )
@@ -86,7 +86,7 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         "device": device, "dtype": "float32", "threads": torch.get_num_threads(),
         "deterministic": True,
     }  # fmt: skip
-    reader = Reader(arguments.model, arguments.engine, compute)
+    reader = Reader(arguments.model, arguments.backend, compute)
     first = 0
     while texts:
         prompts = reader.prompts(texts)

@@ -6,7 +6,7 @@ OUT  forecast.csv, .md, .html: of each training its documents, tokens, steps, wo
      notes.txt: what should be looked at before the start
 
 Tokens, steps and drops are counted. Where a training set is not here yet, its reasonings are taken
-to be as long as they may be. Memory is computed. Time is measured on the chip that is here, in a
+to be as long as they may be. Memory is computed. Time is measured on the device that is here, in a
 few passes; for one that is named it is computed from its data sheet.
 """
 
@@ -21,6 +21,7 @@ import torch
 
 from infuse.core.errors import UserError
 from infuse.core.files import read_json, read_labels, read_rows, write_text
+from infuse.core.gpu_models import KNOWN, GpuModel
 from infuse.core.manifest import SEAL
 from infuse.core.schemas import TASK
 from infuse.data.examples import Documents, Encoder, reasoner_prompt
@@ -74,8 +75,8 @@ class Training:
 
 def forecast(job: Job) -> dict[str, Any]:
     """Count, compute, measure, and write it down."""
-    named = job.params["chip"]
-    chip = gpus.KNOWN[named] if named else None
+    named = job.params["gpu"]
+    gpu = KNOWN[named] if named else None
     lines, dropped, notes = [], [], []
     for told in job.params["trainings"]:
         try:
@@ -83,7 +84,7 @@ def forecast(job: Job) -> dict[str, Any]:
         except UserError as unknown:
             notes.append(f"{told['stage']} {told['name']}: not known yet: {unknown}")
             continue
-        line, remarks = _line(job, one, chip)
+        line, remarks = _line(job, one, gpu)
         lines.append(line)
         notes += [f"{one.name}: {remark}" for remark in remarks]
         dropped += [
@@ -91,7 +92,7 @@ def forecast(job: Job) -> dict[str, Any]:
             for (reason, domain), count in sorted(one.dropped.items())
         ]
     lines += [_writing(job, told) for told in job.params["writings"]]
-    where = f"{chip.name}, by its data sheet" if chip else f"measured on {_device(job)}"
+    where = f"{gpu.name}, by its data sheet" if gpu else f"measured on {_device(job)}"
     notes.append(f"time: {where}; memory: of the tensors, without what the process itself takes")
     write(job.out / "forecast", lines)
     if dropped:
@@ -127,7 +128,7 @@ def _training(job: Job, told: Row) -> Training:
     return Training(told, taught, validation, dropped, not any(limits.values()))
 
 
-def _line(job: Job, one: Training, chip: gpus.Chip | None) -> tuple[Row, list[str]]:
+def _line(job: Job, one: Training, gpu: GpuModel | None) -> tuple[Row, list[str]]:
     """The row of the table, and what is remarkable."""
     base, compute, recipe = job.inputs["base"], one.told["params"]["compute"], one.recipe
     documents, steps = one.lesson.documents, one.lesson.steps
@@ -140,15 +141,15 @@ def _line(job: Job, one: Training, chip: gpus.Chip | None) -> tuple[Row, list[st
         checks = training_flops(size, work, one.validation, every) * work.forward / work.whole
     checks *= one.validations
     computed, targets = padding_and_targets(documents, steps, compute)
-    room = chip.memory * gpus.GIB if chip else _room(compute)
+    room = gpu.memory * gpus.GIB if gpu else _room(compute)
     recomputed = compute["gradient_checkpointing"] == "always"
     takes = memory(size, base, compute, recipe, recomputed, targets)
     if room and compute["gradient_checkpointing"] == "auto" and takes > room:
         recomputed = True
         takes = memory(size, base, compute, recipe, recomputed, targets)
     remarks = list(_remarks(one, takes, room))
-    if chip:
-        speed = SUSTAINED * chip.flops * 1e12
+    if gpu:
+        speed = SUSTAINED * gpu.flops * 1e12
         seconds: float | None = computed * (learned * work.again(recomputed) + checks) / speed
     else:
         seconds = _measured(job, one, work, recomputed)
@@ -165,7 +166,7 @@ def _line(job: Job, one: Training, chip: gpus.Chip | None) -> tuple[Row, list[st
         "FLOP": f"{runs * (learned + checks):.3g}",
         "GiB": f"{takes / gpus.GIB:.3g}",
         "h:mm:ss": "" if seconds is None else str(timedelta(seconds=round(runs * seconds))),
-        "kWh": f"{runs * seconds / 3600 * chip.watts / 1000:.3g}" if chip and seconds else "",
+        "kWh": f"{runs * seconds / 3600 * gpu.watts / 1000:.3g}" if gpu and seconds else "",
     }
     return line, remarks
 

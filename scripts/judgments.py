@@ -17,7 +17,8 @@ from infuse.core.errors import UserError
 from infuse.core.files import RowWriter
 from infuse.core.progress import Progress
 from infuse.core.schemas import JUDGMENTS
-from infuse.evaluation.judges import STYLES, listed, question, read, read_conversations, rescaled
+from infuse.data.judge_styles import STYLES
+from infuse.evaluation.judges import listed, question, read, read_conversations, rescaled
 from infuse.inference import api_client
 from infuse.inference.api_client import Reply
 from infuse.workflow.job import Job, run

@@ -24,7 +24,7 @@ log = logging.getLogger("infuse")
 
 def predictions(job: Job) -> dict[str, Any]:
     """Classify the test split in chunks."""
-    reader = Reader(job.inputs["classifier"], job.params["engine"], job.params["compute"])
+    reader = Reader(job.inputs["classifier"], job.params["backend"], job.params["compute"])
     texts = read_rows(job.inputs["task"] / "test.parquet", TASK)
     prompts = reader.prompts([row["text"] for row in texts])
 

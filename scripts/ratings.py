@@ -23,13 +23,13 @@ from infuse.core.errors import UserError
 from infuse.core.files import RowWriter, read_table, write_csv
 from infuse.core.progress import Progress
 from infuse.core.schemas import JUDGMENTS, RATINGS
+from infuse.data.judge_styles import STYLES
 from infuse.data.scales import rounded
 from infuse.evaluation.judges import (
     DIMENSIONS,
     JUDGES,
     OUTCOMES,
     SPLITS,
-    STYLES,
     agreement,
     argued,
     dimension_rows,

@@ -85,7 +85,7 @@ def _write(job: Job, texts: list[Row]) -> Made:
     """What the reasoner, or the base model, writes."""
     loading.set_threads(job.params["compute"])
     encoder = Encoder(loading.load_tokenizer(job.inputs["reasoner"]))
-    writer = load_writer(job.params["engine"], job.inputs["reasoner"], job.params["compute"])
+    writer = load_writer(job.params["backend"], job.inputs["reasoner"], job.params["compute"])
     prompts = [
         [encoder.begin, *ids]
         for ids in encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])

@@ -16,8 +16,7 @@ from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_task, write_json, write_rows
 from infuse.core.schemas import RATED, REASONING, SPLITS, TASK
 from infuse.data.sources import share
-from infuse.data.splits import chosen, grouped
-from infuse.data.targets import HELD_OUT
+from infuse.data.splits import HELD_OUT, chosen, grouped
 from infuse.workflow.job import Job, run
 
 VERSION = 3

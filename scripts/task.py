@@ -24,7 +24,7 @@ from infuse.synthetic import emotions, two_hop
 from infuse.workflow.job import Job, run
 
 VERSION = 3
-OWN = {"generated": emotions.LABELS, "riddles": two_hop.LABELS}  # labels of our generators
+OWN = {"generated": emotions.LABELS, "two_hop": two_hop.LABELS}  # labels of our generators
 MOST_LABELS = 200  # more are a sign of the wrong column
 log = logging.getLogger("infuse")
 Row = dict[str, Any]

@@ -21,7 +21,7 @@ from infuse.workflow import plan
 
 ROOT = Path(__file__).parents[1]
 ALL = ("all", "results/arms.csv")  # everything that can be asked for, but probes
-STUDY = ("results/quality.csv", "results/probes.csv")  # of a task with a scale
+STUDY = ("results/quality.csv", "results/layers.csv")  # of a task with a scale
 PARTS = (
     "Snakefile",
     "config.yaml",

@@ -63,7 +63,7 @@ CHANGES: list[dict[str, Any]] = [
     {
         "reasonings": {"kind": "file", "path": "a.csv", "columns": COLUMNS},
         "arms": {"a": {"target": "label_reason"}},
-        "engine": "vllm",
+        "backend": "vllm",
     },
 ]
 TREES = [merge(DEFAULT, change) for change in CHANGES]

@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infuse.data.judge_styles import STYLES
 from infuse.evaluation import judges
-from infuse.evaluation.judges import OUTCOMES, STYLES, Judgment, read
+from infuse.evaluation.judges import OUTCOMES, Judgment, read
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
 EXAMPLES: list[dict[str, Any]] = [

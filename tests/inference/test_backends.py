@@ -145,7 +145,7 @@ def test_without_vllm_one_line_tells_where_to_get_it(
 ) -> None:
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(
-        UserError, match=r"engine: vllm .*make \.venv-vllm/ready.*vllm\.txt"
+        UserError, match=r"backend: vllm .*make \.venv-vllm/ready.*vllm\.txt"
     ) as told:
         load_writer("vllm", tmp_path, tiny.COMPUTE)
     assert "\n" not in str(told.value)

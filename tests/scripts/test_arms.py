@@ -210,7 +210,7 @@ def test_controls_run_on_the_instrument_beside_which_they_stand() -> None:
     compute = own | {"layout": "packed", "dtype": "bfloat16"}
     path = str(ROOT / "experiments/gain.yaml")
     graph = plan.build(experiment.load(TINY | {"compute": compute, "controls": [path]}))
-    made = [node for node in graph.stage("classifier") if "riddles" in node.inputs["task"].name]
+    made = [node for node in graph.stage("classifier") if "two_hop" in node.inputs["task"].name]
     assert made and all(node.params["compute"] == compute for node in made)
     with pytest.raises(UserError, match=r"controls\[1\]: .* found 'gain' twice"):
         plan.build(experiment.load(TINY | {"controls": [path, path]}))

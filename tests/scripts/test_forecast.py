@@ -20,9 +20,9 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 import forecast as stage
 import tiny
 from infuse.core.files import read_json
+from infuse.core.gpu_models import KNOWN
 from infuse.data.examples import Documents
 from infuse.models import loading
-from infuse.models.gpus import KNOWN
 from infuse.training import batching, cost_model
 from infuse.training.step import Engine
 from infuse.workflow import forecast_node, plan
@@ -196,7 +196,7 @@ def test_a_measured_pace_leaves_the_weights_alone() -> None:
 
 
 def test_what_is_counted_is_what_trainings_report(built: Tree) -> None:
-    said = built.run("plan")
+    said = built.run("costs")
     assert said.returncode == 0, said.stderr
     (file,) = built.root.glob("results/tiny/forecast/*/forecast.csv")
     with file.open() as stream:
@@ -235,7 +235,7 @@ def test_before_any_training_a_forecast_waits_for_none(
 def lines(built: Tree, tmp_path: Path) -> Callable[..., tuple[list[dict[str, str]], str]]:
     """The forecast of one classifier of the tiny experiment, with another recipe."""
 
-    def told(chip: str | None = "a40", **recipe: Any) -> tuple[list[dict[str, str]], str]:
+    def told(gpu: str | None = "a40", **recipe: Any) -> tuple[list[dict[str, str]], str]:
         folder = nodes(built, "classifier")["label-seed1"]
         made = read_json(folder / "provenance.json")
         sets = {"training_set": "set"}
@@ -248,7 +248,7 @@ def lines(built: Tree, tmp_path: Path) -> Callable[..., tuple[list[dict[str, str
         inputs["set"] = built.root / made["inputs"]["training_set"]
         work, out = tmp_path / "work", tmp_path / "out"
         out.mkdir()
-        params = {"chip": chip, "trainings": [training], "writings": []}
+        params = {"gpu": gpu, "trainings": [training], "writings": []}
         stage.forecast(Job("forecast", params, {}, inputs, work, out))
         with (out / "forecast.csv").open() as stream:
             return list(csv.DictReader(stream)), (out / "notes.txt").read_text()
@@ -284,10 +284,10 @@ def test_a_measured_training_may_be_too_large(lines: Any, monkeypatch: pytest.Mo
         raise torch.OutOfMemoryError("full")
 
     monkeypatch.setattr(stage, "pace", full)
-    (line,), _ = lines(chip=None)
+    (line,), _ = lines(gpu=None)
     assert line["h:mm:ss"] == "" and int(line["steps"]) > 0
 
 
 def test_time_is_measured_where_no_chip_is_named(lines: Any) -> None:
-    (line,), notes = lines(chip=None)
+    (line,), notes = lines(gpu=None)
     assert line["kWh"] == "" and "Note: time: measured on 1 thread(s) of the processor" in notes

@@ -12,7 +12,8 @@ import pytest
 import tiny
 from infuse.core.files import read_rows
 from infuse.core.schemas import JUDGMENTS
-from infuse.evaluation.judges import STYLES, question, read, read_conversations, rescaled
+from infuse.data.judge_styles import STYLES
+from infuse.evaluation.judges import question, read, read_conversations, rescaled
 from infuse.inference import api_client
 from loopback_server import (
     Answer,

@@ -155,7 +155,7 @@ WRITING = {
     "top_p": 0.9,
     "max_new_tokens": 6,
     "seed": 3,
-    "engine": "transformers",
+    "backend": "transformers",
 }
 MANY = {
     "train": [(f"so {n * 'and '}on", LABELS[n % 2]) for n in range(9)],

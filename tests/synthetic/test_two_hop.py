@@ -1,4 +1,4 @@
-"""Riddles: what the label follows from, and what it does not."""
+"""TwoHop: what the label follows from, and what it does not."""
 
 from __future__ import annotations
 

@@ -176,7 +176,7 @@ def _candidates(name: str, value: Any) -> Iterator[Any]:
             yield [["reason_label", "label"]]
         case "controls":
             yield ["experiments/gain.yaml"]
-        case "chip":
+        case "gpu":
             yield "h200"
         case "sources":
             yield [["shop", "help_chosen"]]

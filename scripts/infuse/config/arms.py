@@ -11,7 +11,7 @@ from infuse.data.perturbations import Kind
 from infuse.data.targets import REASONED, Target
 
 
-class Probes(Section):
+class LogitLens(Section):
     """Which classifiers are looked into, and at how many test texts; null: all of both."""
 
     arms: Annotated[list[Name], Field(min_length=1)] | None

@@ -11,7 +11,6 @@ from infuse.config.values import PositiveInt, Section
 Tracker = Literal[
     "tensorboard", "wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio"
 ]
-Chip = Literal["a40", "a100-40", "a100-80", "l40s", "rtx4090", "h100", "h200"]
 
 
 class Compute(Section):

@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
-from infuse.config.arms import Arm, HeldOut, Probes, Regimes
+from infuse.config.arms import Arm, HeldOut, LogitLens, Regimes
 from infuse.config.base import Folder, HubModel, Scratch
-from infuse.config.compute import Chip, Compute, Tracker
+from infuse.config.compute import Compute, Tracker
 from infuse.config.conversations import Conversations, GeneratedTalk
 from infuse.config.endpoints import Endpoint, ZeroShot
 from infuse.config.judging import AskedJudge, Judging
@@ -25,10 +25,11 @@ from infuse.config.messages import explain, nearest, refusal, shown
 from infuse.config.reasonings import Asked, Column, Reasons, Written
 from infuse.config.recipe import fit
 from infuse.config.stages import Classifier, Prediction, Reasoner
-from infuse.config.task import GeneratedTask, Judged, Riddles, Task
+from infuse.config.task import GeneratedTask, Judged, Task, TwoHop
 from infuse.config.triples import Triples
 from infuse.config.values import NAME, Name, PositiveInt, Section, Seed
 from infuse.core.errors import UserError, first_line
+from infuse.core.gpu_models import GpuName
 from infuse.data.targets import ZERO_SHOT
 
 DEFAULTS = Path(__file__).parents[3] / "config.yaml"
@@ -53,7 +54,7 @@ class Experiment(Section):
     comparisons: list[Annotated[list[Name], Field(min_length=2, max_length=2)]] | None
     regimes: Regimes | None
     held_out: HeldOut | None
-    probes: Probes
+    logit_lens: LogitLens
     controls: list[str]
     expected: Literal["gain", "none"] | None
     reasonings: Reasons
@@ -61,8 +62,8 @@ class Experiment(Section):
     seeds: Annotated[list[Seed], Field(min_length=1)]
     prediction: Prediction
     zero_shot: ZeroShot | None
-    engine: Literal["transformers", "vllm"]
-    chip: Chip | None
+    backend: Literal["transformers", "vllm"]
+    gpu: GpuName | None
     shards: Annotated[int, Field(gt=0, le=256)]
     compute: Compute
     checkpoint_steps: PositiveInt
@@ -127,18 +128,18 @@ class Experiment(Section):
                     _known(name, list(talk.sources), f".sources[{index}]", where)
         return held
 
-    @field_validator("probes")
+    @field_validator("logit_lens")
     @classmethod
-    def _arms_have_layers(cls, probes: Probes, info: ValidationInfo) -> Probes:
+    def _arms_have_layers(cls, logit_lens: LogitLens, info: ValidationInfo) -> LogitLens:
         arms = info.data.get("arms")
         if arms is None:
-            return probes
-        _are_arms(probes.arms or (), arms)
-        for index, name in enumerate(probes.arms or ()):
+            return logit_lens
+        _are_arms(logit_lens.arms or (), arms)
+        for index, name in enumerate(logit_lens.arms or ()):
             if arms[name].target == "head":
                 told = f"expected an arm that writes, {name!r} has a linear head"
                 raise ValueError(f".arms[{index}]: {told}")
-        return probes
+        return logit_lens
 
     @field_validator("reasoner", "classifier")
     @classmethod
@@ -159,8 +160,8 @@ class Experiment(Section):
             recipe is not None and recipe.weights == "bfloat16" for recipe in recipes
         ):
             raise ValueError(".dtype: expected bfloat16, as the weights of a recipe")
-        if info.data.get("chip") and (compute.device, compute.dtype) != ("cuda", "bfloat16"):
-            raise ValueError(": expected device cuda and dtype bfloat16, since a chip is named")
+        if info.data.get("gpu") and (compute.device, compute.dtype) != ("cuda", "bfloat16"):
+            raise ValueError(": expected device cuda and dtype bfloat16, since a gpu is named")
         return compute
 
     @field_validator("reasonings")
@@ -271,7 +272,7 @@ def _sourced(section: Any, known: Mapping[str, Any], below: str) -> None:
     task = known.get("task")
     if isinstance(section, Written) and known.get("triples", ...) is None:
         raise ValueError(f"{below}.kind: a reasoner learns from triples, and those are null")
-    if isinstance(section, Column) and task and not isinstance(task.source, Riddles | Judged):
+    if isinstance(section, Column) and task and not isinstance(task.source, TwoHop | Judged):
         if isinstance(task.source, GeneratedTask):
             raise ValueError(f"{below}.kind: generated texts have no column of reasonings")
         if task.columns.reasoning is None:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from infuse.config.values import Name, PositiveInt, Section, Seed
-from infuse.data.targets import Style
+from infuse.data.judge_styles import STYLES, StyleName
 
 
 class SimulatedJudge(Section):
@@ -52,8 +52,8 @@ class Judging(Section):
         Field(min_length=1),
     ]
     dimensions: Annotated[dict[Name, Dimension], Field(min_length=1)]
-    styles: Annotated[list[Style], Field(min_length=1)] = Field(
-        list(get_args(Style)), validate_default=True
+    styles: Annotated[list[StyleName], Field(min_length=1)] = Field(
+        list(STYLES), validate_default=True
     )
     merger: str | None = Field(
         None, description="an endpoint; null: the explanation whose rating is nearest to the mean"

@@ -12,6 +12,8 @@ from pydantic import BaseModel
 
 from infuse.core.errors import UserError
 
+# Names of an earlier version, and what they are called now; for one release.
+RENAMED = {"engine": "backend", "chip": "gpu", "probes": "logit_lens", "riddles": "two_hop"}
 LONGEST = 80  # characters of a wrong value that an error shows
 OWN_NAMES = ("arms", "endpoints")  # sections whose keys are the user's
 TYPES = {
@@ -204,5 +206,7 @@ def _tag(section: type[BaseModel]) -> str | None:
 
 def nearest(name: str, valid: list[str]) -> str:
     """The valid name that was probably meant, as the end of a line."""
+    if RENAMED.get(name) in valid:
+        return f", it is called {RENAMED[name]!r} now"
     close = difflib.get_close_matches(name, valid, n=1, cutoff=0.7)
     return f", did you mean {close[0]!r}?" if close else ""

@@ -28,10 +28,10 @@ class GeneratedTask(Section):
     seed: Seed
 
 
-class Riddles(Section):
-    """Riddles from the workflow's own generator: controls of the comparison itself."""
+class TwoHop(Section):
+    """TwoHop from the workflow's own generator: controls of the comparison itself."""
 
-    kind: Literal["riddles"]
+    kind: Literal["two_hop"]
     train: PositiveInt
     validation: PositiveInt
     test: PositiveInt
@@ -119,7 +119,7 @@ class Task(Section):
     """Labelled texts."""
 
     source: Annotated[
-        GeneratedTask | Riddles | TaskFiles | TaskHub | Judged, Field(discriminator="kind")
+        GeneratedTask | TwoHop | TaskFiles | TaskHub | Judged, Field(discriminator="kind")
     ]
     scale: Scale | None
     split: Split
@@ -134,7 +134,7 @@ class Task(Section):
         source = info.data.get("source")
         if isinstance(source, Judged) and scale != Scale(low=1, high=5):
             raise ValueError(": expected {low: 1, high: 5}, to which judges' scores are brought")
-        if isinstance(source, GeneratedTask | Riddles) and scale is not None:
+        if isinstance(source, GeneratedTask | TwoHop) and scale is not None:
             raise ValueError(": expected null, since the generator's labels have no order")
         return scale
 

@@ -62,7 +62,7 @@ PREDICTIONS = _schema(
 )
 
 
-LENS = _schema(  # lists begin with layer 0, the embeddings
+LOGIT_LENS = _schema(  # lists begin with layer 0, the embeddings
     id=pa.int64(),
     label=pa.string(),
     predicted=pa.string(),  # the label with the best score, as `closed_set` of PREDICTIONS
@@ -70,7 +70,7 @@ LENS = _schema(  # lists begin with layer 0, the embeddings
     activation_entropy=pa.list_(pa.float32()),  # of each layer's values, in nats
     ranks=pa.list_(pa.list_(pa.int32())),  # by layer, of each label's token; 1 is the best
     settled=pa.int32(),  # the first layer that is sure of the final label; -1: none
-    sharpness=pa.float32(),  # the largest probability at the last layer
+    confidence=pa.float32(),  # the largest probability at the last layer
 )
 REASONING = TEXT_REASONING_LABEL.field("reasoning")
 ZERO_SHOT = pa.schema(

@@ -8,6 +8,8 @@ from typing import Any
 
 from infuse.data.sources import share
 
+HELD_OUT = ("source", "fold")  # kinds of regimes with a test of their own
+
 
 def folded(text: str) -> str:
     """What is equal of texts that differ only in case and white space."""

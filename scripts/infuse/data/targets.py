@@ -1,4 +1,4 @@
-"""What arms write, which of them play the parts of the paper's tables, and how judges are asked.
+"""What arms write, and which of them play the parts of the paper's tables.
 
 The plan reads this before anything runs, so nothing heavy is imported here.
 """
@@ -10,8 +10,6 @@ from typing import Any, Literal
 
 Target = Literal["label", "reason_label", "label_reason", "head"]
 REASONED = ("reason_label", "label_reason")  # targets of which a reasoning is part
-HELD_OUT = ("source", "fold")  # kinds of regimes with a test of their own
-Style = Literal["one_to_four", "one_to_four_examples", "one_to_five", "one_to_five_examples"]
 ZERO_SHOT = "zero_shot"  # how the row of an untrained model is called where an arm's name stands
 
 

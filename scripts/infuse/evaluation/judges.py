@@ -22,6 +22,7 @@ from scipy import stats
 
 from infuse.core.files import read_rows
 from infuse.core.schemas import CONVERSATIONS, SPLITS
+from infuse.data.judge_styles import STYLES, StyleName
 from infuse.data.linear_text import linear_model
 from infuse.data.scales import rounded
 
@@ -30,21 +31,7 @@ Messages = list[dict[str, str]]
 Row = dict[str, Any]
 
 
-class Style(NamedTuple):
-    """The scale of a question, and whether it shows examples."""
-
-    low: int
-    high: int
-    examples: bool
-
-
 LOW, HIGH = 1, 5  # of ratings, to which every style's scores are brought
-STYLES = {
-    "one_to_four": Style(1, 4, False),
-    "one_to_four_examples": Style(1, 4, True),
-    "one_to_five": Style(1, 5, False),
-    "one_to_five_examples": Style(1, 5, True),
-}
 OUTCOMES = ("rated", "no_score", "out_of_range", "truncated", "empty")
 FOLDS = 5  # of the clusters, for the linear model that reads explanations
 MOST_READ = 3000  # explanations that it reads: shares are then known to two percentage points
@@ -99,7 +86,7 @@ def listed(outcomes: Counter[str]) -> str:
 
 
 def question(
-    style: str,
+    style: StyleName,
     dimension: str,
     definition: str,
     context: str,

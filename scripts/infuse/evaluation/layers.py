@@ -17,7 +17,7 @@ import pyarrow as pa
 
 from infuse.core.errors import UserError
 from infuse.core.files import read_table, read_task
-from infuse.core.schemas import LENS
+from infuse.core.schemas import LOGIT_LENS
 from infuse.data.targets import plain_label
 from infuse.evaluation import stats
 from infuse.evaluation.scores import Row, clusters_of
@@ -34,14 +34,14 @@ class Seen(NamedTuple):
         entropy: float [seeds, texts, layers + 1], as `activation_entropy`.
         ranks: int [seeds, texts, layers + 1, labels + 1]; first of the gold label, then of each.
         settled: int [seeds, texts]; -1: at no layer.
-        sharpness: float [seeds, texts].
+        confidence: float [seeds, texts].
     """
 
     entropy: Values
     activation_entropy: Values
     ranks: npt.NDArray[np.int64]
     settled: npt.NDArray[np.int64]
-    sharpness: Values
+    confidence: Values
 
 
 def read(
@@ -56,13 +56,13 @@ def read(
         UserError: a file is damaged, or is of other texts than the first.
     """
     if not files:
-        raise UserError("probes: no arm has a vocabulary to look into")
+        raise UserError("logit_lens: no arm has a vocabulary to look into")
     ids: list[int] = []
     seen = {}
     for arm, paths in files.items():
         runs = []
         for path in paths:
-            table = read_table(path, LENS)
+            table = read_table(path, LOGIT_LENS)
             found = table["id"].to_pylist()
             ids = ids or found
             if found != ids:
@@ -83,7 +83,7 @@ def _run(table: pa.Table, labels: Sequence[str]) -> Seen:
         _numbers(table, "activation_entropy").reshape(texts, -1).astype(float),
         np.concatenate([own, every], 2),
         _numbers(table, "settled"),
-        _numbers(table, "sharpness").astype(float),
+        _numbers(table, "confidence").astype(float),
     )
 
 
@@ -168,16 +168,16 @@ def output_rows(
     for arm, ours in seen.items():
         other = plain_label(arms, arm)
         for group, (texts, clusters) in within.items():
-            sharpness, settled = ours.sharpness[:, texts], ours.settled[:, texts]
+            confidence, settled = ours.confidence[:, texts], ours.settled[:, texts]
             row = {
-                "arm": arm, "group": group, "seeds": len(sharpness), "texts": sharpness.shape[1],
-                "sharpness": float(sharpness.mean()), "settled": float((settled >= 0).mean()),
+                "arm": arm, "group": group, "seeds": len(confidence), "texts": confidence.shape[1],
+                "confidence": float(confidence.mean()), "settled": float((settled >= 0).mean()),
                 "settled_layer": float(settled[settled >= 0].mean()) if (settled >= 0).any()
                 else None,
                 "against": other,
             }  # fmt: skip
             if other is not None:
-                found = over_both(sharpness - seen[other].sharpness[:, texts], clusters)
+                found = over_both(confidence - seen[other].confidence[:, texts], clusters)
                 low, high = np.clip(found[1:3], -1, 1).tolist()  # it is of shares
                 row["difference"] = found._replace(low=low, high=high)
             rows.append(row)

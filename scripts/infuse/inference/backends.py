@@ -45,8 +45,8 @@ class Writer(Protocol):
         """Continue each prompt; arguments and result are those of `continue_prompts`."""
 
 
-def load_writer(engine: str, folder: Path, compute: Mapping[str, Any]) -> Writer:
-    """The model of a folder, in the engine `transformers` or `vllm`.
+def load_writer(backend: str, folder: Path, compute: Mapping[str, Any]) -> Writer:
+    """The model of a folder, in the backend `transformers` or `vllm`.
 
     Args:
         compute: device, dtype and threads.
@@ -55,7 +55,7 @@ def load_writer(engine: str, folder: Path, compute: Mapping[str, Any]) -> Writer
         UserError: the folder holds no usable model; or vLLM is asked for and is not installed,
             is built for another device, or can't run the model.
     """
-    return VllmWriter(folder, compute) if engine == "vllm" else TransformersWriter(folder, compute)
+    return VllmWriter(folder, compute) if backend == "vllm" else TransformersWriter(folder, compute)
 
 
 class TransformersWriter:
@@ -160,7 +160,7 @@ def _import_vllm(device: str) -> Any:
         from vllm.platforms import current_platform
     except ImportError as missing:
         raise UserError(
-            f"engine: vllm can't be imported ({first_line(missing)}); it has an environment of "
+            f"backend: vllm can't be imported ({first_line(missing)}); it has an environment of "
             "its own: make .venv-vllm/ready, or on a GPU pip install -r envs/vllm.txt"
         ) from None
     built = current_platform.device_type or "none that is here"

@@ -76,18 +76,18 @@ class Reader:
     """A classifier, loaded from its folder.
 
     Args:
-        engine: what writes the free answers; the scores are always computed with transformers.
+        backend: what writes the free answers; the scores are always computed with transformers.
         compute: device, dtype, threads, deterministic.
 
     Attributes:
         model: that of transformers, in float32.
     """
 
-    def __init__(self, folder: Path, engine: str, compute: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, backend: str, compute: Mapping[str, Any]) -> None:
         self.form = Form.load(folder)
         device = loading.set_threads(compute)
         self._encoder = Encoder(loading.load_tokenizer(folder), **self.form.chat)
-        self._writer = None if self._head else load_writer(engine, folder, compute)
+        self._writer = None if self._head else load_writer(backend, folder, compute)
         self.model = getattr(self._writer, "model", None)
         if self.model is None:
             load = loading.load_head if self._head else loading.load_model

@@ -44,14 +44,14 @@ class Seen(NamedTuple):
         activation_entropy: float32 [texts, layers + 1], in nats, of each layer's values.
         ranks: int32 [texts, layers + 1, tokens], 1 is the best.
         settled: int32 [texts], see `settled`.
-        sharpness: float32 [texts], the largest probability at the last layer.
+        confidence: float32 [texts], the largest probability at the last layer.
     """
 
     entropy: npt.NDArray[np.float32]
     activation_entropy: npt.NDArray[np.float32]
     ranks: npt.NDArray[np.int32]
     settled: npt.NDArray[np.int32]
-    sharpness: npt.NDArray[np.float32]
+    confidence: npt.NDArray[np.float32]
 
 
 def parts(model: PreTrainedModel, folder: Path) -> Parts:

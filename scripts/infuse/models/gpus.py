@@ -1,4 +1,4 @@
-"""Which chip computes: what is known of GPUs, and what is refused before hours are spent."""
+"""Which GPU computes, and what is refused before hours are spent."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import os
 import subprocess
 import tempfile
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,33 +21,6 @@ SAVING = (
     "lower compute.micro_tokens ({micro_tokens}), set compute.gradient_checkpointing to always"
     " ({gradient_checkpointing}), or recipe.optimizer to paged_adamw_8bit"
 )
-
-
-@dataclass(frozen=True)
-class Chip:
-    """A GPU, as its data sheet tells.
-
-    Attributes:
-        memory: in GiB.
-        flops: dense products in bfloat16, in TFLOP/s.
-        watts: of the board, at most.
-    """
-
-    name: str
-    memory: float
-    flops: float
-    watts: float
-
-
-KNOWN = {
-    "a40": Chip("NVIDIA A40", 44.7, 149.7, 300),
-    "a100-40": Chip("NVIDIA A100 40 GB", 39.5, 312, 400),
-    "a100-80": Chip("NVIDIA A100 80 GB", 79.2, 312, 400),
-    "l40s": Chip("NVIDIA L40S", 44.7, 362, 350),
-    "rtx4090": Chip("NVIDIA GeForce RTX 4090", 23.6, 165.2, 450),
-    "h100": Chip("NVIDIA H100 80 GB", 79.2, 989, 700),
-    "h200": Chip("NVIDIA H200", 139.8, 989, 700),
-}
 
 
 def claim(folder: Path = SLOTS) -> None:

@@ -28,7 +28,7 @@ def entropy(rows: Sequence[Row], groups: Sequence[str]) -> Figure:
     """Entropy of each layer's prediction, less the reference's: a panel for each group.
 
     Args:
-        rows: of `probing.layer_rows`.
+        rows: of `layers.layer_rows`.
     """
     told = [row for row in rows if "difference" in row]
     arms = list(dict.fromkeys(row["arm"] for row in told))
@@ -77,7 +77,7 @@ def rankings(
     The first arms, groups and labels alone are drawn, and of many layers each second or third.
 
     Args:
-        maps: of `probing.rank_maps`.
+        maps: of `layers.rank_maps`.
     """
     arms = list(dict.fromkeys(arm for arm, _ in maps))[:MOST_ARMS]
     groups = groups[: 1 + MOST_MAPS]

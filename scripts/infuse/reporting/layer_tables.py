@@ -36,7 +36,8 @@ def output_table(rows: Sequence[Row]) -> Table:
         layer = row["settled_layer"]
         table.append(
             {
-                "arm": row["arm"], "group": row["group"], "sharpness %": percent(row["sharpness"]),
+                "arm": row["arm"], "group": row["group"],
+                "confidence %": percent(row["confidence"]),
                 "against": row["against"] or "", **_interval(points, "{:+.2f}", "difference"),
                 "p": "" if found is None or math.isnan(found.p) else f"{found.p:.2g}",
                 "settled %": percent(row["settled"]),

@@ -29,7 +29,7 @@ class Riddle(NamedTuple):
 def riddles(
     rows: int, words: int, both: bool, honest: bool, noise: float, seed: int
 ) -> list[Riddle]:
-    """Riddles over the same words whatever the number of rows.
+    """TwoHop over the same words whatever the number of rows.
 
     Args:
         words: that may stand in each of the two places; a multiple of the number of colours.

@@ -26,7 +26,7 @@ from infuse.training.step import Engine, pass_size, passes
 
 SUSTAINED = 0.45  # of a data sheet's products, where nothing was measured: 0.35-0.60 are published
 COARSE = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight in 4 bits, with its constants
-PROBED = 20.0  # seconds that a measurement may take
+MEASURED_SECONDS = 20.0  # seconds that a measurement may take
 _TOKENS = 64  # of the pass that counts activations
 
 
@@ -240,7 +240,7 @@ def _kept(config: Any, layers: int, dtype: torch.dtype, recipe: Mapping[str, Any
 def pace(
     engine: Engine, documents: Documents, steps: Sequence[Rows], recipe: Mapping[str, Any]
 ) -> tuple[float, float]:
-    """Measure seconds for a token, and for what is done once a step, on the engine's own chip.
+    """Measure seconds for a token, and for what is done once a step, on the engine's own device.
 
     Passes of steps from all over the training are timed, after one that warms up; where layers are
     compiled, each of them warms up, since each may be of a new kind.
@@ -256,7 +256,7 @@ def pace(
         start = time.monotonic()
         engine.step(documents, part, 1.0, 0)
         tokens, took = tokens + int(documents.lengths[part].sum()), took + _since(start)
-        if _since(began) > PROBED:
+        if _since(began) > MEASURED_SECONDS:
             break
     once = []
     for _ in range(2):  # the first makes the optimizer's state

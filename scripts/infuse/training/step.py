@@ -2,7 +2,7 @@
 
 The loss of a step is the mean cross-entropy over all target tokens of the step's rows, however the
 rows are laid out: padded on the right, or packed into one sequence in which attention is cut where
-a document ends. Both are exact; which is faster depends on the chip.
+a document ends. Both are exact; which is faster depends on the processor.
 """
 
 from __future__ import annotations

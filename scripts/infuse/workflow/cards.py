@@ -123,7 +123,7 @@ def _data(made: Provenance, inputs: Mapping[str, Path]) -> str:
 
 def _source(params: Mapping[str, Any]) -> str:
     kinds = {
-        "riddles": "made by the workflow's generator of riddles",
+        "two_hop": "made by the workflow's generator of riddles",
         "generated": "made by the workflow's generator",
         "judged": "pairs of context and response, with the ratings of judges",
         "files": "local files, known by their content alone",

@@ -7,7 +7,7 @@ from typing import Any
 from infuse.config.conversations import TalkFiles
 from infuse.config.experiment import Experiment
 from infuse.config.judging import AskedJudge
-from infuse.config.task import GeneratedTask, Judged, Riddles, TaskFiles
+from infuse.config.task import GeneratedTask, Judged, TaskFiles, TwoHop
 from infuse.config.triples import GeneratedTriples, TripleFiles
 from infuse.workflow.node import Node
 from infuse.workflow.params import endpoint_params, short_name
@@ -80,7 +80,7 @@ def task_node(config: Experiment, contents: dict[str, str], ratings: Node | None
     }  # fmt: skip
     settings: dict[str, Any] = {}
     inputs = {"ratings": ratings} if ratings else {}
-    if isinstance(source, Riddles):
+    if isinstance(source, TwoHop):
         params["columns"] = {"reasoning": "reasoning"}
     elif isinstance(source, Judged):
         params["columns"] = JUDGED

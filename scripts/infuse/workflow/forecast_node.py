@@ -11,7 +11,7 @@ from infuse.workflow.plan import Plan
 WRITERS = ("reasoner", "base")  # kinds of reasonings that a model writes here
 
 
-def node(plan: Plan, chip: str | None) -> Node:
+def node(plan: Plan, gpu: str | None) -> Node:
     """The forecast of the arms' trainings and writings, not of regimes, held-out parts, controls.
 
     It is another one as soon as a training set is here that was not.
@@ -30,10 +30,15 @@ def node(plan: Plan, chip: str | None) -> Node:
     for ones in alike.values():
         for source in ones[0].inputs.values():
             if source.stage != "training_set" or Path(source.path).is_dir():
-                inputs[source.id if source.stage == "training_set" else source.stage] = source
+                inputs[_role(source)] = source
     trainings = [_told(*kind, len(ones), ones[0]) for kind, ones in alike.items()]
-    params = {"chip": chip, "trainings": trainings, "writings": writings}
+    params = {"gpu": gpu, "trainings": trainings, "writings": writings}
     return Node("forecast", plan.experiment, params, inputs, folder=f"results/{plan.experiment}")
+
+
+def _role(source: Node) -> str:
+    """How an input of a training is called among those of the forecast."""
+    return f"training_set {source.id}" if source.stage == "training_set" else source.stage
 
 
 def _told(stage: str, name: str, runs: int, one: Node) -> dict[str, Any]:
@@ -47,5 +52,5 @@ def _told(stage: str, name: str, runs: int, one: Node) -> dict[str, Any]:
     }
     return {
         "stage": stage, "name": name, "runs": runs, "params": one.params,
-        "sets": {role: source.id for role, source in sets.items()}, "limits": limits,
+        "sets": {role: _role(source) for role, source in sets.items()}, "limits": limits,
     }  # fmt: skip

@@ -9,7 +9,8 @@ from typing import Any
 from infuse.config.arms import Arm
 from infuse.config.experiment import Experiment
 from infuse.config.reasonings import Asked, Column, ImportedFile, Keywords, Sampling, Written
-from infuse.data.targets import HELD_OUT, ZERO_SHOT, roles
+from infuse.data.splits import HELD_OUT
+from infuse.data.targets import ZERO_SHOT, roles
 from infuse.workflow.compared_arms import (
     arm_params,
     arms_in_regimes,
@@ -123,9 +124,9 @@ class Graph:
         params["held_out"] = {"parts": told, "arms": held.arms if held else []}
         return self.last("quality", params, inputs)
 
-    def probes(self) -> Node:
+    def layers(self) -> Node:
         """What the layers of classifiers hold; of all that have a vocabulary, or those named."""
-        section = self.config.probes.model_dump()
+        section = self.config.logit_lens.model_dump()
         named = section.pop("arms")
         arms = {
             name: arm
@@ -139,8 +140,10 @@ class Graph:
                 classifier = answers.inputs["classifier"]
                 params = section | {"compute": self.config.compute.model_dump(include=WRITING)}
                 given = {"classifier": classifier, "predictions": answers}
-                inputs[f"lens {name}-seed{seed}"] = Node("lens", answers.name, params, given)
-        return self.last("probes", {"arms": arms, "seeds": self.config.seeds}, inputs)
+                inputs[f"logit_lens {name}-seed{seed}"] = Node(
+                    "logit_lens", answers.name, params, given
+                )
+        return self.last("layers", {"arms": arms, "seeds": self.config.seeds}, inputs)
 
     @property
     def _folder(self) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from infuse.config.base import Scratch
 from infuse.config.experiment import Experiment
 from infuse.config.reasonings import Written
-from infuse.config.task import GeneratedTask, Riddles
+from infuse.config.task import GeneratedTask, TwoHop
 from infuse.config.triples import GeneratedTriples
 from infuse.workflow.compared_arms import sources_of_true_labels
 from infuse.workflow.local_files import reasoning_sources
@@ -19,7 +19,7 @@ def notes(config: Experiment) -> list[str]:
     )
     base = isinstance(config.base, Scratch) and "triples" in config.base.corpus
     learners = ["the base model"] * base + ["the reasoner"] * reasoner
-    own = not isinstance(config.task.source, GeneratedTask | Riddles)
+    own = not isinstance(config.task.source, GeneratedTask | TwoHop)
     generated = config.triples and isinstance(config.triples.source, GeneratedTriples)
     if own and generated and learners:
         notes.append(

@@ -26,7 +26,7 @@ def endpoint_params(config: Experiment, name: str) -> tuple[dict[str, Any], dict
 def generation_params(config: Experiment) -> dict[str, Any]:
     """What the arithmetic of writing and scoring depends on."""
     return {
-        "engine": config.engine,
+        "backend": config.backend,
         "compute": config.compute.model_dump(include=WRITING),
     }
 

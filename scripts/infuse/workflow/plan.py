@@ -35,13 +35,13 @@ class Plan:
     figures: Node
     arms: Node
     quality: Node | None
-    probes: Node
+    layers: Node
     notes: list[str]
 
     @cached_property
     def nodes(self) -> dict[tuple[str, str], Node]:
         """All nodes by (stage, id), inputs before those that need them."""
-        return reached(*self.last, self.probes)
+        return reached(*self.last, self.layers)
 
     @property
     def last(self) -> tuple[Node, ...]:
@@ -129,19 +129,19 @@ def build(config: Experiment) -> Plan:
     )
     quality = graph.quality(every) if config.task.scale else None
     return Plan(
-        config.experiment, metrics, tables, figures, last, quality, graph.probes(), notes(config)
+        config.experiment, metrics, tables, figures, last, quality, graph.layers(), notes(config)
     )
 
 
 def _controls(config: Experiment) -> dict[str, tuple[Experiment, Node]]:
     """The experiments whose result is known, by name, with the numbers of their arms.
 
-    They run on the engine and the arithmetic of the experiment that they stand beside.
+    They run on the backend and the arithmetic of the experiment that they stand beside.
 
     Raises:
         UserError: one can't be read, does not say what is expected of it, or has another's name.
     """
-    instrument = config.model_dump(include={"engine", "compute", "checkpoint_steps", "trackers"})
+    instrument = config.model_dump(include={"backend", "compute", "checkpoint_steps", "trackers"})
     found: dict[str, tuple[Experiment, Node]] = {}
     for index, path in enumerate(config.controls):
         where, file = f"controls[{index}]: {path}", DEFAULTS.parent / path

@@ -25,7 +25,7 @@ from transformers.modeling_utils import PreTrainedModel
 import tiny
 from infuse.core.errors import UserError
 from infuse.core.files import read_rows
-from infuse.core.schemas import LENS, PREDICTIONS
+from infuse.core.schemas import LOGIT_LENS, PREDICTIONS
 from infuse.inference.classification import Form, Reader
 from infuse.inference.logit_lens import (
     BIN_WIDTH,
@@ -110,7 +110,7 @@ def test_it_is_what_the_states_of_one_text_say(name: str, normed: bool) -> None:
                 ahead[token] = -np.inf
                 lowest, highest = 1 + (ahead > NEAR).sum(), 1 + (ahead > -NEAR).sum()
                 assert lowest <= seen.ranks[place, layer, column] <= highest
-        assert seen.sharpness[place] == pytest.approx(chances[-1].max(), abs=1e-4)
+        assert seen.confidence[place] == pytest.approx(chances[-1].max(), abs=1e-4)
 
 
 def test_the_histogram_knows_no_scale_and_is_what_it_says() -> None:
@@ -144,7 +144,7 @@ def test_neighbours_are_of_no_consequence(seed: int, count: int, place: int) -> 
     alone = look(inside, [text], TOKENS, True)
     among = look(inside, [*others[:at], text, *others[at:]], TOKENS, True)
     assert among.entropy[at] == pytest.approx(alone.entropy[0], abs=1e-4)
-    assert among.sharpness[at] == pytest.approx(alone.sharpness[0], abs=1e-5)
+    assert among.confidence[at] == pytest.approx(alone.confidence[0], abs=1e-5)
     # Of 350 logits, few are so near to another that a float decides.
     assert np.abs(among.ranks[at] - alone.ranks[0]).sum() <= 2
     assert among.settled[at] == alone.settled[0]
@@ -202,9 +202,9 @@ def test_the_stage_looks_where_the_label_begins(
 ) -> None:
     found = inputs(built, name)
     written = read_rows(found["predictions"] / "predictions.parquet", PREDICTIONS)
-    done = run_stage("lens", params(batch_rows=5), found)
+    done = run_stage("logit_lens", params(batch_rows=5), found)
     assert done.facts == {"texts": len(written), "layers": 1}
-    rows = read_rows(done.output / "lens.parquet", LENS)
+    rows = read_rows(done.output / "logit_lens.parquet", LOGIT_LENS)
     for row, answer in zip(rows, written, strict=True):
         assert [row[part] for part in ("id", "label")] == [answer[part] for part in ("id", "label")]
         assert row["predicted"] == answer["closed_set"]
@@ -217,14 +217,14 @@ def test_the_stage_looks_where_the_label_begins(
             text += encoder.plain([form.separator or ""])[0]
         _, logits = by_hand(reader.model, text, True)
         chances = np.exp(logits[-1] - np.logaddexp.reduce(logits[-1]))
-        assert row["sharpness"] == pytest.approx(chances.max(), rel=1e-4)
+        assert row["confidence"] == pytest.approx(chances.max(), rel=1e-4)
         best = max(form.labels, key=lambda label: chances[encoder.plain([label])[0][0]])
         assert form.labels[int(np.argmin(row["ranks"][-1]))] == best
 
 
 def test_drawn_texts_are_the_same_for_every_classifier(built: Tree, run_stage: RunStage) -> None:
     drawn = [
-        run_stage("lens", params(texts=9), inputs(built, name)).rows("lens.parquet")
+        run_stage("logit_lens", params(texts=9), inputs(built, name)).rows("logit_lens.parquet")
         for name in ("label-seed1", "reason_label-seed1")
     ]
     ids = [[row["id"] for row in rows] for rows in drawn]
@@ -255,5 +255,5 @@ def test_a_linear_head_is_refused(built: Tree, run_stage: RunStage, tmp_path: Pa
     folder = classifier(tmp_path / "head", ["joy", "fear"], "head", head=True)
     (folder / "provenance.json").unlink(missing_ok=True)
     found = inputs(built, "label-seed1") | {"classifier": folder}
-    reason = run_stage("lens", params(), found).reason
+    reason = run_stage("logit_lens", params(), found).reason
     assert reason == f"{folder}: a linear head for labels, expected one for a vocabulary"

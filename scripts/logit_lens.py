@@ -1,7 +1,8 @@
 """What each layer of a classifier would say where the label begins, for the test texts.
 
 IN   classifier; predictions (the texts, and the classifier's own reasonings)
-OUT  lens.parquet: id, label, predicted, entropy, activation_entropy, ranks, settled, sharpness
+OUT  logit_lens.parquet: id, label, predicted, entropy, activation_entropy, ranks, settled,
+     confidence
 
 Nothing is written by the model: one forward pass for each text.
 """
@@ -13,7 +14,7 @@ from typing import Any
 
 from infuse.core.files import RowWriter, read_batches, read_table
 from infuse.core.progress import Progress
-from infuse.core.schemas import LENS, PREDICTIONS
+from infuse.core.schemas import LOGIT_LENS, PREDICTIONS
 from infuse.data.splits import chosen
 from infuse.inference.classification import Reader
 from infuse.inference.logit_lens import look, parts
@@ -24,7 +25,7 @@ WINDOW = 16  # batches that are cut from rows of like length
 log = logging.getLogger("infuse")
 
 
-def lens(job: Job) -> dict[str, Any]:
+def logit_lens(job: Job) -> dict[str, Any]:
     """Look into the classifier, batch by batch."""
     folder, size = job.inputs["classifier"], job.params["batch_rows"]
     reader = Reader(folder, "transformers", job.params["compute"])
@@ -32,7 +33,7 @@ def lens(job: Job) -> dict[str, Any]:
     path = job.inputs["predictions"] / "predictions.parquet"
     drawn = _drawn(path, job.params["texts"])
     progress, wanted = Progress(sum(drawn), "texts"), iter(drawn)
-    with RowWriter(job.out / "lens.parquet", LENS) as out:
+    with RowWriter(job.out / "logit_lens.parquet", LOGIT_LENS) as out:
         for table in read_batches(path, PREDICTIONS, WINDOW * size):
             rows = list(itertools.compress(table.to_pylist(), wanted))
             texts, tokens = reader.before_labels(
@@ -46,7 +47,9 @@ def lens(job: Job) -> dict[str, Any]:
                 found |= zip(batch, zip(*seen, strict=True), strict=True)
                 progress.advance(len(batch))
             for place, row in enumerate(rows):
-                told = zip(LENS.names[3:], (value.tolist() for value in found[place]), strict=True)
+                told = zip(
+                    LOGIT_LENS.names[3:], (value.tolist() for value in found[place]), strict=True
+                )
                 own = {"id": row["id"], "label": row["label"], "predicted": row["closed_set"]}
                 out.add(own | dict(told))
     return {"texts": out.rows, "layers": len(inside.layers)}
@@ -61,4 +64,4 @@ def _drawn(path: Path, rows: int | None) -> list[bool]:
 
 
 if __name__ == "__main__":
-    run(lens)
+    run(logit_lens)

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from infuse.core.errors import UserError
 from infuse.core.files import write_json, write_rows
-from infuse.core.schemas import LENS, RATED, TASK
+from infuse.core.schemas import LOGIT_LENS, RATED, TASK
 from infuse.evaluation import layers
 from infuse.reporting import layer_plots, layer_tables
 from stage_runner import Outcome, RunStage
@@ -30,7 +30,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "bare": {"target": "label", "system": False},
     "bare_why": {"target": "reason_label", "system": False},
 }
-# Of entropy, activation entropy and sharpness: what an arm has over the label alone.
+# Of entropy, activation entropy and confidence: what an arm has over the label alone.
 OVER = {"label": (0.0, 0.0, 0.0), "why": (0.5, 0.25, 0.1), "bare": (1, 0, 0), "bare_why": (2, 0, 0)}
 
 
@@ -52,13 +52,13 @@ def run_of(arm: str, seed: int, noise: float = 0.1) -> list[dict[str, Any]]:
                 "id": text, "label": gold(text), "predicted": "joy", "entropy": level.tolist(),
                 "activation_entropy": [1 + active] * (LAYERS + 1), "ranks": ranks,
                 "settled": (-1, 2, 3)[text % 3],
-                "sharpness": 0.5 + sharp + 0.01 * drawn.standard_normal(),
+                "confidence": 0.5 + sharp + 0.01 * drawn.standard_normal(),
             }
         )  # fmt: skip
     return rows
 
 
-def probed(
+def layers_of(
     run_stage: RunStage,
     root: Path,
     arms: Mapping[str, Any] = ARMS,
@@ -82,10 +82,10 @@ def probed(
     inputs = {"task": task}
     for arm in arms:
         for seed in SEEDS:
-            inputs[f"lens {arm}-seed{seed}"] = folder = root / f"{arm}-{seed}"
+            inputs[f"logit_lens {arm}-seed{seed}"] = folder = root / f"{arm}-{seed}"
             folder.mkdir()
-            write_rows(folder / "lens.parquet", run_of(arm, seed), LENS)
-    return run_stage("probes", {"arms": arms, "seeds": SEEDS}, inputs)
+            write_rows(folder / "logit_lens.parquet", run_of(arm, seed), LOGIT_LENS)
+    return run_stage("layers", {"arms": arms, "seeds": SEEDS}, inputs)
 
 
 def _group(inside: layers.Mask) -> layers.Group:
@@ -100,8 +100,8 @@ def lines(done: Outcome, name: str) -> list[dict[str, str]]:
 
 
 def test_known_differences_come_out(run_stage: RunStage, tmp_path: Path) -> None:
-    done = probed(run_stage, tmp_path)
-    found = lines(done, "probes")
+    done = layers_of(run_stage, tmp_path)
+    found = lines(done, "layers")
     assert len(found) == len(ARMS) * 3 * (LAYERS + 1)
     against = {"label": "", "why": "label", "bare": "", "bare_why": "bare"}
     assert {line["arm"]: line["against"] for line in found} == against
@@ -130,10 +130,10 @@ def test_known_differences_come_out(run_stage: RunStage, tmp_path: Path) -> None
 def test_the_output_has_one_line_for_each_arm_and_group(
     run_stage: RunStage, tmp_path: Path
 ) -> None:
-    found = lines(probed(run_stage, tmp_path), "sharpness")
+    found = lines(layers_of(run_stage, tmp_path), "confidence")
     assert len(found) == len(ARMS) * 3
     line = next(line for line in found if line["arm"] == "why")
-    assert float(line["sharpness %"]) == pytest.approx(60, abs=1)
+    assert float(line["confidence %"]) == pytest.approx(60, abs=1)
     low, high = float(line["difference low"]), float(line["difference high"])
     assert 8 < low < float(line["difference"]) < high < 12 and float(line["p"]) < 0.05
     assert (line["settled %"], line["settled layer"]) == ("65.00", "2.50")
@@ -141,7 +141,7 @@ def test_the_output_has_one_line_for_each_arm_and_group(
 
 def test_texts_with_sources_are_grouped_by_them(run_stage: RunStage, tmp_path: Path) -> None:
     names = ["CoQA", "a $\\frac$ source"]
-    found = lines(probed(run_stage, tmp_path, sources=names), "sharpness")
+    found = lines(layers_of(run_stage, tmp_path, sources=names), "confidence")
     assert [line["group"] for line in found[:3]] == ["all texts", *names]
     assert [line["n"] for line in found[:3]] == ["40", "20", "20"]
 
@@ -149,7 +149,7 @@ def test_texts_with_sources_are_grouped_by_them(run_stage: RunStage, tmp_path: P
 def test_figures_are_there_and_numbers_are_written_in_the_maps(
     run_stage: RunStage, tmp_path: Path
 ) -> None:
-    done = probed(run_stage, tmp_path, arms={"label": ARMS["label"]})  # nothing to compare
+    done = layers_of(run_stage, tmp_path, arms={"label": ARMS["label"]})  # nothing to compare
     for name in ("entropy", "rankings"):
         assert (done.output / f"{name}.png").read_bytes().startswith(b"\x89PNG\r\n")
         assert (done.output / f"{name}.pdf").read_bytes().startswith(b"%PDF")
@@ -183,7 +183,7 @@ def test_a_curve_goes_through_its_differences() -> None:
 def _seen(arms: list[str]) -> dict[str, layers.Seen]:
     """Arms as the stage reads them, without its files."""
     tables = {
-        arm: [pa.Table.from_pylist(run_of(arm, seed), schema=LENS) for seed in SEEDS]
+        arm: [pa.Table.from_pylist(run_of(arm, seed), schema=LOGIT_LENS) for seed in SEEDS]
         for arm in arms
     }
     return {
@@ -233,15 +233,15 @@ def test_a_group_of_one_text_has_a_difference_without_interval() -> None:
 
 
 def test_classifiers_of_other_texts_are_refused(run_stage: RunStage, tmp_path: Path) -> None:
-    probed(run_stage, tmp_path)
-    path = tmp_path / "why-2/lens.parquet"
-    write_rows(path, run_of("why", 2)[1:], LENS)
-    inputs = {"a": [tmp_path / "label-1/lens.parquet", path]}
+    layers_of(run_stage, tmp_path)
+    path = tmp_path / "why-2/logit_lens.parquet"
+    write_rows(path, run_of("why", 2)[1:], LOGIT_LENS)
+    inputs = {"a": [tmp_path / "label-1/logit_lens.parquet", path]}
     with pytest.raises(UserError, match="expected the texts of the other classifiers"):
         layers.read(inputs, LABELS)
 
 
 def test_no_model_library_is_needed() -> None:
-    code = "import probes, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
+    code = "import layers, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     scripts = Path(__file__).parents[2] / "scripts"
     assert subprocess.run([sys.executable, "-c", code], cwd=scripts, check=False).returncode == 0

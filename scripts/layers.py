@@ -1,0 +1,40 @@
+"""What the layers of all arms say, held against the label-only arms.
+
+IN   task (sources or gold labels of the test texts); the logit lens of each classifier
+OUT  layers (by layer), confidence (of the output): each as .csv, .md and .html; entropy and
+     rankings as .png and .pdf; copied to results/
+"""
+
+from typing import Any
+
+from infuse.core.files import read_labels
+from infuse.evaluation import layers as ev
+from infuse.reporting import layer_plots, layer_tables, paper_tables, plots
+from infuse.workflow.job import Job, run
+
+VERSION = 1
+
+
+def layers(job: Job) -> dict[str, Any]:
+    """Write the tables and draw the figures."""
+    task, arms, seeds = job.inputs["task"], job.params["arms"], job.params["seeds"]
+    labels = read_labels(task)
+    files = {
+        arm: [job.inputs[f"logit_lens {arm}-seed{seed}"] / "logit_lens.parquet" for seed in seeds]
+        for arm in arms
+    }
+    ids, seen = ev.read(files, labels)
+    within = ev.groups(task / "test.parquet", ids, labels)
+    rows = ev.layer_rows(arms, seen, within)
+    paper_tables.write(job.out / "layers", layer_tables.layer_table(rows))
+    output = ev.output_rows(arms, seen, within)
+    paper_tables.write(job.out / "confidence", layer_tables.output_table(output))
+    shown = ev.largest(within, layer_plots.MOST_GROUPS)
+    plots.save(layer_plots.entropy(rows, shown), job.out / "entropy")
+    maps = ev.rank_maps(seen, within)
+    plots.save(layer_plots.rankings(maps, labels, shown), job.out / "rankings")
+    return {"texts": len(ids)}
+
+
+if __name__ == "__main__":
+    run(layers)
