@@ -33,8 +33,11 @@ class HeldOut(Section):
     @field_validator("folds")
     @classmethod
     def _one_of_both(cls, folds: int | None, info: ValidationInfo) -> int | None:
-        if (folds is None) == (not info.data.get("sources")):
-            raise ValueError(": expected either this or held_out.sources")
+        sources = info.data.get("sources")
+        if folds is None and not sources:
+            raise ValueError(": missing, expected either this or held_out.sources")
+        if folds is not None and sources:
+            raise ValueError(": expected null, since held_out.sources is given")
         return folds
 
 
