@@ -35,6 +35,9 @@ def base(job: Job) -> dict[str, Any]:
     where, hub = job.settings.get("path"), {}
     if job.params["kind"] == "hub":
         where, hub = job.params["id"], {"revision": job.params["revision"]}
+    if job.params["kind"] == "gguf":
+        loading.require_gguf(Path(where))
+        where, hub = str(Path(where).parent), {"gguf_file": Path(where).name}
     tokenizer = loading.load_tokenizer(where, job.params["chat_template"], **hub)
     pad = job.params["pad_token"]
     if pad is not None:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, ValidationInfo, field_validator
 
 from infuse.config.recipe import Recipe, fit
-from infuse.config.values import Commit, CorpusFile, HubId, PositiveInt, Section, Seed
+from infuse.config.values import GGUF_FILE, Commit, CorpusFile, HubId, PositiveInt, Section, Seed
 
 
 class Scratch(Section):
@@ -73,6 +73,26 @@ class HubModel(Section):
     revision: Commit | None = None
     pad_token: PadToken = None
     chat_template: ChatTemplate = None
+
+
+class Gguf(Section):
+    """A GGUF file of the machine, or the one of an installed package; its weights in float32."""
+
+    kind: Literal["gguf"]
+    file: Annotated[str, Field(pattern=GGUF_FILE)] | None = None
+    package: Annotated[str, Field(min_length=1)] | None = Field(None, validate_default=True)
+    pad_token: PadToken = None
+    chat_template: ChatTemplate = None
+
+    @field_validator("package")
+    @classmethod
+    def _one_of_both(cls, package: str | None, info: ValidationInfo) -> str | None:
+        file = info.data.get("file")
+        if package is None and file is None:
+            raise ValueError(": missing, expected either this or base.file")
+        if package is not None and file is not None:
+            raise ValueError(": expected null, since base.file is given")
+        return package
 
 
 class Folder(Section):

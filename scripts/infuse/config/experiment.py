@@ -16,7 +16,7 @@ import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
 from infuse.config.arms import Arm, HeldOut, LogitLens, Regimes
-from infuse.config.base import Folder, HubModel, Scratch
+from infuse.config.base import Folder, Gguf, HubModel, Scratch
 from infuse.config.compute import Compute, Tracker
 from infuse.config.conversations import Conversations, GeneratedTalk
 from infuse.config.endpoints import Endpoint, ZeroShot
@@ -46,7 +46,7 @@ class Experiment(Section):
     judging: Judging | None
     task: Task
     triples: Triples | None
-    base: Annotated[Scratch | HubModel | Folder, Field(discriminator="kind")]
+    base: Annotated[Scratch | HubModel | Folder | Gguf, Field(discriminator="kind")]
     date_string: str
     reasoner: Reasoner
     other_reasonings: dict[Name, Reasons]

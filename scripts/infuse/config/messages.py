@@ -31,6 +31,7 @@ PATTERNS = {
     r"^[0-9a-f]{40}$": "a full commit hash of 40 hexadecimal digits",
     r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$": "owner/name as on the hub",
     r"[^/]\.(parquet|jsonl|csv)$": "a file that ends in .parquet, .jsonl or .csv",
+    r"[^/]\.gguf$": "a file that ends in .gguf",
     r"^(task|triples)$|[^/]\.(txt|txt\.gz|parquet|jsonl|csv)$": (
         "task, triples, or a file that ends in .txt, .txt.gz, .parquet, .jsonl or .csv"
     ),

