@@ -24,7 +24,7 @@ from infuse.training import batching, loop, tracking
 from infuse.training.step import Engine
 from infuse.workflow.job import Job, run
 
-VERSION = 2
+VERSION = 3
 log = logging.getLogger("infuse")
 
 
@@ -92,7 +92,7 @@ def _corpus(job: Job) -> Iterator[str]:
         for question, answer, reasoning in zip(
             *(table[name].to_pylist() for name in ("question", "answer", "reasoning")), strict=True
         ):
-            yield f"{question} {answer} {reasoning}"
+            yield f"{question} {reasoning} {answer}"
     for path in job.settings["files"]:
         yield from _texts(path)
 
@@ -100,8 +100,9 @@ def _corpus(job: Job) -> Iterator[str]:
 def _words(job: Job, count: int) -> Iterator[str]:
     """What stands alone in a chat, so that the tokenizer has it whole: its roles, and labels."""
     yield from ("system", "user", "assistant") * count
-    if "task" in job.inputs:
-        yield from read_table(job.inputs["task"] / "train.parquet", TASK)["label"].to_pylist()
+    for role, schema, part in (("task", TASK, "label"), ("triples", TRIPLES, "answer")):
+        if role in job.inputs:
+            yield from read_table(job.inputs[role] / "train.parquet", schema)[part].to_pylist()
 
 
 def _texts(path: str) -> Iterator[str]:

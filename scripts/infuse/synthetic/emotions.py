@@ -1,12 +1,14 @@
-"""Diary lines with one of six feelings, made so that word order matters and the ceiling is known.
+"""Diary lines with one of six feelings: words decide together, and the ceiling is known.
 
 A line is opener, event, clause and closer; only the clause tells the feeling. Its kind is drawn
 first, with the probabilities `SHARES`:
 
 - direct: the label is drawn from `PRIOR`; the clause holds one of the label's own cue words.
 - contrast: two different labels are drawn from `PRIOR`, one after the other, and a fair coin says
-  which of them is true; the clause affirms a cue of this one and denies a cue of the other. Either
-  cue may stand first, so neither the words alone nor their places alone tell which is denied.
+  which of them is true. Somebody says, rightly or wrongly, that a cue of the first and not of the
+  second holds, or denies it. Each of the two words, how and said, is a yes or a no, and no and no
+  make yes: then the first cue holds, else the second. All four cases are equally likely, so neither
+  cue, nor its place, nor one of the two words by itself tells which cue holds.
 - ambiguous: a clause that two labels share is drawn uniformly, then its label: the likelier one
   with probability `LIKELIER`, else the other.
 
@@ -78,12 +80,12 @@ _FEELING = _Domain(
     "feeling",
     PRIOR,
     cues={
-        "sadness": "miserable gloomy heartbroken tearful downcast hopeless dejected mournful",
-        "joy": "delighted cheerful elated merry jolly thrilled overjoyed gleeful",
-        "love": "smitten devoted tender adoring enamoured besotted affectionate infatuated",
-        "anger": "furious outraged livid irate enraged incensed seething wrathful",
-        "fear": "scared terrified anxious panicky frightened afraid alarmed nervous",
-        "surprise": "astonished amazed startled stunned astounded dumbfounded baffled speechless",
+        "sadness": "miserable gloomy heartbroken tearful",
+        "joy": "delighted cheerful elated merry",
+        "love": "smitten devoted tender adoring",
+        "anger": "furious outraged livid irate",
+        "fear": "scared terrified anxious panicky",
+        "surprise": "astonished amazed startled stunned",
     },
     shared=(
         ("my heart was racing", "fear", "love"),
@@ -98,25 +100,11 @@ _FEELING = _Domain(
         ("i kept smiling", "joy", "love"),
     ),
     direct=("i was really {held}", "i felt quite {held}", "it left me {held}", "it made me {held}"),
-    contrast=(
-        "i thought i would be {denied} but was {held}",
-        "i was {held} though i thought i would be {denied}",
-        "i was not {denied} but {held}",
-        "i was {held} , not {denied} as expected",
-        "i expected to feel {denied} but felt {held}",
-        "i felt {held} and not {denied} at all",
-        "instead of {denied} i was {held}",
-        "i was {held} instead of {denied}",
-    ),
+    contrast=("i was {first} and not {second}",),
 )
 _EVEN = (0.25, 0.25, 0.25, 0.25)
 _SCENE_DIRECT = ("i noticed the {held}", "all i saw was the {held}", "there was the {held}")
-_SCENE_CONTRAST = (
-    "i looked for the {denied} but saw the {held}",
-    "i saw the {held} though i looked for the {denied}",
-    "there was not the {denied} but the {held}",
-    "there was the {held} , not the {denied}",
-)
+_SCENE_CONTRAST = ("the word was {first} and not {second}",)
 _PLACE = _Domain(
     "place",
     _EVEN,
@@ -150,6 +138,18 @@ _TIME = _Domain(
     contrast=_SCENE_CONTRAST,
 )
 _DOMAINS = (_FEELING, _PLACE, _TIME)
+# How somebody speaks, and whether to say or to deny: words that are a yes, and words that are a no.
+_HOW = {
+    "yes": "rightly truly fairly justly",
+    "no": "wrongly falsely wildly blindly",
+}
+_SAID = {
+    "yes": "swore insisted declared wrote",
+    "no": "denied disputed doubted rejected",
+}
+_SIGNS = {
+    word: sign for kind in (_HOW, _SAID) for sign, words in kind.items() for word in words.split()
+}
 
 _CLAIMS = {  # each label by its name and in other words
     "sadness": ("sadness", "a heavy heart"), "joy": ("joy", "a day gone well"),
@@ -162,23 +162,19 @@ _CLAIMS = {  # each label by its name and in other words
 }  # fmt: skip
 _ARGUMENTS: dict[Kind | Literal["unsupported"], tuple[str, ...]] = {
     "direct": (
-        "the one word that counts here is {held} , and {held} points to {claim} .",
-        "the writer says {held} and takes nothing back , which speaks of {claim} .",
-        "the rest is background , but {held} stands out , a clear sign of {claim} .",
+        "the word that counts is {held} , which points to {claim} .",
+        "it all rests on {held} , a clear sign of {claim} .",
     ),
     "contrast": (
-        "the writer denies {denied} and says {held} in its place , which points to {claim} .",
-        "of two words {denied} is turned down and {held} stays , which speaks of {claim} .",
-        "it is {held} that holds while {denied} does not , a clear sign of {claim} .",
+        "{signs} make {both} , so the part {part} {held} is {truth} , which points to {claim} .",
+        "{signs} make {both} , so the part {part} {held} is {truth} , a clear sign of {claim} .",
     ),
     "ambiguous": (
         "the words {held} could mean two things , here they point to {claim} .",
         "the writer only says {held} , which may well speak of {claim} .",
-        "no word is plain , but {held} is a likely sign of {claim} .",
     ),
     "unsupported": (
         "taken alone {held} would not suggest it , but it may point to {claim} .",
-        "the writer says {held} , yet between the lines it could speak of {claim} .",
         "it is hard to see from {held} , but there may be signs of {claim} .",
     ),
 }
@@ -193,7 +189,8 @@ class Line:
         clean: the label before noise.
         means: the labels that the evidence allows, the likelier first.
         held: the cue that holds, as it stands in the text: a word, in ambiguous lines the clause.
-        denied: the cue that is denied, "" where there is none.
+        denied: the cue that does not hold, "" where there is none.
+        how, said: the words that tell which cue holds, "" where there is one cue.
     """
 
     text: str
@@ -203,6 +200,8 @@ class Line:
     means: tuple[str, ...]
     held: str
     denied: str
+    how: str = ""
+    said: str = ""
 
     @property
     def best(self) -> str:
@@ -236,7 +235,7 @@ def texts(rows: int, seed: int, noise: float = NOISE) -> list[Line]:
 
 
 def reason(line: Line, label: str, seed: int) -> str:
-    """An argument for `label` from the cues of the line: what it says and, if so, what it denies.
+    """An argument for `label` from the words of the line: of two cues, it finds the one that holds.
 
     Where the cues don't allow the label, the argument concedes that and calls the label possible.
     The seed draws the wording; with probability 1/2 it paraphrases the label and doesn't name it.
@@ -248,7 +247,12 @@ def reason(line: Line, label: str, seed: int) -> str:
     rng = np.random.default_rng(seed)
     arguments = _ARGUMENTS[line.kind if label in line.means else "unsupported"]
     claim = _pick(_CLAIMS[label], rng)
-    return _pick(arguments, rng).format(held=line.held, denied=line.denied, claim=claim)
+    signs = [_SIGNS[word] for word in (line.how, line.said) if word]
+    both = "yes" if len({*signs}) == 1 else "no"
+    part, truth = ("was", "true") if both == "yes" else ("not", "false")
+    return _pick(arguments, rng).format(
+        held=line.held, claim=claim, signs=" and ".join(signs), both=both, part=part, truth=truth
+    )
 
 
 def triples(rows: int, seed: int) -> list[Triple]:
@@ -339,10 +343,13 @@ def _core(domain: _Domain, rng: np.random.Generator) -> Line:
     clean = pair[0]
     held, denied = (_pick(domain.cues[label].split(), rng) for label in pair)
     if kind == "direct":
-        denied = ""
-    clauses = domain.direct if kind == "direct" else domain.contrast
-    clause = _pick(clauses, rng).format(held=held, denied=denied)
-    return Line(clause, clean, clean, kind, (clean,), held, denied)
+        clause = _pick(domain.direct, rng).format(held=held)
+        return Line(clause, clean, clean, kind, (clean,), held, denied="")
+    how_is, said_is = _pick(("yes", "no"), rng), _pick(("yes", "no"), rng)
+    how, said = _pick(_HOW[how_is].split(), rng), _pick(_SAID[said_is].split(), rng)
+    first, second = (held, denied) if how_is == said_is else (denied, held)
+    clause = f"{how} {said} that {_pick(domain.contrast, rng).format(first=first, second=second)}"
+    return Line(clause, clean, clean, kind, (clean,), held, denied, how, said)
 
 
 def _pick(options: Sequence[_Option], rng: np.random.Generator) -> _Option:
