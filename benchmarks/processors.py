@@ -35,6 +35,7 @@ from infuse.config import experiment as config
 from infuse.core import files
 from infuse.evaluation.scores import CLASSIFIERS
 from infuse.workflow import plan
+from infuse.workflow.compared_arms import compared
 
 PARTS = (
     "Snakefile", "config.yaml", "envs", "experiments", "profiles", "report", "rules", "scripts",
@@ -135,7 +136,7 @@ def told(experiment: config.Experiment, rows: Sequence[Row]) -> None:
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
         print(f"{arm}: {len(values)} runs, mean {statistics.mean(values):.2f}, sd {spread:.2f},"
               f" {min(values):.2f} to {max(values):.2f}")  # fmt: skip
-    for arm, other in plan.compared(experiment):
+    for arm, other in compared(experiment):
         gains = [
             value - found[other, *run] for (name, *run), value in found.items()
             if name == arm and (other, *run) in found

@@ -28,7 +28,7 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
-from infuse.core.manifest import seal  # noqa: E402
+from infuse.core.manifest import seal
 
 GROUP = 500
 KEY = "benchmark"
