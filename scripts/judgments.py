@@ -20,10 +20,10 @@ from infuse.core.schemas import JUDGMENTS
 from infuse.data.judge_styles import STYLES
 from infuse.evaluation.judges import listed, question, read, read_conversations, rescaled
 from infuse.inference import api_client
-from infuse.inference.api_client import Reply
+from infuse.inference.replies import Reply, shown, warn_of_few
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 CHUNK = 500  # conversations whose questions are in memory at a time
 log = logging.getLogger("infuse")
 
@@ -52,14 +52,15 @@ def judgments(job: Job) -> dict[str, Any]:
                 row = _row(one, reply)
                 file.add(row)
                 outcomes[row["outcome"]] += 1
-                unread = unread or ("" if row["outcome"] == "rated" else reply.text)
+                unread = unread or ("" if row["outcome"] == "rated" else shown(reply))
                 spent.append(replace(reply, text=""))  # many, and their texts are on disk
             progress.advance(len(asked))
     if not outcomes["rated"]:
         raise UserError(
             f"judgments: none of {outcomes.total()} replies holds a score ({listed(outcomes)}), "
-            f"for example {unread[:80]!r}"
+            f"for example {unread}"
         )
+    warn_of_few(outcomes["rated"], spent, unread)
     facts: dict[str, Any] = {"rows": outcomes.total(), "outcomes": dict(outcomes)}
     if job.params["judge"]["kind"] == "endpoint":
         facts |= api_client.usage(job.settings["endpoint"], spent)

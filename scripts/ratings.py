@@ -41,10 +41,10 @@ from infuse.evaluation.judges import (
     read_conversations,
 )
 from infuse.inference import api_client
-from infuse.inference.api_client import Reply
+from infuse.inference.replies import Reply, warn_of_few
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 CHUNK = 1000  # conversations whose explanations are merged at a time
 NAMED = 10  # of the rows that nobody could rate
 log = logging.getLogger("infuse")
@@ -96,6 +96,7 @@ def ratings(job: Job) -> dict[str, Any]:
             f"ratings: none of {len(spent)} replies of the merging model holds a whole explanation "
             f"({listed(made)})"
         )
+    warn_of_few(made["merged"], spent, listed(made))
     if not all(rows.values()):
         raise UserError(f"ratings: no conversation of a split has a rating: {rows}")
     write_csv(job.out / "judges.csv", _judge_rows(panel, conversations, dimensions), JUDGES)

@@ -28,7 +28,7 @@ from infuse.inference.backends import load_writer
 from infuse.models import loading
 from infuse.workflow.job import Job, run
 
-VERSION = 2
+VERSION = 3
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 Made = tuple[list[Row], dict[str, Any]]  # rows, and facts of their making
@@ -143,15 +143,15 @@ def _weighed(job: Job, texts: list[Row]) -> Made:
 
 
 def _asked(job: Job, texts: list[Row]) -> Made:
-    """What the model behind an endpoint says when it is told text and label."""
-    from infuse.inference import api_client
+    """What the model behind an endpoint says of text and label; nothing where it is refused."""
+    from infuse.inference import api_client, replies
 
     def question(row: Row) -> str:
         # One pass, so that a text which holds "{label}" stays as it is.
         parts = re.split(r"({text}|{label})", job.params["prompt"])
         return "".join(row[part[1:-1]] if part in ("{text}", "{label}") else part for part in parts)
 
-    replies = api_client.ask(
+    answers = api_client.ask(
         job.settings["endpoint"],
         [[{"role": "user", "content": question(row)}] for row in texts],
         job.params,
@@ -162,9 +162,18 @@ def _asked(job: Job, texts: list[Row]) -> Made:
             "split": row["split"], "id": row["id"], "reasoning": reply.text.strip(),
             "finish": reply.finish, "tokens": reply.completion_tokens or len(reply.text.split()),
         }
-        for row, reply in zip(texts, replies, strict=True)
+        for row, reply in zip(texts, answers, strict=True)
+        if reply.finish in ("stop", "length")
     ]  # fmt: skip
-    return rows, api_client.usage(job.settings["endpoint"], replies)
+    unread = [replies.shown(reply) for reply in answers if not reply.text.strip()]
+    if texts and not rows:
+        raise UserError(
+            f"reasonings: none of {len(texts)} texts got a reply ({replies.ends(answers)}), for "
+            f"example {unread[0]}"
+        )
+    if unread:
+        replies.warn_of_few(len(answers) - len(unread), answers, unread[0])
+    return rows, api_client.usage(job.settings["endpoint"], answers)
 
 
 def _taken(_: Job, texts: list[Row]) -> Made:

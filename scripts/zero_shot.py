@@ -12,13 +12,14 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_rows, write_rows
 from infuse.core.schemas import TASK, ZERO_SHOT
 from infuse.data.answers import read_reply
-from infuse.inference import api_client
+from infuse.inference import api_client, replies
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("infuse")
 
 
@@ -30,7 +31,7 @@ def zero_shot(job: Job) -> dict[str, Any]:
     if job.params["list_labels"]:
         wanted = f"Answer with one of these labels alone: {', '.join(labels)}."
     system = {"role": "system", "content": f"{job.params['system']} {wanted}".strip()}
-    replies = api_client.ask(
+    answers = api_client.ask(
         job.settings["endpoint"],
         [[system, {"role": "user", "content": row["text"]}] for row in texts],
         job.params,
@@ -40,14 +41,28 @@ def zero_shot(job: Job) -> dict[str, Any]:
         row
         | read_reply(reply.text, reply.finish, labels).against(row["label"])
         | {"prompt_tokens": reply.prompt_tokens, "tokens": reply.completion_tokens}
-        for row, reply in zip(texts, replies, strict=True)
+        for row, reply in zip(texts, answers, strict=True)
     ]
+    _warn(rows, answers)
     write_rows(job.out / "predictions.parquet", rows, ZERO_SHOT)
     outcomes = Counter(row["outcome"] for row in rows)
     facts = {"rows": len(rows), "outcomes": dict(outcomes)}
-    facts |= api_client.usage(job.settings["endpoint"], replies)
+    facts |= api_client.usage(job.settings["endpoint"], answers)
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     return facts
+
+
+def _warn(rows: list[dict[str, Any]], answers: list[replies.Reply]) -> None:
+    """Refuse a run without a single reply; warn loudly of one with hardly a label in it."""
+    pairs = zip(answers, rows, strict=True)
+    unread = [replies.shown(reply) for reply, row in pairs if not row["predicted"]]
+    if not any(reply.finish in ("stop", "length") for reply in answers):
+        raise UserError(
+            f"zero_shot: none of {len(answers)} texts got a reply ({replies.ends(answers)}), for "
+            f"example {unread[0]}"
+        )
+    if unread:
+        replies.warn_of_few(len(answers) - len(unread), answers, unread[0])
 
 
 if __name__ == "__main__":

@@ -87,8 +87,8 @@ class Server:
     def endpoint(self, **changes: Any) -> dict[str, Any]:
         """A section of the config that names this server."""
         return {
-            "url": self.url, "model": "m", "key_variable": None, "concurrency": 4, "attempts": 3,
-            "timeout": 30.0, "prices": None,
+            "url": self.url, "model": "m", "system_role": True, "key_variable": None,
+            "concurrency": 4, "attempts": 3, "timeout": 30.0, "prices": None,
         } | changes  # fmt: skip
 
 
@@ -186,7 +186,7 @@ def loopback(handler: type[BaseHTTPRequestHandler]) -> Iterator[str]:
 
 
 def completion(
-    text: str | None, finish: str | None = "stop", usage: tuple[int, int] | None = (7, 2)
+    content: Any, finish: Any = "stop", usage: tuple[int, int] | None = (7, 2), **message: Any
 ) -> dict[str, Any]:
     """The body of a chat completion; `usage` is its prompt and completion tokens."""
     body: dict[str, Any] = {
@@ -194,7 +194,7 @@ def completion(
         "choices": [
             {
                 "index": 0, "finish_reason": finish,
-                "message": {"role": "assistant", "content": text, "refusal": None},
+                "message": {"role": "assistant", "content": content, "refusal": None, **message},
             }
         ],
     }  # fmt: skip
@@ -206,9 +206,9 @@ def completion(
     return body
 
 
-def error(status: int, message: str, **headers: str) -> Answer:
+def error(status: int, message: str, code: str | None = None, **headers: str) -> Answer:
     """An error as OpenAI tells it."""
-    told = {"message": message, "type": "invalid_request_error", "param": None, "code": None}
+    told = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
     names = {name.replace("_", "-"): value for name, value in headers.items()}
     return Answer({"error": told}, status, names)
 

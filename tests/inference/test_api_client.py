@@ -20,10 +20,11 @@ from hypothesis import strategies as st
 
 import tiny
 from infuse.core.errors import UserError
+from infuse.core.hashing import fingerprint
 from infuse.data.examples import Encoder
 from infuse.inference import api_client
-from infuse.inference.api_client import Reply
 from infuse.inference.generation import continue_prompts
+from infuse.inference.replies import Reply
 from loopback_server import Answer, Asked, completion, error, refusing, scripted, serve, small_model
 
 KEY = "sk-planted-0123456789"
@@ -39,20 +40,18 @@ FAULTS = {
     "cut in the body": (Answer(completion("joy"), cut=40), "without sending complete message body"),
     "nothing at all": (Answer(completion("joy"), cut=0), "without sending complete message body"),
     "length too long": (Answer(completion("joy"), length=9999), "complete message body"),
-    "length too short": (Answer(completion("joy"), length=30), "no chat completion (Invalid JSON"),
-    "html": (Answer("<html>welcome</html>"), "no chat completion (Invalid JSON"),
-    "empty": (Answer(""), "no chat completion (Invalid JSON"),
-    "a list": (Answer([]), "no chat completion (Input should be an object)"),
-    "an error in a 200": (Answer({"error": {"message": "x"}}), "no chat completion (no content)"),
-    "no choices": (Answer({"choices": []}), "no chat completion (no content)"),
-    "null content": (Answer(completion(None)), "no chat completion (no content)"),
-    "content of another type": (
-        Answer({"choices": [{"message": {"content": 5}}]}), "Input should be a valid string"
-    ),
-    "half a character": (
-        Answer('{"choices": [{"message": {"content": "\\ud83d"}}]}'), "Invalid JSON"
-    ),
-    "absurd usage": (Answer(completion("joy", usage=(-1, 2**40))), "no chat completion (Input"),
+    "length too short": (Answer(completion("joy"), length=30), "no chat completion (not JSON"),
+    "an error that is cut": (Answer(completion("joy"), 500, cut=40), "complete message body"),
+    "html": (Answer("<html>welcome</html>"), "no chat completion (not JSON"),
+    "empty": (Answer(""), "no chat completion (not JSON"),
+    "blank": (Answer(" \n" * 20, drip=0.001), "no chat completion (not JSON"),
+    "a list": (Answer([]), "no chat completion (expected an object)"),
+    "an error in a 200": (Answer({"error": {"message": "x", "code": 429}}), "429 x"),
+    "no choices": (Answer({"choices": []}), "no chat completion (no choices)"),
+    "no end": (Answer(completion("jo", None)), "no whole reply (finish_reason None)"),
+    "an unknown end": (Answer(completion("jo", "abort")), "no whole reply (finish_reason 'abort')"),
+    "content of another type": (Answer(completion(5)), "content that is no text"),
+    "half a character": (Answer('{"choices": [{"message": {"content": "\\ud83d"}}]}'), "not JSON"),
 }  # fmt: skip
 
 
@@ -294,7 +293,7 @@ def _ask_and_die(url: str, answers: str) -> None:
     tiny.die_at("os.rename", ".json", 4)
     section = {
         "url": url, "model": "m", "key_variable": None, "concurrency": 2, "attempts": 1,
-        "timeout": 60.0, "prices": None,
+        "timeout": 60.0, "prices": None, "system_role": True,
     }  # fmt: skip
     api_client.ask(section, chats(*"abcdefgh"), GREEDY, Path(answers))
 
@@ -526,16 +525,18 @@ def test_a_retry_after_reaches_the_wait(tmp_path: Path, monkeypatch: pytest.Monk
         (completion("joy", "stop"), Reply("joy", "stop", 7, 2)),
         (completion("jo", "length"), Reply("jo", "length", 7, 2)),
         (completion("", "stop"), Reply("", "stop", 7, 2)),
-        (completion("joy", None), Reply("joy", "stop", 7, 2)),
         (completion("joy", "eos"), Reply("joy", "stop", 7, 2)),
         (completion(None, "length"), Reply("", "length", 7, 2)),  # hidden reasoning took all tokens
-        (completion(None, "content_filter"), Reply("", "stop", 7, 2)),
+        (
+            completion("jo", "content_filter"),
+            Reply("", "refused", 7, 2, "finish_reason content_filter"),
+        ),
+        (completion(None), Reply("", "stop", 7, 2)),
+        (completion("joy", usage=(-1, 2**40)), Reply("joy", "stop", None, None)),
+        (completion("<think>fear?</think> joy"), Reply("joy", "stop", 7, 2)),
         (completion("joy", usage=None), Reply("joy", "stop", None, None)),
         (completion("joy", usage=None) | {"usage": None}, Reply("joy", "stop", None, None)),
-        (
-            {"choices": [{"message": {"content": None, "refusal": "I can't."}}]},
-            Reply("I can't.", "stop", None, None),
-        ),
+        (completion(None, refusal="I can't."), Reply("", "refused", 7, 2, "I can't.")),
         (completion("☕\u2028\x00'\"\\"), Reply("☕\u2028\x00'\"\\", "stop", 7, 2)),
     ],
 )
@@ -557,7 +558,76 @@ def test_cost_is_tokens_by_prices_and_unknown_where_tokens_are() -> None:
     assert api_client.cost(priced, untold) is None
     assert api_client.usage(priced, untold) == {
         "prompt_tokens": 4005, "completion_tokens": 50, "without_usage": 1, "cost": None,
+        "refused": 0, "too_long": 0,
     }  # fmt: skip
+
+
+# Texts that get no reply
+
+
+@pytest.mark.parametrize("finish", ["refused", "too_long"])
+def test_a_text_that_gets_no_reply_is_asked_once_and_ends_nothing(
+    tmp_path: Path, finish: str
+) -> None:
+    code = {"refused": "content_filter", "too_long": "context_length_exceeded"}[finish]
+
+    def picky(asked: Asked) -> Answer:
+        return error(400, "not this one", code) if asked.text == "b" else scripted()(asked)
+
+    with serve(picky) as server:
+        section = server.endpoint(prices={"input": 1.0, "output": 1.0})
+        replies = api_client.ask(section, chats(*"abc"), GREEDY, tmp_path)
+        assert api_client.ask(section, chats(*"abc"), GREEDY, tmp_path) == replies
+    assert texts(replies) == ["a", "", "c"]
+    assert replies[1] == Reply("", finish, 0, 0, "400 not this one")  # type: ignore[arg-type]
+    assert len(server.asked) == 3
+    counts = api_client.usage(section, replies)
+    assert counts[finish] == 1 and counts["refused"] + counts["too_long"] == 1
+    assert counts["cost"] == pytest.approx(18e-6) and counts["without_usage"] == 0
+
+
+def test_a_text_too_long_leaves_the_name_of_the_limit(tmp_path: Path) -> None:
+    """vLLM names both limits when it refuses a text for its length."""
+    words = "'max_tokens' or 'max_completion_tokens' is too large: its maximum context length is 9"
+
+    def picky(asked: Asked) -> Answer:
+        return error(400, words) if asked.text == "a" else scripted()(asked)
+
+    with serve(picky) as server:
+        section = server.endpoint(concurrency=1)
+        replies = api_client.ask(section, chats("a", "b"), GREEDY, tmp_path)
+    assert [reply.finish for reply in replies] == ["too_long", "stop"]
+    assert all("max_tokens" in asked.body for asked in server.asked)
+
+
+def test_replies_that_were_kept_with_their_thoughts_are_read_anew(tmp_path: Path) -> None:
+    """As files from before: without a reason, and with thoughts in the text."""
+    with serve(scripted("joy")) as server:
+        section = server.endpoint()
+        api_client.ask(section, chats("a"), GREEDY, tmp_path)
+        (file,) = tmp_path.rglob("*.json")
+        kept = json.loads(file.read_text())
+        del kept["reply"]["reason"]
+        kept["reply"]["text"] = "<think>joy?</think> fear"
+        file.write_text(json.dumps(kept | {"sha256": fingerprint(kept["reply"], 64)}))
+        assert texts(api_client.ask(section, chats("a"), GREEDY, tmp_path)) == ["fear"]
+        assert len(server.asked) == 1
+
+
+def test_without_a_system_role_the_instruction_stands_before_the_text(tmp_path: Path) -> None:
+    conversation = [{"role": "system", "content": "Emotion?"}, *chats("a")[0]]
+
+    def picky(asked: Asked) -> Answer:
+        if asked.body["messages"][0]["role"] == "system":
+            return error(400, "System role not supported")
+        return scripted()(asked)
+
+    with serve(picky) as server:
+        line = refusal(server.endpoint(), [conversation], tmp_path)
+        assert "takes no system message (400 System role not supported): set system_role: " in line
+        section = server.endpoint(system_role=False)
+        said = api_client.ask(section, [conversation, *chats("b")], GREEDY, tmp_path)
+    assert texts(said) == ["Emotion?\n\na", "b"]
 
 
 # Keys
@@ -691,6 +761,9 @@ def test_kept_replies_tell_what_was_asked(tmp_path: Path) -> None:
             "url": server.url, "model": "m", "messages": chats("a")[0],
             "temperature": 0.0, "max_new_tokens": 8, "seed": 3,
         },
-        "reply": {"text": "joy", "finish": "stop", "prompt_tokens": 7, "completion_tokens": 2},
+        "reply": {
+            "text": "joy", "finish": "stop", "reason": "",
+            "prompt_tokens": 7, "completion_tokens": 2,
+        },
     }  # fmt: skip
     assert not list(tmp_path.rglob("*.part"))

@@ -121,6 +121,7 @@ def test_judges_of_all_manners_are_counted(run_stage: RunStage, tmp_path: Path) 
         "rows": 12,
         "outcomes": {"rated": 4, "no_score": 2, "out_of_range": 2, "truncated": 2, "empty": 2},
         "prompt_tokens": 0, "completion_tokens": 0, "without_usage": 12, "cost": None,
+        "refused": 0, "too_long": 0,
     }  # fmt: skip
 
 

@@ -20,8 +20,9 @@ from infuse.core.schemas import REASONINGS, TASK
 from infuse.models import loading
 from infuse.workflow import plan
 from infuse.workflow.job import Job
+from loopback_server import Answer, Asked, Server, completion, error, serve
 from reasonings import reasonings
-from stage_runner import RunStage
+from stage_runner import Outcome, RunStage
 
 LABELS = ["anger", "joy"]
 COLUMNS = {"text": "text", "label": "label", "reasoning": "reasoning"}
@@ -209,3 +210,36 @@ def test_what_no_model_writes_has_no_shards() -> None:
     change = {"reasonings": {"kind": "keywords"}}
     one, three = (plan.build(experiment.load(change | {"shards": shards})) for shards in (1, 3))
     assert one.nodes.keys() == three.nodes.keys()
+
+
+def asks(run_stage: RunStage, tmp_path: Path, server: Server) -> Outcome:
+    """The stage's result, where a model behind the server is asked."""
+    params = {"kind": "endpoint", "prompt": "{text} {label}", "max_new_tokens": 8}
+    settings = {"endpoint": server.endpoint(), "answers": str(tmp_path / "answers")}
+    task = tmp_path / "task"
+    inputs = {"task": task if task.is_dir() else task_folder(task)}
+    return run_stage("reasonings", params, inputs, settings)
+
+
+def test_a_text_that_is_refused_has_no_reasoning(run_stage: RunStage, tmp_path: Path) -> None:
+    def picky(one: Asked) -> Answer:
+        if "shout" in one.text:
+            return error(400, "no", "content_filter")
+        return Answer(completion(f"<think>hm</think> since {one.text}"))
+
+    with serve(picky) as server:
+        done = asks(run_stage, tmp_path, server)
+    rows = done.rows("reasonings.parquet")
+    assert [(row["split"], row["id"], row["reasoning"]) for row in rows] == [
+        ("train", 6, "since we laugh joy"), ("validation", 5, "since we laugh joy"),
+        ("validation", 6, "since I laugh joy"),
+    ]  # fmt: skip
+    assert (done.facts["rows"], done.facts["refused"], done.facts["too_long"]) == (3, 1, 0)
+
+
+def test_where_every_text_is_refused_nothing_is_made(run_stage: RunStage, tmp_path: Path) -> None:
+    with serve(lambda _: error(400, "no", "context_length_exceeded")) as server:
+        done = asks(run_stage, tmp_path, server)
+    assert done.reason == (
+        "reasonings: none of 4 texts got a reply (too_long 4), for example '400 no'"
+    )

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import csv
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from infuse.core.files import read_rows
+from infuse.core.errors import UserError
+from infuse.core.files import read_rows, write_json, write_rows
 from infuse.core.schemas import TASK, ZERO_SHOT
-from loopback_server import Answer, Asked, Server, completion, refusing, serve, small_model
+from infuse.workflow.job import Job
+from loopback_server import (
+    Answer,
+    Asked,
+    Server,
+    completion,
+    error,
+    refusing,
+    serve,
+    small_model,
+)
 from trees import ALL, Tree, nodes
+from zero_shot import zero_shot
 
 KEY = "sk-planted-0123456789abcdef"
 
@@ -75,3 +91,65 @@ def test_the_row_of_table_3(built: Tree, server: Server, monkeypatch: pytest.Mon
     held = (file for file in built.root.rglob("*") if file.is_file())
     assert not [file for file in held if KEY.encode() in file.read_bytes()]
     assert KEY not in screen + said.stdout + said.stderr
+
+
+# What becomes of replies
+
+LABELS = ["anger", "joy"]
+KINDS = {  # what a server answers, and the outcome of a text whose label is joy
+    "right": (Answer(completion("Joy.")), "right"),
+    "wrong": (Answer(completion("anger")), "wrong"),
+    "thinks": (Answer(completion("<think>anger?</think> joy")), "right"),
+    "thinks on": (Answer(completion("<think>joy")), "truncated"),
+    "cut": (Answer(completion("jo", "length")), "truncated"),
+    "both": (Answer(completion("anger or joy")), "no_answer"),
+    "silent": (Answer(completion(None)), "no_answer"),
+    "filtered": (Answer(completion("joy", "content_filter")), "no_answer"),
+    "refused": (error(400, "no", "content_filter"), "no_answer"),
+    "too long": (error(400, "no", "context_length_exceeded"), "no_answer"),
+}
+
+
+def asked(folder: Path, kinds: list[str], server: Server, **section: Any) -> dict[str, Any]:
+    """The facts of the stage, on a text for each kind."""
+    rows = [{"id": n, "text": kind, "label": "joy"} for n, kind in enumerate(kinds)]
+    write_rows(folder / "test.parquet", rows, TASK)
+    write_json(folder / "labels.json", LABELS)
+    params = {"list_labels": True, "system": "", "max_new_tokens": 4, "temperature": 0.0, "seed": 0}
+    settings = {"endpoint": server.endpoint(**section), "answers": str(folder / "answers")}
+    return zero_shot(Job("zero_shot", params, settings, {"task": folder}, folder, folder))
+
+
+@settings(max_examples=20, deadline=None)
+@given(kinds=st.lists(st.sampled_from(sorted(KINDS)), max_size=8))
+def test_each_text_has_one_outcome(kinds: list[str]) -> None:
+    kinds = ["right", *kinds]
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        serve(lambda one: KINDS[one.text][0]) as server,
+    ):
+        facts = asked(Path(folder), kinds, server)
+        rows = read_rows(Path(folder) / "predictions.parquet", ZERO_SHOT)
+        assert len(server.asked) == len(set(kinds))
+    assert [row["outcome"] for row in rows] == [KINDS[kind][1] for kind in kinds]
+    assert facts["rows"] == sum(facts["outcomes"].values()) == len(kinds)
+    assert facts["refused"] == kinds.count("filtered") + kinds.count("refused")
+    assert facts["too_long"] == kinds.count("too long")
+    assert facts["without_usage"] == 0
+
+
+def test_hardly_any_label_is_told_loudly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    with serve(lambda one: KINDS[one.text.split()[0]][0]) as server:
+        asked(tmp_path, ["right", *(f"both {n}" for n in range(10))], server)
+    assert (
+        "WARNING: 1 of 11 replies could be used (stop 11); one that could not: 'anger or joy'"
+    ) in caplog.text
+
+
+def test_without_a_single_reply_there_is_no_row(tmp_path: Path) -> None:
+    with serve(lambda one: KINDS[one.text][0]) as server, pytest.raises(UserError) as refusal:
+        asked(tmp_path, ["refused", "too long", "refused"], server)
+    assert str(refusal.value) == (
+        "zero_shot: none of 3 texts got a reply (refused 2, too_long 1), for example '400 no'"
+    )
+    assert not (tmp_path / "predictions.parquet").exists()

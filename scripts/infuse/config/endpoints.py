@@ -23,6 +23,7 @@ class Endpoint(Section):
 
     url: str
     model: str
+    system_role: bool = Field(True, description="false: instructions go into the user's message")
     key_variable: str | None = Field(None, description="environment variable that holds the key")
     concurrency: PositiveInt = 8
     attempts: PositiveInt = 6

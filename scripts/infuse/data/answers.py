@@ -51,7 +51,7 @@ def read_answer(
 
 
 def read_reply(generated: str, finish: str, labels: Sequence[str]) -> Answer:
-    """Take the reply of a model that was not trained for the form.
+    """Take the reply, without its thoughts, of a model that was not trained for the form.
 
     It counts for the one label that stands in it as a word, in any case; a reply that names none
     or several is no answer. A label inside a longer one (joy in "not joy") is not counted.

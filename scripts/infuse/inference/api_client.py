@@ -12,20 +12,21 @@ import random
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, replace
 from email.utils import mktime_tz, parsedate_tz
 from ipaddress import ip_address
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from urllib.parse import urlsplit
 
 import openai
-from pydantic import AliasPath, BaseModel, Field, ValidationError
+from pydantic import BaseModel, TypeAdapter, ValidationError
 
 from infuse.core.errors import UserError
 from infuse.core.files import write_json
 from infuse.core.hashing import fingerprint
 from infuse.core.progress import Progress
+from infuse.inference.replies import Fault, Reply, answered, read
 
 log = logging.getLogger("infuse")
 for _library in ("openai", "httpx2", "httpcore2"):  # below warnings they tell urls and headers
@@ -34,17 +35,6 @@ for _library in ("openai", "httpx2", "httpcore2"):  # below warnings they tell u
 FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0  # seconds before a request is sent again
 HOPELESS = 5  # so many requests in a row without a reply end the run
 SAMPLING = ("temperature", "top_p", "max_new_tokens", "seed")
-_Tokens = Annotated[int, Field(ge=0, lt=2**31)] | None
-
-
-@dataclass(frozen=True)
-class Reply:
-    """What the model wrote, why it ended, and tokens as the server counts them, None: not told."""
-
-    text: str
-    finish: Literal["stop", "length"]
-    prompt_tokens: _Tokens
-    completion_tokens: _Tokens
 
 
 def ask(
@@ -56,7 +46,8 @@ def ask(
     """The reply to each conversation, in their order; equal ones are asked once.
 
     Args:
-        endpoint: url, model, key_variable, concurrency, attempts, timeout (seconds, of an attempt).
+        endpoint: url, model, system_role (without it, the instruction goes in front of the user's
+            message), key_variable, concurrency, attempts, timeout (seconds, of an attempt).
         conversations: messages with role and content.
         sampling: max_new_tokens, and temperature, top_p, seed where they are to be sent.
         answers: the folder where replies are kept, and looked for first.
@@ -69,7 +60,7 @@ def ask(
     files = []
     for conversation in conversations:
         request = {part: endpoint[part] for part in ("url", "model")}
-        request |= {"messages": [dict(message) for message in conversation]}
+        request |= {"messages": _messages(conversation, endpoint["system_role"])}
         request |= {part: sampling[part] for part in SAMPLING if sampling.get(part) is not None}
         name = fingerprint(request, 64)
         files.append(answers / name[:2] / f"{name}.json")
@@ -78,7 +69,15 @@ def ask(
     replies = {file: reply for file, reply in found.items() if reply is not None}
     if len(replies) < len(requests):
         asyncio.run(_Run(endpoint, requests, replies).finish())
-    return [replies[file] for file in files]
+    return [answered(replies[file]) for file in files]
+
+
+def _messages(conversation: Sequence[Mapping[str, str]], system_role: bool) -> list[dict[str, str]]:
+    first, *others = (dict(message) for message in conversation)
+    if system_role or first["role"] != "system":
+        return [first, *others]
+    user, *others = others
+    return [user | {"content": f"{first['content']}\n\n{user['content']}"}, *others]
 
 
 def cost(endpoint: Mapping[str, Any], replies: Sequence[Reply]) -> float | None:
@@ -95,21 +94,29 @@ def cost(endpoint: Mapping[str, Any], replies: Sequence[Reply]) -> float | None:
 
 
 def usage(endpoint: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
-    """Tokens of the replies that tell them, how many do not, and the cost."""
+    """Tokens of the replies that tell them, how many do not, the cost, and texts without a reply.
+
+    A text that was refused by a status has no tokens: where one is paid for, no server tells it.
+    """
     told = [(reply.prompt_tokens, reply.completion_tokens) for reply in replies]
     return {
-        "prompt_tokens": sum(read or 0 for read, _ in told),
+        "prompt_tokens": sum(asked or 0 for asked, _ in told),
         "completion_tokens": sum(written or 0 for _, written in told),
         "without_usage": sum(None in pair for pair in told),
         "cost": cost(endpoint, replies),
+        "refused": sum(reply.finish == "refused" for reply in replies),
+        "too_long": sum(reply.finish == "too_long" for reply in replies),
     }
+
+
+_REPLY = TypeAdapter(Reply)
 
 
 class _Kept(BaseModel):
     """The content of a reply's file."""
 
     request: dict[str, Any]
-    reply: Reply
+    reply: dict[str, Any]  # as the server wrote it, thoughts included
     sha256: str  # of the reply
 
 
@@ -117,35 +124,17 @@ def _read(file: Path, request: Mapping[str, Any]) -> Reply | None:
     """The kept reply; None where there is none, or what lies there is damaged or foreign."""
     try:
         kept = _Kept.model_validate_json(file.read_bytes())
+        reply = _REPLY.validate_python(kept.reply)
     except (OSError, ValidationError):
         return None
-    same = kept.request == request and kept.sha256 == _sha(kept.reply)
-    return kept.reply if same else None
+    same = kept.request == request and kept.sha256 == fingerprint(kept.reply, 64)
+    return reply if same else None
 
 
-def _sha(reply: Reply) -> str:
-    return fingerprint(asdict(reply), 64)
-
-
-_CHOICE = "choices", 0
-
-
-class _Completion(BaseModel):
-    """What is read of a server's answer; the library would take any JSON for a completion."""
-
-    content: str | None = Field(None, validation_alias=AliasPath(*_CHOICE, "message", "content"))
-    refusal: str | None = Field(None, validation_alias=AliasPath(*_CHOICE, "message", "refusal"))
-    finish: str | None = Field(None, validation_alias=AliasPath(*_CHOICE, "finish_reason"))
-    read: _Tokens = Field(None, validation_alias=AliasPath("usage", "prompt_tokens"))
-    written: _Tokens = Field(None, validation_alias=AliasPath("usage", "completion_tokens"))
-
-
-class _Fault(Exception):
-    """Why an attempt failed; whether another would too; the server's Retry-After."""
-
-    def __init__(self, reason: str, final: bool = False, told: str = "") -> None:
-        super().__init__(reason)
-        self.final, self.told = final, told
+def _keep(file: Path, request: dict[str, Any], reply: Reply) -> None:
+    kept = _Kept(request=request, reply=asdict(reply), sha256=fingerprint(asdict(reply), 64))
+    with suppress(FileNotFoundError):  # another process has just kept the same reply
+        write_json(file, kept.model_dump())
 
 
 class _Run:
@@ -191,9 +180,7 @@ class _Run:
             if reply is not None:
                 self.in_a_row = 0
                 self.replies[file] = reply
-                with suppress(FileNotFoundError):  # another process has just kept the same reply
-                    kept = _Kept(request=request, reply=reply, sha256=_sha(reply))
-                    write_json(file, kept.model_dump())
+                _keep(file, request, reply)
                 self.progress.advance(1, f"{self.again} sent again" if self.again else "")
             if self.stop.is_set():
                 return
@@ -204,7 +191,7 @@ class _Run:
         for attempt in range(1, attempts + 1):
             try:
                 return await self.attempt(request)
-            except _Fault as fault:
+            except Fault as fault:
                 reason, wait = self.plain(str(fault)), _wait(attempt, fault.told)
                 if fault.final:
                     self.trouble = reason
@@ -238,40 +225,30 @@ class _Run:
         }
         try:
             async with asyncio.timeout(seconds):  # the library's holds for each read alone
-                response = await self.client.chat.completions.with_raw_response.create(
+                completion = await self.client.chat.completions.with_raw_response.create(
                     **body, extra_headers=headers
                 )
-            found = _Completion.model_validate_json(response.http_response.content)
+            response = completion.http_response
         except (TimeoutError, openai.APITimeoutError):
-            raise _Fault(f"no answer within {seconds:g} s") from None
+            raise Fault(f"no answer within {seconds:g} s") from None
         except openai.APIStatusError as error:
-            if limit == "max_tokens" and "max_completion_tokens" in error.response.text:
+            response = error.response
+        except openai.APIConnectionError as error:
+            raise Fault(str(error.__cause__ or error) or "connection error") from None
+        if response.status_code == 401:
+            variable = self.endpoint["key_variable"]
+            told = f"refuses the key in ${variable} (401)"
+            raise Fault(told if variable else "wants a key (401): set key_variable", final=True)
+        system = any(message["role"] == "system" for message in request["messages"])
+        after = response.headers.get("retry-after", "")
+        try:
+            reply = read(response.status_code, response.content, after, system)
+        except Fault as fault:
+            if fault.final and limit == "max_tokens" and "max_completion_tokens" in response.text:
                 self.limit = "max_completion_tokens"
                 return await self.attempt(request)
-            raise self.refusal(error) from None
-        except openai.APIConnectionError as error:
-            raise _Fault(str(error.__cause__ or error) or "connection error") from None
-        except ValidationError as damage:
-            raise _Fault(f"no chat completion ({damage.errors()[0]['msg']})") from None
-        text = found.refusal if found.content is None else found.content
-        if text is None and found.finish not in ("length", "content_filter"):
-            raise _Fault("no chat completion (no content)")
-        finish: Literal["stop", "length"] = "length" if found.finish == "length" else "stop"
-        return Reply(self.redacted(text or ""), finish, found.read, found.written)
-
-    def refusal(self, error: openai.APIStatusError) -> _Fault:
-        """What a status other than 2xx means."""
-        code, variable, body = error.status_code, self.endpoint["key_variable"], error.body
-        if code == 401:
-            told = f"refuses the key in ${variable} (401)"
-            return _Fault(told if variable else "wants a key (401): set key_variable", final=True)
-        if isinstance(body, Mapping):
-            body = body.get("message") or body.get("detail") or body
-        paid = error.code != "insufficient_quota"  # OpenAI's word for an empty account, as a 429
-        if paid and (code in (408, 409, 425, 429) or code >= 500):
-            told = error.response.headers.get("retry-after", "")
-            return _Fault(f"{code} {body or ''}", told=told)
-        return _Fault(f"refuses a request ({code}): {body or 'without a reason'}", final=True)
+            raise
+        return replace(reply, text=self.redacted(reply.text), reason=self.plain(reply.reason))
 
     def plain(self, words: str) -> str:
         """One short line, without the key and without what a terminal would obey."""

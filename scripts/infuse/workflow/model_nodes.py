@@ -71,4 +71,5 @@ def zero_shot_node(config: Experiment, task: Node) -> Node:
     assert config.zero_shot is not None
     endpoint, settings = endpoint_params(config, config.zero_shot.endpoint)
     params = config.zero_shot.model_dump() | {"endpoint": endpoint, "system": config.task.system}
+    params["system_role"] = config.endpoints[config.zero_shot.endpoint].system_role
     return Node(ZERO_SHOT, config.zero_shot.endpoint, params, {"task": task}, settings)
