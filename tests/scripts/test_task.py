@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from infuse.core.files import write_json
 from infuse.core.hashing import fingerprint
 from infuse.core.schemas import TASK
-from infuse.data.splits import chosen, folded
+from infuse.data.splits import chosen
+from infuse.data.texts import folded
 from infuse.synthetic import emotions
 from infuse.workflow.job import Job
 from stage_runner import RunStage
