@@ -308,7 +308,10 @@ def _labels(
         )
     train = read["train"]
     if same := alike(labels):
-        placed = few(f"{name!a} (row {train.first[name]})" for name in same)
+        placed = few(
+            f"{name!a} (row {train.first[name]})"
+            for name in sorted(same, key=train.first.__getitem__)
+        )
         raise UserError(f"{train.told}: labels that look alike: {placed}")
     for split in ("validation", "test"):
         strange = {row["label"]: None for row in rows[split] if row["label"] not in found}

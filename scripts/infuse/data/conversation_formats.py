@@ -73,7 +73,7 @@ def _inside(value: Any, field: str, column: str, where: str) -> Any:
     if value is None:
         return None
     if not isinstance(value, dict) or field not in value:
-        found = few(map(told, value)) if isinstance(value, dict) else type(value).__name__
+        found = f"[{few(map(told, value))}]" if isinstance(value, dict) else type(value).__name__
         raise UserError(f"{where}: column {column!r} has no field {field!r}, found {found}")
     return value[field]
 

@@ -62,6 +62,7 @@ def read(stream: TextIO, columns: Sequence[str], path: str) -> Iterator[dict[str
     record = _Record(stream, path)
     reader = csv.reader(record, strict=True)
     header = _next(reader, record) or []
+    old = record.raw.endswith("\r")  # as on old systems: then all line ends are a CR alone
     require(columns, header, path)
     places = {name: header.index(name) for name in columns}
     swallowed = _Swallowed(places, len(header))
@@ -70,6 +71,8 @@ def read(stream: TextIO, columns: Sequence[str], path: str) -> Iterator[dict[str
         cells = _next(reader, record)
         if cells is None:
             break
+        if record.raw[-1] in "\r\n" and record.raw.endswith("\r") != old:
+            raise UserError(f"{record.at()}: another line end than the header's, outside quotes")
         if not cells:  # an empty line
             continue
         _check(cells, header, record)
