@@ -22,7 +22,7 @@ from infuse.config.compute import Compute, Tracker
 from infuse.config.conversations import Conversations, GeneratedTalk
 from infuse.config.endpoints import Endpoint, ZeroShot
 from infuse.config.judging import AskedJudge, Judging
-from infuse.config.messages import explain, refusal, shown
+from infuse.config.messages import explain, nearest, refusal, shown
 from infuse.config.reasonings import Asked, Column, Reasons, Written
 from infuse.config.recipe import fit
 from infuse.config.stages import Classifier, Prediction, Reasoner
