@@ -13,6 +13,7 @@ from snakemake.exceptions import WorkflowError
 
 sys.path.insert(0, f"{workflow.basedir}/scripts")
 
+from infuse.config import yaml_text
 from infuse.config.experiment import load
 from infuse.config.revisions import pinned
 from infuse.core.errors import UserError
@@ -57,6 +58,7 @@ LAYER_FIGURES = {"entropy": "relative entropy", "rankings": "ranks of the labels
 
 pulls = dvc_store.pull_command(workflow.configfiles)
 try:
+    yaml_text.check(workflow.configfiles)
     experiment = pinned(load(config))
     plan = build(experiment)
     forecast = forecast_node.node(plan, experiment.gpu)

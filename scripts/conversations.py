@@ -19,11 +19,11 @@ from infuse.core.hashing import fingerprint
 from infuse.core.schemas import CONVERSATIONS, SPLITS
 from infuse.data.conversation_formats import Draw, Pair, columns_of, pair
 from infuse.data.sources import read_file, read_hub, share
-from infuse.data.splits import folded
+from infuse.data.texts import folded
 from infuse.synthetic import dialogues
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 
@@ -95,8 +95,8 @@ def _pairs(job: Job, name: str) -> Iterator[Pair | None]:
     else:
         parts = {path: read_file(path, names) for path in job.settings["files"][name]}
     for where, rows_of in parts.items():
-        for row in rows_of:
-            yield pair(row, columns, where)
+        for number, row in enumerate(rows_of, 1):
+            yield pair(row, columns, f"{where}, row {number}")
 
 
 def _tell(name: str, counts: dict[str, int], missing: dict[str, int], lost: dict[str, Any]) -> None:

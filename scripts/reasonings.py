@@ -15,14 +15,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, cut, told
 from infuse.core.files import read_json, read_rows, read_task, write_rows
 from infuse.core.schemas import REASONINGS, TASK, TEXT_REASONING_LABEL
 from infuse.data.examples import Encoder, reasoner_prompt
 from infuse.data.keywords import cross_fitted, reasons_of
+from infuse.data.labels import LabelRule, NoLabel
 from infuse.data.linear_text import linear_model
-from infuse.data.sources import read_file, read_hub
+from infuse.data.sources import hub_label_names, names_in_notes, read_file, read_hub
 from infuse.data.splits import grouped
+from infuse.data.texts import folded
 from infuse.inference import generation
 from infuse.inference.backends import load_writer
 from infuse.models import loading
@@ -50,7 +52,7 @@ def reasonings(job: Job) -> dict[str, Any]:
     maker = makers.get(job.params["kind"], _imported)
     if "shard 1" in job.inputs:
         maker = _gathered
-    rows, told = maker(job, [row for row in texts if (row["split"], row["id"]) not in kept])
+    rows, own = maker(job, [row for row in texts if (row["split"], row["id"]) not in kept])
     if "shard" not in job.params:
         rows = [*kept.values(), *rows]
     write_rows(job.out / "reasonings.parquet", rows, REASONINGS)
@@ -59,12 +61,13 @@ def reasonings(job: Job) -> dict[str, Any]:
         "cut_at_limit": sum(row["finish"] == "length" for row in rows),
         "empty": sum(not row["reasoning"].strip() for row in rows),
         "mean_tokens": round(sum(row["tokens"] for row in rows) / max(len(rows), 1), 1),
-        **told,
+        **own,
     }
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     for row in rows[:1]:  # a shard has none where there are fewer chunks than shards
         text = next(one for one in texts if all(one[part] == row[part] for part in ("split", "id")))
-        log.info("for example, on %r (%s): %r", text["text"], text["label"], row["reasoning"])
+        shown = told(text["text"]), cut(text["label"]), told(row["reasoning"])
+        log.info("for example, on %s (%s): %s", *shown)
     return facts
 
 
@@ -182,23 +185,44 @@ def _taken(_: Job, texts: list[Row]) -> Made:
 
 
 def _imported(job: Job, texts: list[Row]) -> Made:
-    """The published reasoning of each text that has one, matched on text and label."""
-    columns = job.params["columns"]
-    names = [columns[part] for part in ("text", "label", "reasoning")]
-    found = {
-        (str(row[names[0]]).strip(), str(row[names[1]]).strip()): str(row[names[2]])
-        for row in _published(job, names)
-        if row[names[2]] is not None
-    }
-    rows = [
-        _imported_row(row, found[key])
-        for row in texts
-        if (key := (row["text"].strip(), row["label"])) in found
-    ]
+    """The published reasoning of each text that has one, matched on text and label.
+
+    Labels are read by the task's rule. A row with the very text comes before one whose text is the
+    same but for what `folded` leaves out; of several rows, the last is taken.
+    """
+    labels = {folded(row["text"]): row["label"] for row in texts}
+    found: dict[tuple[str, str], str] = {}
+    near: dict[tuple[str, str], str] = {}
+    others: dict[str | None, str] = {}  # why a row of that text is none of the task; None: any row
+    again = 0
+    for where, text, label, cell, reasoning in _published(job):
+        key = folded(text)
+        if label is not None:
+            again += found.get((text.strip(), label), reasoning) != reasoning
+            found[text.strip(), label] = near[key, label] = reasoning
+        if key in labels and label != labels[key]:
+            other = f"{where} has {told(text)} with the label {told(cell)}"
+            others.setdefault(key, f"{other}, the task with {told(labels[key])}")
+        first = f"{where} has the text {told(text)}"
+        others.setdefault(None, f"{first}, the task {told(texts[0]['text'])}")
+    rows, missing = [], list[str]()
+    for row in texts:
+        same, like = (row["text"].strip(), row["label"]), (folded(row["text"]), row["label"])
+        if same in found or like in near:
+            rows.append(_imported_row(row, found[same] if same in found else near[like]))
+        else:
+            missing.append(like[0])
+    apart = next((others[key] for key in [*missing, None] if key in others), "it has no rows")
     if not rows:
-        raise UserError("reasonings: no imported row matches a text and label of the task")
+        raise UserError(
+            f"reasonings: no imported row matches a text and label of the task; {apart}"
+        )
     log.info("%d of %d texts have an imported reasoning", len(rows), len(texts))
-    return rows, {}
+    if len(missing) > len(texts) / 10:
+        log.warning("warning: %d texts have no imported reasoning; %s", len(missing), apart)
+    if again:
+        log.info("%d imported rows have another reasoning for the same text and label", again)
+    return rows, {"without": len(missing), "again": again}
 
 
 def _imported_row(text: Row, reasoning: str) -> Row:
@@ -207,10 +231,32 @@ def _imported_row(text: Row, reasoning: str) -> Row:
     return place | {"reasoning": reasoning, "finish": "imported", "tokens": len(reasoning.split())}
 
 
-def _published(job: Job, names: list[str]) -> Iterator[Row]:
+def _published(job: Job) -> Iterator[tuple[str, str, str | None, Any, str]]:
+    """Rows of a published set that have a text and a reasoning: where they stand, the text, the
+    label's name in the task (None: it is none there), its cell, the reasoning.
+    """
+    columns = job.params["columns"]
+    names = [columns[part] for part in ("text", "label", "reasoning")]
     if job.params["kind"] == "hub":
-        return read_hub(job.params, "train", names)
-    return read_file(job.settings["path"], names)
+        place, rows = f"{job.params['id']} (train)", read_hub(job.params, "train", names)
+        own = hub_label_names(job.params, "train", names[1])
+    else:
+        place, rows = job.settings["path"], read_file(job.settings["path"], names)
+        own = names_in_notes(place, names[1])
+    rule = LabelRule.from_json(read_json(job.inputs["task"] / "label_rule.json"))
+    if own and not rule.scale:
+        rule = LabelRule.of(None, own)
+    for number, row in enumerate(rows, 1):
+        where = f"{place}, row {number}"
+        text, cell, reasoning = (row[name] for name in names)
+        for part, value in (("text", text), ("text as reasoning", reasoning)):
+            if not isinstance(value, str | None):
+                raise UserError(f"{where}: expected a {part}, found {told(value)}")
+        if text is not None and reasoning is not None:
+            try:
+                yield where, text, rule.name(cell), cell, reasoning
+            except NoLabel:
+                yield where, text, None, cell, reasoning
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 IN   a hub data set, local files, or the workflow's own generator; or ratings of judges
 OUT  train.parquet, validation.parquet, test.parquet: id, text, label, and reasoning where the
      source has such a column; with a scale also rating, cluster, source, dimension; labels.json:
-     the names in the order of all that follows
+     the names in the order of all that follows; label_rule.json: how a cell becomes one of them
 
 A split that the source does not have is cut from train, by text and label; with a scale, by cluster
 and label.
@@ -14,51 +14,50 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, cut, few, told
 from infuse.core.files import read_rows, write_json, write_rows
 from infuse.core.schemas import RATED, RATINGS, REASONING, SPLITS, TASK
+from infuse.data.labels import LabelRule, NoLabel, alike, resembling, written
 from infuse.data.scales import Scale
-from infuse.data.sources import hub_label_names, label_names, read_file, read_hub
-from infuse.data.splits import chosen, folded, grouped
+from infuse.data.sources import hub_label_names, names_in_notes, read_file, read_hub
+from infuse.data.splits import chosen, grouped
+from infuse.data.texts import folded
 from infuse.synthetic import emotions, two_hop
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 OWN = {"generated": emotions.LABELS, "two_hop": two_hop.LABELS}  # labels of our generators
 MOST_LABELS = 200  # more are a sign of the wrong column
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 
 
-class Known(NamedTuple):
-    """Names of labels that the config or the source gives, in order; `places`: numbers stand for
-    places among them, never for names that are numbers.
-    """
+class Split(NamedTuple):
+    """What a split's rows leave beside them: places of rows, counted from 1, for messages."""
 
-    names: list[str]
-    places: bool
+    told: str  # the file, or the hub's split
+    empty: list[int]  # rows without text
+    first: dict[str, int]  # of each label
 
 
 def task(job: Job) -> dict[str, Any]:
     """Write the splits; refuse what can't be learned from, drop and count texts without text."""
-    scale = job.params["scale"] and Scale(**job.params["scale"])
-    names = job.params["labels"]
-    known = None if scale else _known_labels(job, names)
-    empty: dict[str, list[int]] = {}
+    rule = _rule(job)
+    read: dict[str, Split] = {}
     rows: dict[str, list[Row]] = {}
     for split in SPLITS:
         if _place(job, split) is not None:
-            empty[split] = []
-            raw, told = _raw(job, split), _told(job, split)
-            rows[split] = list(_clean(raw, scale or known, told, empty[split]))
+            read[split] = Split(_told(job, split), [], {})
+            rows[split] = list(_clean(_raw(job, split), rule, read[split]))
     for split, number in _missing(rows, job.params["split"]).items():
         rows[split], rows["train"] = _cut(rows["train"], number, job.params["split"]["seed"], True)
     for split, most in job.params["rows"].items():
         if most is not None:
             rows[split], _ = _cut(rows[split], most, job.params["split"]["seed"], False)
-    labels = _rated(rows, scale) if scale else _labels(rows, names, known)
+    labels = _rated(rows, rule.scale) if rule.scale else _labels(rows, job, rule, read)
     write_json(job.out / "labels.json", labels)
-    schema = RATED if scale else TASK
+    write_json(job.out / "label_rule.json", rule.to_json())
+    schema = RATED if rule.scale else TASK
     if job.params["columns"].get("reasoning"):
         schema = schema.append(REASONING)
     train = {folded(row["text"]) for row in rows["train"]}
@@ -66,7 +65,7 @@ def task(job: Job) -> dict[str, Any]:
     for split in SPLITS:
         write_rows(job.out / f"{split}.parquet", rows[split], schema)
         counts = Counter(row["label"] for row in rows[split])
-        lost = empty.get(split, [])
+        lost = read[split].empty if split in read else []
         facts[split] = {
             "rows": len(rows[split]),
             "labels": {label: counts[label] for label in labels},
@@ -74,6 +73,8 @@ def task(job: Job) -> dict[str, Any]:
         }
         log.info("%s: %d rows, %d dropped as empty %s", split, len(rows[split]), len(lost),
                  lost[:5] or "")  # fmt: skip
+        if not rule.scale:
+            _tell_rare(split, counts, labels)
         if split != "train":
             facts[split]["also_in_train"] = sum(folded(r["text"]) in train for r in rows[split])
             if facts[split]["also_in_train"]:
@@ -95,20 +96,46 @@ def _told(job: Job, split: str) -> str:
     return f"{source['id']} ({place})" if source["kind"] == "hub" else str(place)
 
 
-def _known_labels(job: Job, declared: list[str] | None) -> Known | None:
-    """The names that the config gives the labels, or else the source, if it does."""
-    source = job.params["source"]
+def _rule(job: Job) -> LabelRule:
+    """How labels are read: on a scale, or by the names that the config gives, or the source."""
+    if job.params["scale"]:
+        return LabelRule(scale=Scale(**job.params["scale"]))
+    source, declared = job.params["source"], job.params["labels"]
     if source["kind"] in OWN:
-        return Known(declared or list(OWN[source["kind"]]), places=False)
-    column = job.params["columns"]["label"]
-    own = (
-        hub_label_names(source, column) if source["kind"] == "hub"
-        else label_names(job.settings["files"]["train"], column)
-    )  # fmt: skip
+        return LabelRule(declared or list(OWN[source["kind"]]))
+    own = _own_names(job)
+    if own and (same := alike(own)):
+        names = few(map(ascii, same))
+        raise UserError(f"{_told(job, 'train')}: names of labels that look alike: {names}")
     if declared and own and declared != own and sorted(declared) == sorted(own):
-        raise UserError(f"task.labels: expected the order of the data, {own}, found {declared}")
-    names = declared or own
-    return names and Known(names, bool(own) or not any(name.isdecimal() for name in names))
+        raise UserError(
+            f"task.labels: expected the order of the data, [{few(map(told, own))}],"
+            f" found [{few(map(told, declared))}]"
+        )
+    return LabelRule.of(declared, own)
+
+
+def _own_names(job: Job) -> list[str] | None:
+    """The names that the source gives the places in its label column; all splits have the same.
+
+    Raises:
+        UserError: the notes of two files give other names.
+    """
+    source, column = job.params["source"], job.params["columns"]["label"]
+    if source["kind"] == "judged":
+        return None
+    if source["kind"] == "hub":
+        return hub_label_names(source, source["train"], column)
+    files = {path: names_in_notes(path, column) for path in job.settings["files"].values() if path}
+    noted = {path: names for path, names in files.items() if names}
+    own = files[job.settings["files"]["train"]]
+    for path, names in noted.items():
+        if own and names != own:
+            raise UserError(
+                f"{path}: its notes give the labels the names [{few(map(told, names))}],"
+                f" those of train [{few(map(told, own))}]"
+            )
+    return own
 
 
 def _raw(job: Job, split: str) -> Iterator[Row]:
@@ -139,11 +166,11 @@ def _text(row: Row, columns: list[str]) -> Any:
     """A column's text; of several, those that are not empty, each after its name."""
     if len(columns) == 1:
         return row[columns[0]]
-    told = {name: row[name] for name in columns if row[name] is not None}
-    strange = [name for name, value in told.items() if not isinstance(value, str)]
+    given = {name: row[name] for name in columns if row[name] is not None}
+    strange = [name for name, value in given.items() if not isinstance(value, str)]
     if strange:
         return row[strange[0]]
-    return "\n".join(f"{name}: {value.strip()}" for name, value in told.items() if value.strip())
+    return "\n".join(f"{name}: {value.strip()}" for name, value in given.items() if value.strip())
 
 
 def _drawn(source: dict[str, Any], rows: int) -> Sequence[Any]:
@@ -154,76 +181,50 @@ def _drawn(source: dict[str, Any], rows: int) -> Sequence[Any]:
     )
 
 
-def _clean(
-    rows: Iterable[Row], known: Scale | Known | None, told: str, empty: list[int]
-) -> Iterator[Row]:
-    """Rows with an integer id and a label's name; `empty` collects rows without text."""
+def _clean(rows: Iterable[Row], rule: LabelRule, read: Split) -> Iterator[Row]:
+    """Rows with an integer id and a label's name; `read` collects where they stand."""
     seen: set[int] = set()
     for number, row in enumerate(rows):
-        where = f"{told}, row {number + 1}"
+        where = f"{read.told}, row {number + 1}"
         if not isinstance(row["text"], str):
-            raise UserError(f"{where}: expected a text, found {row['text']!r}")
+            raise UserError(f"{where}: expected a text, found {told(row['text'])}")
         if not row["text"].strip():
-            empty.append(number + 1)
+            read.empty.append(number + 1)
             continue
-        identity = row.get("id", number)
-        if not (str(identity).isdecimal() and int(identity) < 2**63):
-            raise UserError(f"{where}: expected a whole number as id, found {identity!r}")
+        identity = written(row.get("id", number)) or ""
+        if not (identity.isdecimal() and int(identity) < 2**63):
+            raise UserError(f"{where}: expected a whole number as id, found {told(row['id'])}")
         if int(identity) in seen:
             raise UserError(f"{where}: the id {identity} occurs twice")
         seen.add(int(identity))
         reasoning = row.get("reasoning")
         if not isinstance(reasoning, str | None):
-            raise UserError(f"{where}: expected a text as reasoning, found {reasoning!r}")
-        own = (
-            _rating(row, known, where) if isinstance(known, Scale)
-            else {"label": _name(row["label"], known, where)}
-        )  # fmt: skip
-        yield {"id": int(identity), "text": row["text"], "reasoning": reasoning or ""} | own
+            raise UserError(f"{where}: expected a text as reasoning, found {told(reasoning)}")
+        try:
+            label = rule.name(row["label"])
+        except NoLabel as mistake:
+            raise UserError(f"{where}: {mistake}") from None
+        read.first.setdefault(label, number + 1)
+        own = _setting(row, rule.scale, where) if rule.scale else {}
+        clean = {"id": int(identity), "text": row["text"], "reasoning": reasoning or ""}
+        yield clean | {"label": label} | own
 
 
-def _rating(row: Row, scale: Scale, where: str) -> Row:
-    """The rating, its label, and what the row shares with others."""
-    told = str(row.get("scale", scale)).replace(" ", "")
-    if told != str(scale):
-        raise UserError(f"{where}: a rating on the scale {told}, expected {scale} (task.scale)")
-    try:
-        rating = float(row["label"])
-    except (TypeError, ValueError):
-        rating = float("nan")
-    if not scale.holds(rating):
-        found = row["label"]
-        raise UserError(f"{where}: expected a rating of {scale} (task.scale), found {found!r}")
-    for part in ("cluster", "source", "dimension"):
-        if not str(row.get(part, part) or "").strip():
-            raise UserError(f"{where}: expected a {part}, found {row[part]!r}")
+def _setting(row: Row, scale: Scale, where: str) -> Row:
+    """The rating, and what the row shares with others."""
+    own = str(row.get("scale", scale)).replace(" ", "")
+    if own != str(scale):
+        raise UserError(f"{where}: a rating on the scale {cut(own)}, expected {scale} (task.scale)")
+    shared = {part: written(row.get(part, part)) for part in ("cluster", "source", "dimension")}
+    for part, name in shared.items():
+        if name is None:
+            raise UserError(f"{where}: expected a {part}, found {told(row[part])}")
     return {
-        "label": scale.label(rating),
-        "rating": rating,
-        "cluster": folded(str(row["cluster"])),
-        "source": str(row.get("source", "")),
-        "dimension": str(row.get("dimension", "")),
+        "rating": scale.rating(row["label"]),
+        "cluster": folded(str(shared["cluster"])),
+        "source": shared["source"] if "source" in row else "",
+        "dimension": shared["dimension"] if "dimension" in row else "",
     }
-
-
-def _name(label: Any, known: Known | None, where: str) -> str:
-    """The label's name; where the names are known, a whole number may be a place among them."""
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)  # what a data frame makes of whole numbers beside an empty cell
-    name = str(label).strip()
-    if not isinstance(label, str | int | float) or not name or label != label:  # noqa: PLR0124
-        raise UserError(f"{where}: expected a label, found {label!r}")
-    if known is None:
-        if name.splitlines() != [name]:
-            raise UserError(f"{where}: expected one line as label, found {label!r}")
-        return name
-    number = name.isdecimal() and not isinstance(label, bool)
-    if known.places and number and (isinstance(label, int) or name not in known.names):
-        if int(name) < len(known.names):
-            return known.names[int(name)]
-    elif name in known.names:
-        return name
-    raise UserError(f"{where}: unknown label {label!r}, expected one of {', '.join(known.names)}")
 
 
 def _missing(rows: dict[str, list[Row]], shares: dict[str, Any]) -> dict[str, int]:
@@ -266,6 +267,9 @@ def _rated(rows: dict[str, list[Row]], scale: Scale) -> list[str]:
                     f"{where} {sides[cluster]} too; leave the split to be cut from train"
                 )
             sides[cluster] = split
+    for part in ("source", "dimension"):
+        if same := alike(row[part] for split in SPLITS for row in rows[split]):
+            raise UserError(f"task: names of a {part} that look alike: {few(map(ascii, same))}")
     if len({row["label"] for row in rows["train"]}) < 2:
         raise UserError("task, train split: all ratings have one label")
     return scale.labels
@@ -278,7 +282,7 @@ def _filled(rows: dict[str, list[Row]]) -> None:
 
 
 def _labels(
-    rows: dict[str, list[Row]], declared: list[str] | None, known: Known | None
+    rows: dict[str, list[Row]], job: Job, rule: LabelRule, read: dict[str, Split]
 ) -> list[str]:
     """The names in order: as declared, as the source has them, or as sorted.
 
@@ -291,28 +295,49 @@ def _labels(
         (lambda name: (int(name), name)) if all(name.isdecimal() for name in found)
         else lambda name: (name.casefold(), name)
     )  # fmt: skip
-    labels = [name for name in known.names if name in found] if known else sorted(found, key=order)
-    absent = [label for label in declared or () if label not in found]
+    labels = [name for name in rule.names if name in found] if rule.names else []
+    labels = labels or sorted(found, key=order)
+    absent = [label for label in job.params["labels"] or () if label not in found]
     if absent:
-        raise UserError(f"task, train split: no row has the label(s) {', '.join(absent)}")
+        raise UserError(f"task, train split: no row has the label(s) {few(absent)}")
     if len(labels) < 2 or len(labels) > MOST_LABELS:
         raise UserError(
             f"task, train split: expected 2 to {MOST_LABELS} different labels, found"
-            f" {len(labels)} ({', '.join([*map(repr, labels[:3]), '...'][: len(labels)])});"
+            f" {len(labels)} ({', '.join([*map(told, labels[:3]), '...'][: len(labels)])});"
             " is task.columns.label the right column?"
         )
-    same = Counter(label.casefold() for label in labels)
-    alike = [label for label in labels if same[label.casefold()] > 1]
-    if alike:
-        raise UserError(f"task, train split: labels differ in case alone: {', '.join(alike)}")
+    train = read["train"]
+    if same := alike(labels):
+        placed = few(
+            f"{name!a} (row {train.first[name]})"
+            for name in sorted(same, key=train.first.__getitem__)
+        )
+        raise UserError(f"{train.told}: labels that look alike: {placed}")
     for split in ("validation", "test"):
-        strange = {row["label"] for row in rows[split]} - found
+        strange = {row["label"]: None for row in rows[split] if row["label"] not in found}
         if strange:
-            raise UserError(
-                f"task, {split} split: label(s) that no training text has:"
-                f" {', '.join(sorted(strange))}"
-            )
+            raise _unlearned(split, list(strange), rows[split], found, read.get(split))
     return labels
+
+
+def _unlearned(
+    split: str, strange: list[str], rows: list[Row], found: set[str], read: Split | None
+) -> UserError:
+    """What is said of labels that no training text has."""
+    where = f"{read.told}, row {read.first[strange[0]]}" if read else f"task, {split} split"
+    hint = resembling(strange[0], found)
+    if all(written(row["text"]) in found for row in rows):
+        hint = "; its texts are labels of train: have the columns of text and label changed places?"
+    names = few(map(told, strange))
+    return UserError(f"{where}: label(s) that no training text has: {names}{hint}")
+
+
+def _tell_rare(split: str, counts: Counter[str], labels: list[str]) -> None:
+    """Name the labels on which a split has little or nothing to say."""
+    for number, saying in ((0, "no row has"), (1, "a single row has")):
+        rare = [label for label in labels if counts[label] == number]
+        if rare:
+            log.warning("%s: %s the label(s) %s", split, saying, few(rare))
 
 
 if __name__ == "__main__":

@@ -16,14 +16,15 @@ from typing import Any
 
 import numpy as np
 
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, few
 from infuse.core.files import RowWriter
 from infuse.core.schemas import TRIPLES
-from infuse.data.sources import from_chat, listed, read_file, read_hub, share
+from infuse.data.chats import NO_TEXT, triple
+from infuse.data.sources import listed, read_file, read_hub, share
 from infuse.synthetic import emotions
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("infuse")
 
 
@@ -45,7 +46,11 @@ def triples(job: Job) -> dict[str, Any]:
             kept[row["domain"]] += 1
     rows = {split: writer.rows for split, writer in writers.items()}
     if not all(rows.values()):
-        raise UserError(f"triples: a split is empty ({rows}), dropped: {listed(dropped)}")
+        reasons: Counter[str] = Counter()
+        for (reason, _), number in dropped.items():
+            reasons[reason] += number
+        told = few(f"{reason} ({number} rows)" for reason, number in sorted(reasons.items()))
+        raise UserError(f"triples: a split is empty ({rows}), dropped: {told or 'nothing'}")
     log.info("kept %s, dropped %s", rows, listed(dropped) or "nothing")
     return {"rows": rows, "domains": dict(kept), "dropped": listed(dropped)}
 
@@ -65,9 +70,11 @@ def _usable(job: Job, dropped: Counter[Any]) -> Iterator[dict[str, str]]:
     """Triples that can be learned from; the others are counted in `dropped`."""
     limit = job.params["max_reasoning_characters"] or float("inf")
     for row in _raw(job):
-        texts = [row[part] for part in ("question", "answer", "reasoning")]
-        if any(not isinstance(text, str) for text in texts):
-            reason = "no closed think tag or no text"
+        texts = [row.get(part) for part in ("question", "answer", "reasoning")]
+        if "lacks" in row:
+            reason = row["lacks"]
+        elif any(not isinstance(text, str) for text in texts):
+            reason = NO_TEXT
         elif not all(text.strip() for text in texts):
             reason = "an empty field"
         elif len(row["reasoning"]) > limit:
@@ -86,17 +93,28 @@ def _raw(job: Job) -> Iterator[dict[str, Any]]:
     columns = {part: name for part, name in job.params["columns"].items() if name}
     chat = columns.pop("kind") == "chat"
     names = list(columns.values())
-    if source["kind"] == "hub":
-        rows = read_hub(source, "train", names)
-    else:
-        rows = (row for path in job.settings["files"] for row in read_file(path, names))
-    for raw in rows:
+    for where, raw in _read(job, names):
         row = {part: raw[name] for part, name in columns.items()}
         if chat:
-            parts = from_chat(row.pop("messages")) or (None, None, None)
-            row |= zip(("question", "answer", "reasoning"), parts, strict=True)
+            found = triple(row.pop("messages"), where)
+            row |= (
+                {"lacks": found} if isinstance(found, str)
+                else dict(zip(("question", "answer", "reasoning"), found, strict=True))
+            )  # fmt: skip
         domain = row.get("domain")
         yield row | {"domain": "all" if domain in (None, "") else str(domain)}
+
+
+def _read(job: Job, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The rows of all files, or of the hub, each with its place for messages."""
+    source = job.params["source"]
+    if source["kind"] == "hub":
+        parts = [(f"{source['id']} (train)", read_hub(source, "train", names))]
+    else:
+        parts = [(path, read_file(path, names)) for path in job.settings["files"]]
+    for where, rows in parts:
+        for number, row in enumerate(rows, 1):
+            yield f"{where}, row {number}", row
 
 
 if __name__ == "__main__":

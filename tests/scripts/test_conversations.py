@@ -20,7 +20,7 @@ from infuse.core.errors import UserError
 from infuse.core.files import read_rows
 from infuse.core.schemas import CONVERSATIONS
 from infuse.data.conversation_formats import Draw, Pair, columns_of, pair
-from infuse.data.splits import folded
+from infuse.data.texts import folded
 from infuse.synthetic import dialogues
 from infuse.workflow.job import Job
 from stage_runner import RunStage

@@ -17,6 +17,8 @@ import tiny
 from infuse.config import experiment
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import REASONINGS, TASK
+from infuse.data.labels import LabelRule
+from infuse.data.scales import Scale
 from infuse.models import loading
 from infuse.workflow import plan
 from infuse.workflow.job import Job
@@ -30,12 +32,14 @@ SPLITS = {
     "train": [("I shout", "anger"), ("we laugh", "joy")],
     "validation": [("we laugh", "joy"), ("I laugh", "joy")],
 }
+ANY = LabelRule()
 Texts = Mapping[str, Iterable[tuple[str, str]]]
 
 
-def task_folder(folder: Path, texts: Texts = SPLITS) -> Path:
+def task_folder(folder: Path, texts: Texts = SPLITS, rule: LabelRule = ANY) -> Path:
     """What the task stage makes of texts with labels; ids begin at 5 in each split."""
     folder.mkdir()
+    write_json(folder / "label_rule.json", rule.to_json())
     for split, rows in texts.items():
         lines = [{"id": n, "text": t, "label": label} for n, (t, label) in enumerate(rows, 5)]
         write_rows(folder / f"{split}.parquet", lines, TASK)
@@ -108,9 +112,59 @@ def test_a_text_without_a_reasoning_is_counted(run_stage: RunStage, tmp_path: Pa
     assert [(one["split"], one["id"]) for one in done.rows("reasonings.parquet")] == [
         ("train", 6), ("validation", 5), ("validation", 6)
     ]  # fmt: skip
-    assert done.facts == {"rows": 3, "cut_at_limit": 0, "empty": 1, "mean_tokens": 2.0}
+    assert done.facts == {
+        "rows": 3, "cut_at_limit": 0, "empty": 1, "mean_tokens": 2.0, "without": 1, "again": 0,
+    }  # fmt: skip
     assert "3 of 4 texts have an imported reasoning" in done.stderr
     assert "for example, on 'we laugh' (joy): 'it is loud'" in done.stderr
+
+
+RULES: list[tuple[LabelRule, Any, str]] = [
+    (LabelRule(), 1.0, "1"),
+    (LabelRule(), "1.0", "1"),
+    (LabelRule(), " joy\u200b", "joy"),
+    (LabelRule(), True, "True"),
+    (LabelRule(["anger", "joy"], places=True), 1, "joy"),
+    (LabelRule(["anger", "joy"], places=True), "1", "joy"),
+    (LabelRule(scale=Scale(1, 5)), "4.5", "5"),
+]
+
+
+@pytest.mark.parametrize(("rule", "cell", "label"), RULES)
+def test_labels_are_read_as_the_task_read_them(
+    rule: LabelRule, cell: Any, label: str, run_stage: RunStage, tmp_path: Path
+) -> None:
+    asked = published(tmp_path / "rows.jsonl", [row("I laugh", cell, "so")])
+    task = task_folder(tmp_path / "task", {"train": [("I laugh", label)], "validation": []}, rule)
+    assert run_stage("reasonings", **asked, inputs={"task": task}).facts["rows"] == 1
+
+
+def test_texts_are_matched_but_for_line_ends_space_case_and_marks(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    """And the very text comes first."""
+    texts = {"train": [("caf\u00e9\r\nau lait", "joy"), ("So it is", "joy")], "validation": []}
+    rows = [row("cafe\u0301\nau  lait ", "joy", "one"), row("So it is", "joy", "two")]
+    asked = published(tmp_path / "rows.jsonl", [*rows, row("so it is", "joy", "three")])
+    done = run_stage("reasonings", **asked, inputs={"task": task_folder(tmp_path / "task", texts)})
+    assert [one["reasoning"] for one in done.rows("reasonings.parquet")] == ["one", "two"]
+
+
+def test_rows_that_match_nothing_are_shown_beside_the_task(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    path = tmp_path / "rows.jsonl"
+    task = task_folder(tmp_path / "task")
+    none = "reasonings: no imported row matches a text and label of the task; "
+    asked = published(path, [row("nobody", "joy", "so"), row("we laugh", "fun", "so")])
+    done = run_stage("reasonings", **asked, inputs={"task": task}, name="none")
+    assert done.reason == (
+        f"{none}{path}, row 2 has 'we laugh' with the label 'fun', the task with 'joy'"
+    )
+    asked = published(path, [row("I shout", "anger", "so"), row("we laugh", "fun", "so")])
+    done = run_stage("reasonings", **asked, inputs={"task": task}, name="many")
+    assert done.facts["without"] == 3
+    assert f"warning: 3 texts have no imported reasoning; {path}, row 2 has" in done.stderr
 
 
 def test_a_hub_data_set_is_read_by_its_columns(

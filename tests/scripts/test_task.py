@@ -20,7 +20,8 @@ from hypothesis import strategies as st
 from infuse.core.files import write_json
 from infuse.core.hashing import fingerprint
 from infuse.core.schemas import TASK
-from infuse.data.splits import chosen, folded
+from infuse.data.splits import chosen
+from infuse.data.texts import folded
 from infuse.synthetic import emotions
 from infuse.workflow.job import Job
 from stage_runner import RunStage
@@ -322,6 +323,74 @@ def test_declared_names_that_are_numbers_are_no_places(run_stage: RunStage, tmp_
     )
 
 
+NAMED = [{"text": f"text {n}", "label": ("caf\u00e9", "th\u00e9")[n % 2]} for n in range(40)]
+
+
+def test_labels_that_look_alike_are_refused_with_their_code_points(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    asked = told(tmp_path, [*NAMED, {"text": "so", "label": "cafe\u0301"}])
+    asked["params"]["labels"] = None
+    assert run_stage("task", **asked).reason == (
+        f"{tmp_path}/train.jsonl: labels that look alike:"
+        " 'caf\\xe9' (row 1), 'cafe\\u0301' (row 41)"
+    )
+
+
+STRANGE = [
+    ([{"text": "so", "label": "cafe\u0301"}], "1",
+     "'cafe\u0301' ('cafe\\u0301' looks like 'caf\\xe9')"),
+    ([NAMED[0], {"text": "so", "label": "joy"}], "2", "'joy'"),
+    ([{"text": row["label"], "label": row["text"]} for row in NAMED], "1",
+     "'text 0', 'text 1', 'text 2', 'text 3', 'text 4', 'text 5', 'text 6', 'text 7' and 32 more;"
+     " its texts are labels of train: have the columns of text and label changed places?"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("rows", "row", "said"), STRANGE)
+def test_labels_that_no_training_text_has_are_refused(
+    rows: Rows, row: str, said: str, run_stage: RunStage, tmp_path: Path
+) -> None:
+    asked = told(tmp_path, NAMED)
+    asked["params"]["labels"] = None
+    asked["settings"]["files"]["test"] = path = write(tmp_path / "test.jsonl", rows)
+    assert run_stage("task", **asked).reason == (
+        f"{path}, row {row}: label(s) that no training text has: {said}"
+    )
+
+
+def test_files_whose_notes_give_the_labels_other_names_are_refused(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    """Else the places of one would be names of the other."""
+    import datasets
+
+    paths = {}
+    for split, names in (("train", ["neg", "pos"]), ("test", ["pos", "neg"])):
+        paths[split] = str(tmp_path / f"{split}.parquet")
+        features = datasets.Features(
+            {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+        )
+        rows = [{"text": f"{split} {n}", "label": n % 2} for n in range(8)]
+        datasets.Dataset.from_list(rows, features).to_parquet(paths[split])
+    asked = told(tmp_path, paths["train"])
+    asked["params"]["labels"] = None
+    asked["settings"]["files"] |= {"validation": paths["train"], "test": paths["test"]}
+    assert run_stage("task", **asked).reason == (
+        f"{paths['test']}: its notes give the labels the names ['pos', 'neg'],"
+        " those of train ['neg', 'pos']"
+    )
+
+
+def test_labels_with_one_row_or_none_are_named(run_stage: RunStage, tmp_path: Path) -> None:
+    asked = told(tmp_path, [*ROWS, *ROWS, {"text": "so", "label": "calm"}])
+    asked["params"]["labels"] = [*LABELS, "calm"]
+    asked["settings"]["files"]["test"] = write(tmp_path / "test.jsonl", ROWS[:2] * 2)
+    said = run_stage("task", **asked).stderr
+    assert "train: a single row has the label(s) calm\n" in said
+    assert "test: no row has the label(s) love, calm\n" in said
+
+
 def test_texts_that_stand_on_two_sides_are_told(run_stage: RunStage, tmp_path: Path) -> None:
     done = run_stage("task", **told(tmp_path))
     assert done.facts["test"]["also_in_train"] == 3
@@ -334,7 +403,8 @@ ONE_OF = "expected one of anger, joy, love"
 # name, columns of the config, the train split's rows, the reason
 WRONG_ROWS: list[tuple[str, dict[str, str], list[dict[str, Any]], str]] = [
     ("a negative number", {}, [{"text": "so", "label": -1}],
-     "{path}, row 1: unknown label -1, " + ONE_OF),
+     "{path}, row 1: unknown label -1, " + ONE_OF
+     + " (-1 often marks rows whose label is not published)"),
     ("a switch as label", {}, [{"text": "so", "label": True}],
      "{path}, row 1: unknown label True, " + ONE_OF),
     ("no number as label", {}, [{"text": "so", "label": float("nan")}],
@@ -430,7 +500,9 @@ def test_a_parquet_file_with_damage_inside_is_refused(run_stage: RunStage, tmp_p
 def test_bytes_in_a_text_column_are_refused(run_stage: RunStage, tmp_path: Path) -> None:
     rows = [{"text": b"so", "label": "joy"}]
     done = run_stage("task", **told(tmp_path, rows, ".parquet"))
-    assert done.reason == f"{tmp_path}/train.parquet: expected text, found bytes"
+    assert done.reason == (
+        f"{tmp_path}/train.parquet, row 1: column 'text': expected text, found bytes b'so'"
+    )
 
 
 def test_state_of_another_key_is_refused_and_kept(run_stage: RunStage, tmp_path: Path) -> None:
@@ -473,6 +545,24 @@ def rated(folder: Path, rows: Rows, **columns: str | None) -> dict[str, Any]:
         },
         "settings": {"files": {"train": path, "validation": None, "test": None}},
     }
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"of": "A"}, "task: names of a source that look alike: 'A', 'a'"),
+        ({"of": float("nan")}, "{path}, row 3: expected a source, found nan"),
+        ({"context": None}, "{path}, row 3: expected a cluster, found None"),
+        ({"rating": True}, "{path}, row 3: expected a rating of 1-5 (task.scale), found True"),
+    ],
+)
+def test_settings_are_read_as_labels_are(
+    change: dict[str, Any], said: str, run_stage: RunStage, tmp_path: Path
+) -> None:
+    rows = [row | (change if at == 2 else {}) for at, row in enumerate(RATINGS)]
+    reason = run_stage("task", **rated(tmp_path, rows)).reason
+    same = sorted(reason.split("alike: ")[-1].split(", ")) == ["'A'", "'a'"]
+    assert reason == said.format(path=tmp_path / "ratings.jsonl") or same
 
 
 def test_ratings_become_labels_half_up_and_no_context_is_parted(

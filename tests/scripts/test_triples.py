@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 
 from infuse.core.files import GROUP, write_rows
 from infuse.core.schemas import TRIPLES
-from infuse.data.sources import from_chat, share
+from infuse.data.chats import NO_LIST, NO_PAIR, NO_TEXT, NO_THOUGHT, triple
+from infuse.data.sources import share
 from infuse.synthetic.emotions import triples as diary_triples
 from infuse.workflow.job import Job
 from stage_runner import RunStage
@@ -218,8 +219,7 @@ def test_a_hub_data_set_of_chats_is_read(run_stage: RunStage, local_hub: Path) -
         (f"question {n}", f"yes {n}", f"so {n}", "math" if n % 2 else "code") for n in range(90)
     )
     assert done.facts["dropped"] == [
-        {"reason": "no closed think tag or no text", "domain": domain, "rows": 2}
-        for domain in ("code", "math")
+        {"reason": NO_THOUGHT, "domain": domain, "rows": 2} for domain in ("code", "math")
     ]
 
 
@@ -234,24 +234,34 @@ USER, BOT = {"role": "user", "content": "Q"}, {"role": "assistant", "content": "
         ([USER, BOT | {"content": " <think>\n1 < 2\n\n</think>\n A \n"}], ("Q", "A", "1 < 2")),
         ([USER, BOT | {"content": "<think>R</think>A </think> B"}], ("Q", "A </think> B", "R")),
         ([USER, BOT | {"content": "<think></think>A"}], ("Q", "A", "")),
-        ([USER, BOT | {"content": "<think>R"}], None),
-        ([USER, BOT | {"content": "R</think>A"}], None),
-        ([USER, BOT | {"content": "Well, <think>R</think>A"}], None),
-        ([USER, BOT | {"content": None}], None),
-        ([USER, BOT | {"content": ["R"]}], None),
-        ([USER, {"role": "assistant"}], None),
-        ([{"role": "user"}, BOT], None),
-        ([USER | {"content": 7}, BOT], None),
-        ([USER, "<think>R</think>A"], None),
-        ([BOT, USER], None),
-        ([USER], None),
-        ([], None),
-        (None, None),
-        ("[{role: user}]", None),
+        ([USER, BOT | {"content": "<think>R"}], NO_THOUGHT),
+        ([USER, BOT | {"content": "R</think>A"}], NO_THOUGHT),
+        ([USER, BOT | {"content": "Well, <think>R</think>A"}], NO_THOUGHT),
+        ([USER, BOT | {"content": None}], NO_TEXT),
+        ([USER, BOT | {"content": ["R"]}], NO_TEXT),
+        ([USER, {"role": "assistant"}], NO_TEXT),
+        ([{"role": "user"}, BOT], NO_TEXT),
+        ([USER | {"content": 7}, BOT], NO_TEXT),
+        ([USER, "<think>R</think>A"], NO_LIST),
+        ([BOT, USER], NO_PAIR),
+        ([USER | {"role": "human"}, BOT | {"role": "gpt"}], NO_PAIR),
+        ([USER], NO_PAIR),
+        ([], NO_PAIR),
+        (None, NO_LIST),
+        ("[{role: user}]", NO_LIST),
     ],
 )
-def test_the_parts_of_a_chat(messages: Any, parts: tuple[str, str, str] | None) -> None:
-    assert from_chat(messages) == parts
+def test_the_parts_of_a_chat(messages: Any, parts: tuple[str, str, str] | str) -> None:
+    assert triple(messages, "here") == parts
+
+
+def test_turns_of_another_form_are_refused(run_stage: RunStage, tmp_path: Path) -> None:
+    turns = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "<think>R</think>A"}]
+    rows = [chat(1), chat(2) | {"messages": turns}]
+    done = run_stage("triples", **told(jsonl(tmp_path / "a.jsonl", rows), columns=CHAT))
+    assert done.reason == (
+        f"{tmp_path}/a.jsonl, row 2: expected turns with role and content, found 'from', 'value'"
+    )
 
 
 # What is dropped, and what is refused (more in docs/mistakes.md) --------------------------------
@@ -276,7 +286,7 @@ def test_what_cannot_be_learned_from_is_counted_by_reason_and_domain(
     assert done.facts["dropped"] == [
         {"reason": "an empty field", "domain": "a", "rows": 1},
         {"reason": "an empty field", "domain": "b", "rows": 1},
-        {"reason": "no closed think tag or no text", "domain": "a", "rows": 2},
+        {"reason": NO_TEXT, "domain": "a", "rows": 2},
         {"reason": "reasoning of more than 20 characters", "domain": "b", "rows": 1},
     ]
 
@@ -291,14 +301,11 @@ def test_what_a_subset_leaves_out_is_counted(run_stage: RunStage, tmp_path: Path
     ]
 
 
-def test_a_csv_row_with_missing_cells_is_counted(run_stage: RunStage, tmp_path: Path) -> None:
-    lines = [f"question {number},yes,so" for number in range(60)]
+def test_a_csv_row_with_missing_cells_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
-    path.write_text("\n".join(["question,answer,reasoning", *lines, "cut,here", "and here,"]))
+    path.write_text("question,answer,reasoning\nq,a,r\ncut,here\n")
     done = run_stage("triples", **told(str(path)))
-    assert done.facts["dropped"] == [
-        {"reason": "no closed think tag or no text", "domain": "all", "rows": 2}
-    ]
+    assert done.reason.startswith(f"{path}, line 3: 2 cell(s), the header has 3; ")
 
 
 EMPTY = "triples: a split is empty ({{'train': 0, 'validation': 0}}), dropped: "
@@ -306,7 +313,7 @@ GOOD = json.dumps(row("q")).encode() + b"\n"
 # name, the file's name, its bytes (None: there is no file), columns, how the reason begins
 WRONG: list[tuple[str, str, bytes | None, Mapping[str, Any], str]] = [
     ("no file", "a.csv", None, COLUMNS, "{path}: no such file"),
-    ("a csv of a header", "a.csv", b"question,answer,reasoning\n", COLUMNS, EMPTY + "[]"),
+    ("a csv of a header", "a.csv", b"question,answer,reasoning\n", COLUMNS, EMPTY + "nothing"),
     ("no UTF-8", "a.jsonl", GOOD + b"\xff\n", COLUMNS,
      "{path}: not valid UTF-8 (invalid start byte: "),
 ]  # fmt: skip

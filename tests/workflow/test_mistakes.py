@@ -18,8 +18,9 @@ import yaml
 import classify
 from infuse.config import experiment
 from infuse.core.errors import UserError
-from infuse.core.files import write_rows
+from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import TASK
+from infuse.data.labels import LabelRule
 from infuse.inference.classification import Form
 from infuse.models.loading import save
 from infuse.workflow import plan
@@ -160,7 +161,7 @@ def test_broken_reasonings(
     columns = {name: name for name in ("text", "label", "reasoning")}
     section = {"kind": "file", "path": str(path), "columns": columns}
     task = tmp_path / "task"
-    task.mkdir()
+    write_json(task / "label_rule.json", LabelRule().to_json())
     for split in ("train", "validation"):
         text = {"id": 0, "text": "we laugh", "label": "joy"}
         write_rows(task / f"{split}.parquet", [text], TASK)

@@ -15,6 +15,7 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError, ValidationInfo, field_validator
 
+from infuse.config import yaml_text
 from infuse.config.arms import Arm, HeldOut, LogitLens, Regimes
 from infuse.config.base import Folder, Gguf, HubModel, Scratch
 from infuse.config.compute import Compute, Tracker
@@ -323,6 +324,7 @@ def read_change(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}: not a readable config ({first_line(failure)})") from None
     if not isinstance(change, dict):
         raise UserError(f"{path}: expected a mapping")
+    yaml_text.check([path])
     return change
 
 
@@ -351,6 +353,7 @@ def read_mapping(path: Path) -> Mapping[str, Any]:
         raise refusal([f"{path.name}: not readable ({first_line(damage)})"]) from None
     if not isinstance(tree, Mapping):
         raise refusal([f"{path.name}: expected a mapping, found {shown(tree)}"])
+    yaml_text.check([path])
     return tree
 
 

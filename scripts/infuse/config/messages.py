@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 import datetime
-import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, get_args, get_origin
 
 from pydantic import BaseModel
 
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, cut, meant
 
 # Names of an earlier version, and what they are called now; for one release.
 RENAMED = {"engine": "backend", "chip": "gpu", "probes": "logit_lens", "riddles": "two_hop"}
-LONGEST = 80  # characters of a wrong value that an error shows
 OWN_NAMES = ("arms", "endpoints")  # sections whose keys are the user's
 TYPES = {
     "model_type": "a mapping",
@@ -116,8 +114,7 @@ def _help(error: Mapping[str, Any], kind: str | None) -> str:
 
 def shown(found: Any) -> str:
     """A wrong value about as YAML writes it."""
-    text = "nothing" if found is None else _written(found)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]} ..."
+    return cut("nothing" if found is None else _written(found))
 
 
 def _written(value: Any, depth: int = 3) -> str:
@@ -209,5 +206,4 @@ def nearest(name: str, valid: list[str]) -> str:
     """The valid name that was probably meant, as the end of a line."""
     if RENAMED.get(name) in valid:
         return f", it is called {RENAMED[name]!r} now"
-    close = difflib.get_close_matches(name, valid, n=1, cutoff=0.7)
-    return f", did you mean {close[0]!r}?" if close else ""
+    return meant(name, valid)

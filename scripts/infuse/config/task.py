@@ -6,6 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from infuse.config.messages import shown
 from infuse.config.values import (
     Columns,
     DataFile,
@@ -16,6 +17,8 @@ from infuse.config.values import (
     Seed,
     Share,
 )
+from infuse.core.errors import few
+from infuse.data.labels import alike
 
 
 class GeneratedTask(Section):
@@ -166,11 +169,12 @@ class Task(Section):
             return labels
         if info.data.get("scale") is not None:
             raise ValueError(": expected null, since task.scale names them")
-        folded = [label.strip().casefold() for label in labels]
-        if len(set(folded)) < len(folded):
-            raise ValueError(f": expected names that differ in more than case, found {labels}")
+        same = [label for label in labels if labels.count(label) > 1] or alike(labels)
+        if same:
+            found = few(map(ascii, same))
+            raise ValueError(f": expected names that do not look alike, found {found}")
         mistakes = [
-            f"[{index}]: expected one line of text, found {label!r}"
+            f"[{index}]: expected one line of text, found {shown(label)}"
             for index, label in enumerate(labels)
             if label.splitlines() != [label] or not label.strip()
         ]

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from infuse.config.messages import PATTERNS, hint, shown
+from infuse.data.labels import written
 
 NAME, _COMMIT, _HUB, _DATA, GGUF_FILE, _CORPUS = PATTERNS
 Name = Annotated[str, Field(pattern=NAME)]
@@ -25,7 +26,7 @@ def _label_name(value: Any) -> Any:
     """A label's name; a whole number stands for its digits."""
     if isinstance(value, bool):
         raise ValueError(f": expected a name, found {shown(value)}{hint(value)}")
-    return str(value).strip() if isinstance(value, int | str) else value
+    return written(value) or "" if isinstance(value, int | str) else value
 
 
 LabelName = Annotated[str, BeforeValidator(_label_name, json_schema_input_type=str | int)]

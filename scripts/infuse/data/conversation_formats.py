@@ -19,7 +19,8 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, few, told
+from infuse.data.chats import turns_of
 from infuse.data.sources import Row, share
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")
@@ -44,9 +45,12 @@ def pair(row: Row, columns: Mapping[str, str], where: str) -> Pair | None:
     """The pair of a row, or None where there is no text on one of its sides.
 
     Raises:
-        UserError: a column lacks the field that a name with a dot asks for; `where` says in what.
+        UserError: a column lacks the field that a name with a dot asks for, or turns of a chat have
+            neither role nor content; `where` names the row.
     """
     parts = {part: _field(row, name, where) for part, name in columns.items() if part != "kind"}
+    if columns["kind"] == "chat":
+        parts["messages"] = turns_of(parts["messages"], where)
     found = _KINDS[columns["kind"]](**parts)
     if found is None:
         return None
@@ -69,7 +73,7 @@ def _inside(value: Any, field: str, column: str, where: str) -> Any:
     if value is None:
         return None
     if not isinstance(value, dict) or field not in value:
-        found = list(value) if isinstance(value, dict) else type(value).__name__
+        found = f"[{few(map(told, value))}]" if isinstance(value, dict) else type(value).__name__
         raise UserError(f"{where}: column {column!r} has no field {field!r}, found {found}")
     return value[field]
 
@@ -85,10 +89,10 @@ def _from_pair(context: Any, response: Any) -> Pair | None:
     return Pair(*both) if both else None
 
 
-def _from_chat(messages: Any) -> Pair | None:
+def _from_chat(messages: list[Row] | None) -> Pair | None:
     turns = []
-    for turn in messages if isinstance(messages, list) else []:
-        said = _texts([turn.get("role"), turn.get("content")]) if isinstance(turn, dict) else None
+    for turn in messages or []:
+        said = _texts([turn.get("role"), turn.get("content")])
         if said is None:
             return None
         role, content = said

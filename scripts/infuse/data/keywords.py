@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from infuse.data.linear_text import linear_model
-from infuse.data.splits import folded
+from infuse.data.texts import folded
 
 
 def cross_fitted(

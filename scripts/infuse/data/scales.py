@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 
 def rounded(rating: float, low: int, high: int) -> int:
@@ -25,9 +25,15 @@ class Scale(NamedTuple):
         """All labels in their order."""
         return [str(number) for number in range(self.low, self.high + 1)]
 
-    def holds(self, rating: float) -> bool:
-        """Whether a rating lies on the scale."""
-        return self.low <= rating <= self.high
+    def rating(self, value: Any) -> float | None:
+        """The rating that a cell holds, or None where it holds none of the scale."""
+        if isinstance(value, bool) or (isinstance(value, str) and "_" in value):
+            return None  # Python takes them for numbers, nobody else does
+        try:
+            rating = float(value)
+        except (TypeError, ValueError, OverflowError):
+            return None
+        return rating if self.low <= rating <= self.high else None
 
     def label(self, rating: float) -> str:
         """The nearest whole number, half up, at the scale's ends at most."""

@@ -5,25 +5,35 @@ Nothing here holds a data set in memory: rows stream from disk.
 
 from __future__ import annotations
 
-import csv
 import hashlib
-import itertools
 import json
-import re
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infuse.core.errors import UserError, first_line
+from infuse.core.errors import UserError, cut, first_line, told
 from infuse.core.hub_errors import complaint
+from infuse.data import csv_rows
+from infuse.data.csv_rows import require
+from infuse.data.labels import class_names
 
 Row = dict[str, Any]
 _BATCH = 512
-_THOUGHT = re.compile(r"\s*<think>(?P<reasoning>.*?)</think>(?P<answer>.*)", re.DOTALL)
+_KINDS = {
+    b"\x1f\x8b": "gzip, to be unpacked",
+    b"PK\x03\x04": "a zip archive or a workbook, to be saved as one of these",
+    b"\x28\xb5\x2f\xfd": "zstd, to be unpacked",
+    b"PAR1": "parquet",
+    b"\xff\xfe": "UTF-16, to be saved as UTF-8",
+    b"\xfe\xff": "UTF-16, to be saved as UTF-8",
+    b"version https://git-lfs": "a pointer of Git LFS (git lfs pull fetches the file)",
+    b"<!DOCTYPE html": "a web page",
+    b"<html": "a web page",
+}  # first bytes of what else is saved under such names
 
 
 def read_file(path: str, columns: Sequence[str]) -> Iterator[Row]:
@@ -37,6 +47,7 @@ def read_file(path: str, columns: Sequence[str]) -> Iterator[Row]:
     if reader is None:
         raise UserError(f"{path}: expected a file that ends in {', '.join(readers)}")
     try:
+        _sniff(path)
         yield from reader(path, columns)
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
@@ -45,8 +56,19 @@ def read_file(path: str, columns: Sequence[str]) -> Iterator[Row]:
         raise UserError(
             f"{path}: not valid UTF-8 ({damage.reason}: {near!r}); save it as UTF-8"
         ) from None
-    except (pa.ArrowException, csv.Error, OSError) as damage:
-        raise UserError(f"{path}: not a readable file ({first_line(damage)})") from None
+    except (pa.ArrowException, OSError) as damage:
+        raise UserError(f"{path}: not a readable file ({cut(first_line(damage))})") from None
+
+
+def _sniff(path: str) -> None:
+    """Refuse what is known by its first bytes to be of another kind than its name says."""
+    if not Path(path).is_file():
+        return  # whoever opens it says so
+    with Path(path).open("rb") as stream:
+        start = stream.read(64)
+    for first, kind in _KINDS.items():
+        if start.startswith(first) and not path.endswith(f".{kind}"):
+            raise UserError(f"{path}: expected what its name says, found {kind}")
 
 
 def read_hub(source: Mapping[str, Any], split: str, columns: Sequence[str]) -> Iterator[Row]:
@@ -56,9 +78,9 @@ def read_hub(source: Mapping[str, Any], split: str, columns: Sequence[str]) -> I
         UserError: the hub, the data set, the split or a column can't be had.
     """
     rows = _hub(source, split)
-    _require(columns, rows.column_names, f"{source['id']} ({split})")
-    for batch in rows.select_columns(list(columns)).with_format("arrow").iter(_BATCH):
-        yield from batch.to_pylist()
+    where = f"{source['id']} ({split})"
+    require(columns, rows.column_names, where)
+    yield from _rows(rows.select_columns(list(columns)).with_format("arrow").iter(_BATCH), where)
 
 
 def _hub(source: Mapping[str, Any], split: str) -> Any:
@@ -69,73 +91,90 @@ def _hub(source: Mapping[str, Any], split: str) -> Any:
             source["id"], source["config"], split=split, revision=source["revision"]
         )
     except Exception as failure:  # the client raises errors of many kinds
-        told = f"can't be loaded ({type(failure).__name__}: {first_line(failure)})"
-        told = complaint(failure, source["revision"]) or told
-        raise UserError(f"{source['id']} ({split}): {told}") from failure
+        why = f"can't be loaded ({type(failure).__name__}: {first_line(failure)})"
+        why = complaint(failure, source["revision"]) or why
+        raise UserError(f"{source['id']} ({split}): {why}") from failure
 
 
-def label_names(path: str, column: str) -> list[str] | None:
-    """The names that a parquet file written by `datasets` gives the places in a label column."""
+def names_in_notes(path: str, column: str) -> list[str] | None:
+    """The names that a parquet file written by `datasets` gives the places in a label column.
+
+    Its notes tell them in several forms; a column of lists of labels has none.
+    """
     if not path.endswith(".parquet") or not Path(path).is_file():
         return None
     try:
-        written = (pq.read_schema(path).metadata or {}).get(b"huggingface", b"{}")
-        names = json.loads(written).get("info", {}).get("features", {}).get(column, {}).get("names")
+        notes = json.loads((pq.read_schema(path).metadata or {}).get(b"huggingface", b"{}"))
     except (pa.ArrowException, OSError, ValueError):
         return None  # whoever reads the rows says what is wrong with the file
-    return names and [name.strip() for name in names]
+    for key in ("info", "features", column):
+        notes = notes.get(key) if isinstance(notes, Mapping) else None
+    return class_names(notes.get("names") if isinstance(notes, Mapping) else None)
 
 
-def hub_label_names(source: Mapping[str, Any], column: str) -> list[str] | None:
+def hub_label_names(source: Mapping[str, Any], split: str, column: str) -> list[str] | None:
     """The names that a data set on the hub gives the places in a label column."""
-    names = getattr(_hub(source, source["train"]).features.get(column), "names", None)
-    return names and [name.strip() for name in names]
+    return class_names(getattr(_hub(source, split).features.get(column), "names", None))
 
 
 def _parquet(path: str, columns: Sequence[str]) -> Iterator[Row]:
     # Reading ahead would keep the whole file in memory, compressed, until its last row.
     with pq.ParquetFile(path, pre_buffer=False) as file:
-        _require(columns, file.schema_arrow.names, path)
-        for batch in file.iter_batches(_BATCH, columns=list(columns)):
-            for row in batch.to_pylist():
-                for value in row.values():
-                    if isinstance(value, bytes):
-                        raise UserError(f"{path}: expected text, found bytes")
-                yield row
+        require(columns, file.schema_arrow.names, path)
+        yield from _rows(file.iter_batches(_BATCH, columns=list(columns)), path)
+
+
+def _rows(batches: Iterable[pa.RecordBatch | pa.Table], where: str) -> Iterator[Row]:
+    """The rows of arrow's batches; bytes in a column are no text."""
+    number = 0
+    for batch in batches:
+        try:
+            rows = batch.to_pylist()
+        except UnicodeDecodeError:
+            raise
+        except (ValueError, OverflowError) as odd:  # fields that stand twice, times out of range
+            raise UserError(f"{where}: a value can't be read ({first_line(odd)})") from None
+        for row in rows:
+            number += 1
+            for name, value in row.items():
+                if isinstance(value, bytes):
+                    at = f"{where}, row {number}: column {name!r}"
+                    raise UserError(f"{at}: expected text, found bytes {told(value)}")
+            yield row
 
 
 def _jsonl(path: str, columns: Sequence[str]) -> Iterator[Row]:
     with Path(path).open(encoding="utf-8-sig") as stream:
         for number, line in enumerate(stream, 1):
+            where = f"{path}, line {number}"
             try:
-                row = json.loads(line)
+                row = json.loads(line, object_pairs_hook=_once)
                 if "\\ud" in line.lower():  # half a surrogate pair may stand in JSON, not in text
                     json.dumps(row, ensure_ascii=False).encode()
-            except ValueError as damage:
-                raise UserError(f"{path}, line {number}: not JSON ({damage})") from None
+            except _Twice as key:
+                raise UserError(f"{where}: the key {told(str(key))} stands twice") from None
+            except (ValueError, RecursionError) as damage:
+                raise UserError(f"{where}: not JSON ({damage})") from None
             if not isinstance(row, dict):
-                raise UserError(f"{path}, line {number}: expected an object, found {line.strip()}")
-            _require(columns, list(row), f"{path}, line {number}")
+                raise UserError(f"{where}: expected an object, found {cut(line.strip())}")
+            require(columns, list(row), where)
             yield {name: row[name] for name in columns}
+
+
+class _Twice(Exception):
+    """A key that an object has twice."""
+
+
+def _once(pairs: list[tuple[str, Any]]) -> Row:
+    row = dict(pairs)
+    if len(row) < len(pairs):
+        raise _Twice(next(key for key, count in Counter(k for k, _ in pairs).items() if count > 1))
+    return row
 
 
 def _csv(path: str, columns: Sequence[str]) -> Iterator[Row]:
-    csv.field_size_limit(2**30)
     with Path(path).open(encoding="utf-8-sig", newline="") as stream:
-        reader = csv.DictReader(stream)
-        _require(columns, list(reader.fieldnames or []), path)
-        for row in reader:
-            if None in row:
-                raise UserError(f"{path}, line {reader.line_num}: more cells than columns")
-            yield {name: row[name] for name in columns}
-
-
-def _require(columns: Sequence[str], found: Sequence[str], where: str) -> None:
-    for name in columns:
-        if name not in found:
-            alone = len(found) == 1 and any(mark in found[0] for mark in ";\t")
-            hint = "; expected commas between columns" if alone else ""
-            raise UserError(f"{where}: column {name!r} is missing, found {list(found)}{hint}")
+        yield from csv_rows.read(stream, columns, path)
 
 
 def share(text: str, salt: str) -> float:
@@ -150,21 +189,3 @@ def listed(dropped: Counter[tuple[str, str]]) -> list[dict[str, Any]]:
         {"reason": reason, "domain": domain, "rows": rows}
         for (reason, domain), rows in sorted(dropped.items())
     ]
-
-
-def from_chat(messages: Any) -> tuple[str, str, str] | None:
-    """(question, answer, reasoning) of a chat, or None where it lacks a closed think tag.
-
-    The question is the first user turn; reasoning and answer are the inside and the rest of the
-    assistant's turn that follows it.
-    """
-    turns = messages if isinstance(messages, list) else []
-    turns = [turn if isinstance(turn, dict) else {} for turn in turns]
-    for turn, reply in itertools.pairwise(turns):
-        if turn.get("role") == "user" and reply.get("role") == "assistant":
-            question, said = turn.get("content"), reply.get("content")
-            found = _THOUGHT.fullmatch(said) if isinstance(said, str) else None
-            if found is None or not isinstance(question, str):
-                return None
-            return question, found["answer"].strip(), found["reasoning"].strip()
-    return None

@@ -7,13 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from infuse.data.sources import share
+from infuse.data.texts import folded
 
 HELD_OUT = ("source", "fold")  # kinds of regimes with a test of their own
-
-
-def folded(text: str) -> str:
-    """What is equal of texts that differ only in case and white space."""
-    return " ".join(text.split()).casefold()
 
 
 def grouped(rows: Sequence[Mapping[str, Any]]) -> list[str]:

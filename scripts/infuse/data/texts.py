@@ -1,0 +1,19 @@
+"""When two texts are one: the rule by which rows are matched, parted and compared by their text."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# Zero-width characters, marks of direction, soft hyphens, selectors of a glyph's form.
+INVISIBLE = re.compile(
+    "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
+)
+
+
+def folded(text: str) -> str:
+    """What is equal of texts that differ only in case, white space (line ends too), characters that
+    do not show, and whether a letter and its accent are one code point (Unicode's form NFC) or two.
+    """
+    shown = text if text.isascii() else INVISIBLE.sub("", unicodedata.normalize("NFC", text))
+    return " ".join(shown.split()).casefold()
