@@ -64,10 +64,6 @@ if plan.quality is not None:
 
 
 onstart:
-    if not alone:
-        raise WorkflowError(
-            "another run, or a job that outlived one, is at work in this folder"
-        )
     if workflow.local_exec and any(
         job.resources.get("gpu") for job in workflow.dag.needrun_jobs()
     ):
@@ -77,10 +73,7 @@ onstart:
             gpus.require(experiment.compute.model_dump())
         except UserError as mistake:
             raise WorkflowError(str(mistake)) from None
-    plan.write_specs()
-    forecast.write_spec()
-    for note in plan.notes:
-        print(f"Note: {note}", file=sys.stderr)
+    begin()
 
 
 onsuccess:

@@ -5,20 +5,27 @@ exists is the right one, whatever its time stamp says: it asks for no input.
 """
 
 import json
+import shlex
 import sys
 from fnmatch import fnmatch
 from pathlib import Path
 
 from snakemake.exceptions import WorkflowError
+from snakemake.settings.enums import RerunTrigger
 
-sys.path.insert(0, f"{workflow.basedir}/scripts")
+# Not workflow.basedir: that is another workflow's, where this one is a module of it.
+ROOT = Path(workflow.current_basedir.get_path_or_uri(secret_free=True)).parent
+if not (ROOT / "scripts/infuse").is_dir():
+    raise WorkflowError(f"expected a clone of the whole workflow on this machine, not {ROOT}")
+sys.path.insert(0, str(ROOT / "scripts"))
 
 from infuse.config import yaml_text
 from infuse.config.experiment import load
 from infuse.config.revisions import pinned
 from infuse.core.errors import UserError
 from infuse.core.locks import join
-from infuse.workflow import dvc_store, forecast_node
+from infuse.workflow import cli, dvc_store, forecast_node
+from infuse.workflow.node import script_path
 from infuse.workflow.plan import build
 
 TABLES = {
@@ -56,19 +63,35 @@ LAYER_TABLES = {
 }
 LAYER_FIGURES = {"entropy": "relative entropy", "rankings": "ranks of the labels' tokens"}
 
-pulls = dvc_store.pull_command(workflow.configfiles)
+# As a command's part: quoted, and without braces that would be filled in.
+SCRIPTS = shlex.quote(str(Path(script_path("task")).parent)).replace("{", "{{").replace("}", "}}")
+own = workflow.modifier.is_main_snakefile()  # and no module of a user's
+if workflow.modifier.modify_path("results/x") != "results/x":
+    raise WorkflowError("expected a module without prefix: results/ is what its scripts know")
+given = workflow.config_settings
+places = [Path(workflow.basedir), *(Path(file).parent for file in workflow.configfiles)]
+elsewhere = Path.cwd() if workflow.overwrite_workdir else None
 try:
     yaml_text.check(workflow.configfiles)
-    experiment = pinned(load(config))
-    plan = build(experiment)
+    if config == given.overwrite_config:  # as the command line has it
+        cli.once(sys.argv)
+        values = given.config_args or []
+        changes = cli.changes(given.configfiles, values)
+        pulls = dvc_store.pull_command(given.configfiles, values, elsewhere)
+    else:  # as a user's own Snakefile has it
+        changes = [config]
+        values = [f"{key}={json.dumps(value)}" for key, value in config.items()]
+        pulls = dvc_store.pull_command([], values, elsewhere)
+    experiment = pinned(load(*changes))
+    plan = build(experiment, places)
     forecast = forecast_node.node(plan, experiment.gpu)
     # Where nobody lives, Snakemake's locks are those of a run that was killed.
     alone = join(Path("results/.lock"), Path(".snakemake/locks"))
     dvc_store.check_all(plan.nodes.values(), pulls, contents=False)
 except UserError as mistake:
     raise WorkflowError(str(mistake)) from None
-if published := dvc_store.wanted(plan):
-    print(f"Note: {len(published)} artifacts are published and not here: {pulls}", file=sys.stderr)
+if absent := dvc_store.wanted(plan):
+    print(f"Note: {len(absent)} artifacts are published and not here: {pulls}", file=sys.stderr)
 
 gpus = int(experiment.compute.device == "cuda")
 
@@ -97,6 +120,9 @@ def inputs(stage, *roles):
         node = plan.nodes.get((stage, wildcards.id))
         if node is None:
             raise WorkflowError(f"{stage} {wildcards.id} is not part of this experiment")
+        if workflow.rerun_triggers == RerunTrigger.all():
+            told = "or Snakemake would train again for a word in a rule"
+            raise WorkflowError(f"expected --workflow-profile {ROOT}/profiles/default, {told}")
         return by_role(node, roles, needed(node))
 
     return of
@@ -181,6 +207,20 @@ def made(node):
     return f"Made by scripts/{node.stage}.py, key {node.key}, commit {commit or 'not known'}."
 
 
+def begin():
+    """Refuse to work beside another run, and tell the scripts what to do."""
+    if not alone:
+        raise WorkflowError("another run, or a job that outlived one, is at work in this folder")
+    plan.write_specs()
+    forecast.write_spec()
+    for note in plan.notes:
+        print(f"Note: {note}", file=sys.stderr)
+
+
+if not own and workflow.is_main_process:
+    begin()  # since Snakemake calls no onstart of a module
+
+
 def show_results():
     """Print table 3 if it is this experiment's, where everything is, and what to do with it."""
     owner = Path("results/.tables")
@@ -188,4 +228,4 @@ def show_results():
         table = Path("results/table3.md").read_text(encoding="utf-8")
         print(f"\n{table}\nAll tables and figures: results/ and {plan.tables.path}")
     if Path(plan.example.path).is_dir():
-        print(f'New texts: python scripts/classify.py --model {plan.example.path} "a text"\n')
+        print(f'New texts: python {SCRIPTS}/classify.py --model {plan.example.path} "a text"\n')

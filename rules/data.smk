@@ -23,7 +23,8 @@ rule task:
     message:
         "Labelled texts in three splits ({wildcards.id})"
     shell:
-        "python scripts/{params.stage}.py results/specs/{params.stage}/{wildcards.id}.json"
+        f"python {SCRIPTS}/"
+        "{params.stage}.py results/specs/{params.stage}/{wildcards.id}.json"
         " --log {log:q}"
 
 

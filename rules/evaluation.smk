@@ -25,7 +25,7 @@ use rule task as metrics with:
 rule tables:
     input:
         **last_inputs(plan.tables, "task", "metrics", "training_set", "predictions *", "zero_shot"),
-        script="scripts/tables.py",
+        script=script_path("tables"),
         stale=stale("tables"),
     output:
         directory(plan.tables.path),
@@ -42,13 +42,13 @@ rule tables:
     message:
         "Tables 1-5: results/table3.csv and its siblings"
     shell:
-        "python scripts/tables.py {params.spec} --log {log:q}"
+        "python {input.script:q} {params.spec} --log {log:q}"
 
 
 rule figures:
     input:
         **last_inputs(plan.figures, "task", "metrics"),
-        script="scripts/figures.py",
+        script=script_path("figures"),
         stale=stale("figures"),
     output:
         directory(plan.figures.path),
@@ -65,13 +65,13 @@ rule figures:
     message:
         "Figures 1-3: results/figure1.png and its siblings"
     shell:
-        "python scripts/figures.py {params.spec} --log {log:q}"
+        "python {input.script:q} {params.spec} --log {log:q}"
 
 
 rule arms:
     input:
         **last_inputs(plan.arms, "task", "metrics", "regime *", "control *"),
-        script="scripts/arms.py",
+        script=script_path("arms"),
         stale=stale("arms"),
     output:
         directory(plan.arms.path),
@@ -88,4 +88,4 @@ rule arms:
     message:
         "All arms, regimes and controls: results/arms.csv and its siblings"
     shell:
-        "python scripts/arms.py {params.spec} --log {log:q}"
+        "python {input.script:q} {params.spec} --log {log:q}"

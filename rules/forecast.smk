@@ -26,4 +26,4 @@ rule forecast:
     message:
         "Forecast: what the trainings will take"
     shell:
-        "python scripts/forecast.py {params.spec} --log {log:q}"
+        f"python {SCRIPTS}/forecast.py " "{params.spec} --log {log:q}"

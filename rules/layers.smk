@@ -28,7 +28,7 @@ use rule task as logit_lens with:
 rule layers:
     input:
         **last_inputs(plan.layers, "task", "logit_lens *"),
-        script="scripts/layers.py",
+        script=script_path("layers"),
         stale=stale("layers"),
     output:
         directory(plan.layers.path),
@@ -45,4 +45,4 @@ rule layers:
     message:
         "What the layers say: results/layers.csv and its siblings"
     shell:
-        "python scripts/layers.py {params.spec} --log {log:q}"
+        "python {input.script:q} {params.spec} --log {log:q}"

@@ -9,7 +9,7 @@ COST seconds; no model is loaded
 rule quality:
     input:
         **last_inputs(plan.quality, "task", "predictions *", "held out *", "without *", "ratings"),
-        script="scripts/quality.py",
+        script=script_path("quality"),
         stale=stale("quality"),
     output:
         directory(plan.quality.path),
@@ -26,4 +26,4 @@ rule quality:
     message:
         "Every setting, held-out parts, judges: results/quality.csv and its siblings"
     shell:
-        "python scripts/quality.py {params.spec} --log {log:q}"
+        "python {input.script:q} {params.spec} --log {log:q}"

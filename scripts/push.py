@@ -11,7 +11,7 @@ import shlex
 import sys
 
 from infuse.core.render import markdown
-from infuse.workflow import cli, dvc_store, hub_upload
+from infuse.workflow import cli, hub_upload
 
 
 def main() -> None:
@@ -20,11 +20,11 @@ def main() -> None:
     parser.add_argument("--to", required=True, metavar="NAMESPACE")
     parser.add_argument("--confirm", action="store_true", help="send it")
     arguments = parser.parse_args()
-    plan = cli.plan(arguments.configfile)
+    plan = cli.plan(arguments)
     absent = [node.path for node in plan.own if not hub_upload.is_here(node)]
     if absent:
         print(f"Note: not made yet, so not pushed: {', '.join(absent)}", file=sys.stderr)
-    pulls = dvc_store.pull_command(arguments.configfile)
+    pulls = cli.pulls(arguments)
     repositories = hub_upload.repositories(plan, arguments.to, pulls)
     rows = ([r.id, r.kind, str(len(r.files)), f"{r.megabytes:.1f}"] for r in repositories)
     print(markdown(["repository", "kind", "files", "MB"], rows))

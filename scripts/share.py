@@ -14,9 +14,9 @@ def main() -> None:
     parser = cli.parser(__doc__)
     parser.add_argument("what", choices=["publish", "pull"])
     arguments = parser.parse_args()
-    plan = cli.plan(arguments.configfile)
+    plan = cli.plan(arguments)
     if arguments.what == "publish":
-        here = dvc_store.publish(plan, dvc_store.pull_command(arguments.configfile))
+        here = dvc_store.publish(plan, cli.pulls(arguments))
         print(f"{len(here)} artifacts are published; commit their pointers, results/**/*.dvc")
     else:
         print(f"{len(dvc_store.pull(plan))} artifacts were pulled")

@@ -266,6 +266,31 @@ def test_a_damaged_dvc_pointer_is_named_by_its_key(pointer: str, tmp_path: Path)
         plan.build(experiment.load(change))
 
 
+def test_an_experiment_has_a_name_that_disks_take() -> None:
+    experiment.load({"experiment": "e" * 100})
+    with pytest.raises(UserError, match=r"experiment: expected at most 100 characters, found 101"):
+        experiment.load({"experiment": "e" * 101})
+
+
+@pytest.mark.parametrize(
+    ("index", "absent"), [(None, "model.safetensors"), ("there", "b.safetensors, c.safetensors")]
+)
+def test_a_download_that_was_cut_short_is_told_at_once(
+    index: str | None, absent: str, tmp_path: Path
+) -> None:
+    names = ("config.json", "tokenizer.json", "pytorch_model.bin", "a.safetensors")
+    for name in (*names, ".cache/huggingface/download/0123.incomplete"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("{}")
+    if index:
+        parts = {part: f"{part}.safetensors" for part in "abc"}
+        (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
+    with pytest.raises(UserError) as refusal:
+        plan.build(experiment.load({"base": {"kind": "folder", "path": str(tmp_path)}}))
+    told = f"base.path: not in {tmp_path}: {absent}; was its download cut short?"
+    assert str(refusal.value).endswith(told)
+
+
 def test_a_file_that_no_arm_needs_may_be_missing() -> None:
     columns = {"text": "t", "reasoning": "r", "label": "l"}
     change = {"reasonings": {"kind": "file", "path": "no.csv", "columns": columns}}

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infuse.core.errors import UserError
-from infuse.core.manifest import SEAL, check, seal
+from infuse.core.manifest import SEAL, Added, anew, check, names, seal
 
 NAMES = st.text("abc", min_size=1, max_size=3)
 TOLD = {"key": "0123456789ab", "facts": {"loss": 0.1, "name": "\u00e9"}}
@@ -56,3 +56,40 @@ def test_a_missing_or_cut_file_is_found_without_reading(tmp_path: Path, contents
     (root / SEAL).unlink()
     with pytest.raises(UserError, match=f"^{root}/{SEAL}: no such file$"):
         check(root, contents)
+
+
+LEFT = [
+    ".DS_Store", "._x", "Thumbs.db", "desktop.ini", ".nfs000000000160c011", ".directory",
+    ".~lock.x#", "@eaDir/x/SYNOFILE", ".Trash-0/files/x", "x~", ".x.swp", "sub/.fuse_hidden0001",
+    "#x#", "lost+found/x", ".ipynb_checkpoints/x", "$RECYCLE.BIN/x",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LEFT)
+def test_what_file_managers_and_disks_leave_is_passed_over(tmp_path: Path, name: str) -> None:
+    root = folder(tmp_path / "a", {"x": b"1234", "y": b"12"})
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    (root / name).write_bytes(b"?")
+    assert check(root)["key"] == TOLD["key"] and names(root) == ["sub/y", "x"]
+
+
+def test_any_other_file_is_named_as_the_one_to_move(tmp_path: Path) -> None:
+    """And what was made is not called damaged, unless it is."""
+    root = folder(tmp_path / "a", {"x": b"1234"})
+    (root / "notes.txt").write_bytes(b"?")
+    with pytest.raises(Added, match=f"^{root}/notes.txt: no part of .*; move this file elsewhere$"):
+        check(root)
+    (root / "x").write_bytes(b"123")
+    with pytest.raises(UserError, match=f"^{root}/x: damaged"):
+        check(root)
+
+
+def test_advice_on_a_damaged_folder_says_what_it_costs(tmp_path: Path) -> None:
+    root = tmp_path / "a"
+    root.mkdir()
+    seal(root, TOLD | {"cost": {"seconds": 7260.0}})
+    assert anew(root) == (
+        f"move {root} elsewhere, and it is made anew, which takes 121 minutes or more"
+    )
+    (root / SEAL).write_text("{")
+    assert anew(root) == f"move {root} elsewhere, and it is made anew"

@@ -381,3 +381,9 @@ def test_without_a_remote_it_says_what_to_do(built: Tree, tmp_path: Path) -> Non
     wrong = tree.root / "wrong.yaml"
     wrong.write_text(yaml.safe_dump({"seed": 1}))
     assert "seed: unknown key" in share(tree, "pull", config="wrong.yaml").stderr
+    shutil.rmtree(tree.root / ".git")
+    told = "is not a git repository; git init, or without git: dvc config core.no_scm true\n"
+    assert share(tree, "publish").stderr.endswith(told)
+    shutil.rmtree(tree.root / ".dvc")
+    told = "; dvc init, or without git: dvc init --no-scm\n"
+    assert share(tree, "publish").stderr.endswith(told)

@@ -513,7 +513,7 @@ def test_state_of_another_key_is_refused_and_kept(run_stage: RunStage, tmp_path:
     write_json(owner, {"key": "another"})
     (gone.work / "state").touch()
     done = run_stage("task", **told(tmp_path))
-    folder = f"{gone.work}: holds state of key another, not {key}; remove the folder"
+    folder = f"{gone.work}: holds state of key another, not {key}; move the folder elsewhere"
     assert done.reason == folder
     assert (gone.work / "state").exists()
 

@@ -1,11 +1,13 @@
 """The shape of an experiment: typed sections, defaults from `config.yaml`, every error at once.
 
 An experiment file holds only what differs from `config.yaml`. Mappings merge key by key, except
-`arms` and a mapping that names another `kind`, which replace the default's as a whole.
+`arms` and a mapping that names another `kind`, which replace the default's as a whole. Of several
+files, each is laid over what those before it made, by the same rule.
 """
 
 from __future__ import annotations
 
+import functools
 import json
 import re
 from collections.abc import Iterable, Mapping
@@ -34,6 +36,7 @@ from infuse.core.gpu_models import GpuName
 from infuse.data.targets import ZERO_SHOT
 
 DEFAULTS = Path(__file__).parents[3] / "config.yaml"
+LONGEST = 100  # characters of an experiment's name, which is a folder's, and begins others
 # What stands in results/ beside the experiments.
 TAKEN = ("answers", "artifacts", "benchmarks", "logs", "specs", "trackers", "unfinished")
 
@@ -77,8 +80,10 @@ class Experiment(Section):
     @field_validator("experiment")
     @classmethod
     def _folder_is_free(cls, name: str) -> str:
-        if name in TAKEN:
+        if name.casefold() in TAKEN:  # some disks take both for one
             raise ValueError(f": expected another name, results/{name} is taken")
+        if len(name) > LONGEST:
+            raise ValueError(f": expected at most {LONGEST} characters, found {len(name)}")
         return name
 
     @field_validator("judging")
@@ -328,14 +333,16 @@ def read_change(path: Path) -> dict[str, Any]:
     return change
 
 
-def load(change: Mapping[str, Any]) -> Experiment:
-    """The experiment that `change` makes of the default.
+def load(*changes: Mapping[str, Any]) -> Experiment:
+    """The experiment that changes make of the default, one laid over the other.
 
     Raises:
         UserError: every error found, one line each.
     """
-    default = read_mapping(DEFAULTS)
-    return validate(merge(default, change) if isinstance(change, Mapping) else change)
+    for change in changes:
+        if not isinstance(change, Mapping):
+            return validate(change)
+    return validate(functools.reduce(merge, changes, read_mapping(DEFAULTS)))
 
 
 def read_mapping(path: Path) -> Mapping[str, Any]:

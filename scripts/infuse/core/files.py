@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -18,6 +19,7 @@ from infuse.core.errors import UserError, first_line
 from infuse.core.schemas import RATED, REASONING, TASK
 
 GROUP = 256  # rows that a `RowWriter` writes at a time
+_NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # of some network and FUSE disks
 
 
 def read_table(path: Path, schema: pa.Schema) -> pa.Table:
@@ -170,12 +172,14 @@ def read_json(path: Path) -> Any:
     """The content of a JSON file.
 
     Raises:
-        UserError: the file is missing or is not JSON.
+        UserError: the file is missing, can't be read, or is not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
+    except OSError as refusal:
+        raise UserError(f"{path}: {refusal.strerror}") from None
     except ValueError as damage:
         raise UserError(f"{path}: not readable as JSON ({damage})") from None
 
@@ -199,12 +203,56 @@ def write_json(path: Path, value: Any) -> None:
 
 
 def settle(unfinished: Path, path: Path) -> None:
-    """Bring a finished file or folder to disk, then give it its name in one step."""
-    parts = [unfinished, *unfinished.rglob("*")] if unfinished.is_dir() else [unfinished]
-    for part in parts:
+    """Bring a finished file or folder to disk, then give it its name in one step.
+
+    A folder may come from another disk: it is copied beside its place first.
+    """
+    _sync(unfinished)
+    try:
+        _take_place(unfinished, path)
+    except OSError as refusal:
+        if refusal.errno != errno.EXDEV:
+            raise
+        near = path.with_name(f".{path.name}.part")
+        discard(near)
+        _copy(unfinished, near)
+        _sync(near)
+        _take_place(near, path)
+        discard(unfinished)
+
+
+def discard(folder: Path) -> None:
+    """Remove a folder, if it is there; of a link to one, the link alone."""
+    if folder.is_symlink():
+        folder.unlink()
+    elif folder.is_dir():
+        shutil.rmtree(folder)
+
+
+def _take_place(made: Path, path: Path) -> None:
+    if made.is_dir():
+        discard(path)
+    made.replace(path)
+
+
+def _copy(folder: Path, to: Path) -> None:
+    """Contents alone: some disks refuse rights and times."""
+    to.mkdir()
+    for part in folder.iterdir():
+        if part.is_dir():
+            _copy(part, to / part.name)
+        else:
+            shutil.copyfile(part, to / part.name)
+
+
+def _sync(made: Path) -> None:
+    """Wait until a file, or all of a folder, is on disk, where the disk can tell."""
+    for part in [made, *made.rglob("*")] if made.is_dir() else [made]:
         descriptor = os.open(part, os.O_RDONLY)
-        os.fsync(descriptor)
-        os.close(descriptor)
-    if path.is_dir():
-        shutil.rmtree(path)
-    unfinished.replace(path)
+        try:
+            os.fsync(descriptor)
+        except OSError as refusal:
+            if refusal.errno not in _NO_SYNC:
+                raise
+        finally:
+            os.close(descriptor)

@@ -6,6 +6,7 @@ import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 
@@ -32,8 +33,9 @@ def take(file: Path) -> bool:
     return True
 
 
+@cache
 def join(file: Path, locks: Path) -> bool:
-    """Share a lock on `file` until this process ends; False if another process had one.
+    """Share a lock on `file` until this process ends, once; False if another process had one.
 
     If none had, the files in `locks` are what a killed Snakemake left, and go. Where nothing can be
     written, nobody is in the way.

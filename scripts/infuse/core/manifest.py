@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,16 @@ from infuse.core.files import json_text, read_json, write_json
 from infuse.core.hashing import fingerprint
 
 SEAL = "provenance.json"
-_APART = {SEAL, "README.md", ".snakemake_timestamp"}  # a card is for people, who may mend it
+_APART = {SEAL, "README.md"}  # a card is for people, who may mend it
+# What file managers, editors and disks leave, beside files with a hidden name; in lower case.
+_LEFT = (
+    "thumbs.db", "ehthumbs*.db", "desktop.ini", "icon\r", "@eadir", "$recycle.bin", "lost+found",
+    "system volume information", "__macosx", "*~", "~$*", "#*#",
+)  # fmt: skip
+
+
+class Added(UserError):
+    """A folder is whole, but for a file that is no part of it."""
 
 
 def seal(folder: Path, told: Mapping[str, Any]) -> None:
@@ -48,12 +58,10 @@ def check(folder: Path, contents: bool = True) -> dict[str, Any]:
         contents: read them; otherwise only their sizes are looked at.
 
     Raises:
-        UserError: a file is missing, has changed, or was added.
+        UserError: a file is missing or has changed.
+        Added: else, one was added.
     """
     told = sealed(folder)
-    for name in names(folder):
-        if name not in told["files"]:
-            raise UserError(f"{folder / name}: damaged, it was not there when {SEAL} was written")
     for name, expected in told["files"].items():
         file = folder / name
         if not file.is_file():
@@ -63,13 +71,37 @@ def check(folder: Path, contents: bool = True) -> dict[str, Any]:
             raise UserError(f"{file}: damaged, it has {size} bytes of {expected['bytes']}")
         if contents and _sha(file) != expected["sha256"]:
             raise UserError(f"{file}: damaged, its SHA-256 is not the one in {SEAL}")
+    for name in names(folder):
+        if name not in told["files"]:
+            raise Added(f"{folder / name}: no part of what was made; move this file elsewhere")
     return told
 
 
+def anew(folder: Path) -> str:
+    """What to do with a damaged folder, and what that costs."""
+    try:
+        minutes = read_json(folder / SEAL)["cost"]["seconds"] / 60
+        cost = f", which takes {minutes:.0f} minutes or more" if minutes >= 1 else ""
+    except (UserError, LookupError, TypeError):
+        cost = ""
+    return f"move {folder} elsewhere, and it is made anew{cost}"
+
+
 def names(folder: Path) -> list[str]:
-    """The files that a seal speaks of, relative to the folder."""
-    found = (path for path in folder.rglob("*") if path.is_file() and path.name not in _APART)
-    return sorted(path.relative_to(folder).as_posix() for path in found)
+    """The files that a seal speaks of, relative to the folder.
+
+    Those which a file manager, an editor or a network disk left are no part of it.
+    """
+    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    return sorted(
+        path.as_posix()
+        for path in found
+        if path.name not in _APART and not any(map(_is_left, path.parts))
+    )
+
+
+def _is_left(name: str) -> bool:
+    return name.startswith(".") or any(fnmatch(name.lower(), left) for left in _LEFT)
 
 
 def _sha(file: Path) -> str:

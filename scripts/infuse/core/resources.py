@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 import subprocess
 import time
@@ -29,13 +30,22 @@ class Meter:
 
 
 def commit(folder: Path) -> str | None:
-    """The commit of a checkout, with "+" if its tracked files differ; None outside of git."""
+    """The commit of a checkout, with "+" if its tracked files differ.
+
+    None where git is not, refuses, or knows nothing of the folder: an archive that was unpacked
+    inside another repository has no commit there.
+    """
+    # Set inside of a hook, say, these name another repository.
+    other = ("GIT_DIR", "GIT_WORK_TREE", "GIT_INDEX_FILE", "GIT_COMMON_DIR")
+    own = {name: value for name, value in os.environ.items() if name not in other}
 
     def git(*arguments: str) -> str:
         command = ["git", "--no-optional-locks", "-C", str(folder), *arguments]
-        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+        said = subprocess.run(command, capture_output=True, text=True, check=True, env=own)
+        return said.stdout.strip()
 
     try:
+        git("ls-files", "--error-unmatch", "--", "Snakefile")
         changed = git("status", "--porcelain", "--untracked-files=no", "--", str(folder))
         return git("rev-parse", "HEAD") + ("+" if changed else "")
     except (OSError, subprocess.CalledProcessError):

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import shlex
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 from infuse.core.errors import UserError
-from infuse.core.manifest import check, names
-from infuse.workflow.node import Node
+from infuse.core.files import discard
+from infuse.core.manifest import Added, anew, check, names
+from infuse.workflow.node import Node, script_path
 from infuse.workflow.plan import Plan
 
 
@@ -20,10 +20,22 @@ def pointer(node: Node) -> Path:
     return Path(f"{node.path}.dvc")
 
 
-def pull_command(configfiles: Iterable[str | Path]) -> str:
-    """What a user types to have what an experiment needs."""
-    options = (part for file in configfiles for part in ("--configfile", str(file)))
-    return shlex.join(["python", "scripts/share.py", "pull", *options])
+def pull_command(
+    configfiles: Iterable[str | Path], values: Iterable[str] = (), directory: Path | None = None
+) -> str:
+    """What a user types to have what an experiment needs.
+
+    Args:
+        values: entries KEY=VALUE of --config.
+        directory: where results/ is, if not where the user is.
+    """
+    options = {"directory": [directory] if directory else [], "configfile": configfiles}
+    options["config"] = values
+    words = ["python", script_path("share"), "pull"]
+    for name, found in options.items():
+        if given := [str(part) for part in found]:
+            words += [f"--{name}", *given]
+    return shlex.join(words)
 
 
 def wanted(plan: Plan) -> list[Node]:
@@ -100,8 +112,7 @@ def pull(plan: Plan) -> list[Node]:
     """
     aside = {}
     for node, _ in _damages(node for node in _artifacts(plan) if pointer(node).is_file()):
-        aside[node.path] = Path(f"results/unfinished/damaged-{node.stage}-{node.id}")
-        aside[node.path].parent.mkdir(exist_ok=True)
+        aside[node.path] = Path(node.path).with_name(f".{node.id}.damaged")
         Path(node.path).rename(aside[node.path])
     asked = wanted(plan) + [node for node in _artifacts(plan) if node.path in aside]
     asked = list({node.path: node for node in asked}.values())
@@ -111,7 +122,7 @@ def pull(plan: Plan) -> list[Node]:
     finally:
         for path, kept in aside.items():
             if Path(path).is_dir():
-                shutil.rmtree(kept)
+                discard(kept)
             else:
                 kept.rename(path)
     return asked
@@ -127,19 +138,19 @@ def _fetch(asked: list[Node]) -> None:
         _dvc("checkout", "--allow-missing", *pointers)  # what did come
     broken = _damages(asked, contents=True)
     for node, _ in broken:
-        shutil.rmtree(node.path)
+        discard(Path(node.path))
     if refusal:
         absent = ", ".join(node.path for node in asked if not Path(node.path).is_dir())
         raise UserError(f"{refusal}not here: {absent}")
     if broken:
         raise UserError(
-            "\n".join(damage for _, damage in broken)
+            "\n".join(str(damage) for _, damage in broken)
             + "\nit came so from DVC, and was removed: its object in the remote, or in DVC's cache"
             " here, is damaged; docs/sharing.md tells how to mend it"
         )
 
 
-def _damages(nodes: Iterable[Node], contents: bool = True) -> list[tuple[Node, str]]:
+def _damages(nodes: Iterable[Node], contents: bool = True) -> list[tuple[Node, UserError]]:
     """The artifacts that are here and not as they were made, and what is wrong."""
     found = []
     for node in nodes:
@@ -147,18 +158,27 @@ def _damages(nodes: Iterable[Node], contents: bool = True) -> list[tuple[Node, s
             try:
                 check(Path(node.path), contents)
             except UserError as damage:
-                found.append((node, str(damage)))
+                found.append((node, damage))
     return found
 
 
-def _remedy(node: Node, damage: str, pulls: str) -> str:
+def _remedy(node: Node, damage: UserError, pulls: str) -> str:
+    if isinstance(damage, Added):
+        return str(damage)
     if pointer(node).is_file():
         return f"{damage}; it is published: {pulls}"
-    return f"{damage}; remove {node.path}, and it is made anew"
+    return f"{damage}; {anew(Path(node.path))}"
 
 
 def _artifacts(plan: Plan) -> Iterator[Node]:
     return (node for node in plan.nodes.values() if node.path.startswith("results/artifacts/"))
+
+
+# What DVC says of a folder that lacks something, and what gives it that.
+_REMEDIES = {
+    "is not a git repository": "git init, or without git: dvc config core.no_scm true",
+    "not inside of a DVC repository": "dvc init, or without git: dvc init --no-scm",
+}
 
 
 def _dvc(*arguments: str) -> None:
@@ -166,4 +186,5 @@ def _dvc(*arguments: str) -> None:
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     if said.returncode:
         words = " ".join(said.stderr.partition("ERROR: ")[2].replace("ERROR: ", "; ").split())
-        raise UserError(f"dvc {arguments[0]}: {words or 'failed'}")
+        helps = [f"; {remedy}" for symptom, remedy in _REMEDIES.items() if symptom in words]
+        raise UserError(f"dvc {arguments[0]}: {words or 'failed'}{''.join(helps)}")

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import importlib.metadata
 import logging
+import os
 import platform
 import shutil
 import sys
@@ -18,7 +19,7 @@ from infuse.core import locks, signals
 from infuse.core.errors import UserError
 from infuse.core.files import read_json, settle, write_json, write_text
 from infuse.core.hashing import content_hash
-from infuse.core.manifest import check, names, seal
+from infuse.core.manifest import Added, anew, check, names, seal
 from infuse.core.resources import Meter, commit
 from infuse.workflow import cards
 
@@ -90,11 +91,16 @@ def _publish(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]]) -> No
             raise UserError(f"{work}: another process is at work there")
         _claim(work, spec)
         _make(spec, stage, work)
+    with contextlib.suppress(OSError):  # on NFS, a lock that is open outlives its name
+        work.rmdir()
     log.info("wrote %s", spec["output"])
 
 
 def _make(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], work: Path) -> None:
     final, out = Path(spec["output"]), work / "out"
+    final.parent.mkdir(parents=True, exist_ok=True)
+    if not os.access(final.parent, os.W_OK):  # told now, and not after the work
+        raise UserError(f"{final.parent}: can't be written to")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     inputs = {role: Path(path) for role, path in spec["inputs"].items()}
@@ -115,19 +121,25 @@ def _make(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], work: Pa
     text = cards.card(provenance, inputs)
     if text is not None:
         write_text(out / "README.md", text)
-    final.parent.mkdir(parents=True, exist_ok=True)
     signals.ignore()  # whoever ends with a failure now makes Snakemake remove the result
     settle(out, final)
     if "current" in spec["settings"]:
         _make_current(final, Path(spec["settings"]["current"]))
-    shutil.rmtree(work)
+    shutil.rmtree(work, ignore_errors=True)  # what can't be removed harms nobody
 
 
 def _checked(folder: Path) -> dict[str, Any]:
     """What an input folder says of itself, once it is known to be whole and what its path says."""
-    made = check(folder)
-    if not folder.name.endswith(made["key"]):
-        raise UserError(f"{folder}: holds what was made under key {made['key']}; remove the folder")
+    try:
+        made = check(folder)
+    except Added:
+        raise
+    except UserError as damage:
+        raise UserError(f"{damage}; {anew(folder)}") from None
+    key, name = made["key"], made["name"].removeprefix(f"{made['stage']} ")
+    if not folder.name.endswith(key):
+        told = f"move it elsewhere (its own name is {name}-{key})"
+        raise UserError(f"{folder}: holds what was made under key {key}; {told}")
     return made
 
 
@@ -161,7 +173,7 @@ def _claim(work: Path, spec: dict[str, Any]) -> None:
             found = "that can't be read"
         if found != spec["key"]:
             raise UserError(
-                f"{work}: holds state of key {found}, not {spec['key']}; remove the folder"
+                f"{work}: holds state of key {found}, not {spec['key']}; move the folder elsewhere"
             )
     else:
         write_json(owner, spec)

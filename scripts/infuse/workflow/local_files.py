@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import importlib.metadata
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from infuse.config.arms import Arm
@@ -15,24 +15,31 @@ from infuse.config.reasonings import ImportedFile
 from infuse.config.task import TaskFiles
 from infuse.config.triples import TripleFiles
 from infuse.core.errors import UserError
-from infuse.core.hashing import content_hash
+from infuse.core.hashing import content_hash, model_files
 
 PARTS = ("task", "triples")  # of a corpus that are no files
 
 
-def contents_of_files(config: Experiment) -> dict[str, str]:
-    """The hash of each local file that the config names and the plan needs, by its key there."""
+def contents_of_files(config: Experiment, places: Sequence[Path] = ()) -> dict[str, str]:
+    """The hash of each local file that the config names and the plan needs, by its key there.
+
+    Args:
+        places: where a user may think that paths begin; they begin in the working directory.
+
+    Raises:
+        UserError: one line for each file that is missing or can't be read.
+    """
     contents, mistakes = {}, []
     for where, named in _files(config):
         path = named
         try:
             if where == "base.package":
                 path = packaged_gguf(named)
-            if where == "base.path" and not _may_be_a_model(Path(path)):
-                raise UserError(f"{where}: expected a model folder, with config.json: {path}")
+            if where == "base.path" and Path(path).exists():
+                _look_at_model(Path(path))
             contents[where] = content_hash(path, where)
         except UserError as mistake:
-            mistakes.append(str(mistake))
+            mistakes.append(f"{mistake}{_elsewhere(path, places)}")
         except OSError as failure:
             mistakes.append(f"{where}: {path}: {failure.strerror}")
     if mistakes:
@@ -96,8 +103,27 @@ def path_key(source: str) -> str:
     return "reasonings.path" if source == "reasonings" else f"other_reasonings.{source}.path"
 
 
-def _may_be_a_model(path: Path) -> bool:
-    return (path / "config.json").is_file() or not path.exists()  # a DVC pointer may stand for it
+def _elsewhere(path: str, places: Sequence[Path]) -> str:
+    """Where a file that is missing is, if it is where somebody may think that its path begins."""
+    if Path(path).exists():
+        return ""
+    for found in (Path(path).expanduser(), *(place / path for place in places)):
+        if found.exists():
+            return f" (there is {found}; paths begin in the working directory, {Path.cwd()})"
+    return ""
+
+
+def _look_at_model(folder: Path) -> None:
+    """Refuse what is no model, or a part of one."""
+    if not (folder / "config.json").is_file():
+        raise UserError(f"base.path: expected a model folder, with config.json: {folder}")
+    files = model_files(folder)
+    absent = [name for name in files if not (folder / name).is_file()]
+    if not any(name.endswith(".safetensors") for name in files):
+        absent = ["model.safetensors"]
+    if absent:
+        told = "was its download cut short?"
+        raise UserError(f"base.path: not in {folder}: {', '.join(absent[:3])}; {told}")
 
 
 def reasoning_sources(arms: Mapping[str, Arm]) -> list[str]:

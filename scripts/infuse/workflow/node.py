@@ -17,6 +17,13 @@ from infuse.core.files import write_json
 from infuse.core.hashing import fingerprint
 
 SCRIPTS = Path(__file__).parents[2]
+LONGEST = 160  # bytes of a name, of the 255 that a file system takes with key and ending
+
+
+def script_path(name: str) -> str:
+    """The path of `scripts/<name>.py`, as short as the working directory allows."""
+    here = Path.cwd().resolve() == SCRIPTS.parent.resolve()
+    return f"scripts/{name}.py" if here else str(SCRIPTS / f"{name}.py")
 
 
 @cache
@@ -53,8 +60,8 @@ class Node:
 
     @property
     def id(self) -> str:
-        """Name and key."""
-        return f"{self.name}-{self.key}"
+        """Name and key; of a long name, as much as file systems take."""
+        return f"{self.name.encode()[:LONGEST].decode(errors='ignore')}-{self.key}"
 
     @property
     def path(self) -> str:

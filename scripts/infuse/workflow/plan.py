@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 from infuse.config.experiment import DEFAULTS, Experiment, load, read_change
@@ -82,13 +83,16 @@ class Plan:
             node.write_spec()
 
 
-def build(config: Experiment) -> Plan:
+def build(config: Experiment, places: Sequence[Path] = ()) -> Plan:
     """The plan of an experiment.
+
+    Args:
+        places: where a user may think that the paths of the config begin.
 
     Raises:
         UserError: files that the config names do not exist, one line for each.
     """
-    graph = Graph(config, contents_of_files(config))
+    graph = Graph(config, contents_of_files(config, places))
     arms = arm_params(config)
     if config.zero_shot is not None:
         arms[ZERO_SHOT] = {"target": ZERO_SHOT}
@@ -144,7 +148,8 @@ def _controls(config: Experiment) -> dict[str, tuple[Experiment, Node]]:
     instrument = config.model_dump(include={"backend", "compute", "checkpoint_steps", "trackers"})
     found: dict[str, tuple[Experiment, Node]] = {}
     for index, path in enumerate(config.controls):
-        where, file = f"controls[{index}]: {path}", DEFAULTS.parent / path
+        own = Path(path)
+        where, file = f"controls[{index}]: {path}", own if own.exists() else DEFAULTS.parent / path
         if not file.is_file():
             raise refusal([f"{where}: no such file"])
         try:
