@@ -10,7 +10,7 @@ from matplotlib import font_manager, rcParams
 
 OWN = "DejaVu Sans"  # comes with matplotlib
 NAMED = 8  # of names, in a message
-rcParams["font.sans-serif"] = [OWN]
+rcParams["font.family"] = [OWN]
 log = logging.getLogger("infuse")
 
 
@@ -36,7 +36,7 @@ def _shown(names: tuple[str, ...]) -> tuple[str, ...]:
     for family in _others() if missing else ():
         found = missing & _letters(family)
         if found:
-            rcParams["font.sans-serif"] = [*rcParams["font.sans-serif"], family]
+            rcParams["font.family"] = [*rcParams["font.family"], family]
             missing -= found
         if not missing:
             return names
