@@ -33,7 +33,7 @@ def test_seeds_that_differ_leave_a_mean_unknown() -> None:
         ("why", 2): answers(*[True] * 84, *[False] * 16),
     }
     own, other, more = comparisons.mean_rows([("why", "label")], written)
-    assert (own["arm"], own["against"], own["seeds"], own["n"]) == ("label", None, 2, texts)
+    assert (own["arm"], own["against"], own["seeds"], own["n"]) == ("label", "", 2, texts)
     assert (own["mean"], other["mean"]) == pytest.approx((0.5, 0.68))
     assert (more["arm"], more["against"]) == ("why", "label")
     assert more["mean"] == pytest.approx(0.18) and (more["low"], more["high"]) == (-1, 1)

@@ -17,7 +17,7 @@ BOOTSTRAPS = 4000
 MEANS = pa.schema(
     [
         ("arm", pa.string()),
-        ("against", pa.string()),  # empty: the arm's own accuracy
+        ("against", pa.string()),  # "": the arm's own accuracy
         ("seeds", pa.int64()),
         ("n", pa.int64()),
         ("mean", pa.float64()),
@@ -67,9 +67,7 @@ def mean_rows(pairs: Sequence[Sequence[str]], written: Runs) -> list[Row]:
         arm: right_answers(arm, written, MEASURES["accuracy"])
         for arm in dict.fromkeys(arm for arm, _ in written)
     }
-    rows: list[tuple[str, str | None, stats.Values, tuple[float, float]]] = [
-        (arm, None, answers, stats.share(answers, clusters)) for arm, answers in right.items()
-    ]
+    rows = [(arm, "", answers, stats.share(answers, clusters)) for arm, answers in right.items()]
     for arm, other in pairs:
         differences = right[arm] - right[other]
         found = stats.gain(differences, clusters)

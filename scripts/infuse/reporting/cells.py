@@ -44,7 +44,7 @@ def mean(rows: Sequence[Row], name: str) -> float | None:
     return None if None in values else float(np.mean(values))
 
 
-def mean_of(means: Sequence[Row], arm: str | None, against: str | None) -> Row:
+def mean_of(means: Sequence[Row], arm: str | None, against: str | None = "") -> Row:
     """The row of `MEANS` of an arm, or of what it has over another."""
     return next(row for row in means if (row["arm"], row["against"]) == (arm, against))
 
@@ -52,7 +52,7 @@ def mean_of(means: Sequence[Row], arm: str | None, against: str | None) -> Row:
 def accuracy_of(arm: str, classifiers: Sequence[Row], means: Sequence[Row]) -> dict[str, str]:
     """Accuracy, its interval and its sources, for one arm."""
     rows = [row for row in classifiers if row["arm"] == arm]
-    found = mean_of(means, arm, None)
+    found = mean_of(means, arm)
     return {
         "accuracy %": percent(found["mean"]),
         "low": percent(found["low"]),
