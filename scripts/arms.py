@@ -10,12 +10,14 @@ from typing import Any
 import pyarrow as pa
 
 from infuse.core.files import read_csv
+from infuse.evaluation import comparisons as pairs
 from infuse.evaluation import scores as ev
-from infuse.reporting import paper_tables as made
+from infuse.reporting import arm_tables as made
 from infuse.reporting import plots
+from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
 
-VERSION = 2
+VERSION = 3
 
 
 def arms(job: Job) -> dict[str, Any]:
@@ -26,25 +28,26 @@ def arms(job: Job) -> dict[str, Any]:
 
     classifiers = numbers("metrics", "classifiers", ev.CLASSIFIERS)
     baselines = numbers("metrics", "baselines", ev.BASELINES)
-    comparisons = numbers("metrics", "comparisons", ev.COMPARISONS)
+    means = numbers("metrics", "means", pairs.MEANS)
+    comparisons = numbers("metrics", "comparisons", pairs.COMPARISONS)
     points = [
         made.Point(
             kind, value, *(numbers(f"regime {kind} {value:g}", *part) for part in made.OF_A_POINT)
         )
         for kind, value in job.params["regimes"]
     ]
-    plain = [made.Point("", 1.0, classifiers, comparisons)]
+    plain = [made.Point("", 1.0, classifiers, means, comparisons)]
     controls = [
-        (name, expected, numbers(f"control {name}", "comparisons", ev.COMPARISONS))
+        (name, expected, numbers(f"control {name}", "comparisons", pairs.COMPARISONS))
         for name, expected in job.params["controls"]
     ]
     for name, table in {
-        "arms": made.all_arms(job.params["arms"], classifiers, baselines),
+        "arms": made.all_arms(job.params["arms"], classifiers, means, baselines),
         "comparisons": made.comparisons(comparisons),
         "regimes": made.regimes(plain + points),
         "controls": made.controls(controls),
     }.items():
-        made.write(job.out / name, table)
+        write(job.out / name, table)
     plots.save(plots.arms(classifiers, baselines), job.out / "arms")
     plots.save(plots.regimes(classifiers, points), job.out / "regimes")
     return {}

@@ -90,32 +90,23 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     first = 0
     while texts:
         prompts = reader.prompts(texts)
-        outcomes = [_refusal(*one, reader.positions) for one in zip(texts, prompts, strict=True)]
-        asked = [row for row, refusal in enumerate(outcomes) if not refusal]
+        asked = [row for row, text in enumerate(texts) if text.strip()]
         rows = [first + row for row in asked]
         read = reader.read([prompts[row] for row in asked], rows, arguments.max_new_tokens)
         made = dict(zip(asked, read, strict=True))
         first += len(texts)
         for row, text in enumerate(texts):
             line = {"text": text, "label": None, "probabilities": None, "reasoning": ""}
-            if row in made:
-                answer, _, scores = made[row]
+            if row not in made:
+                yield line | {"outcome": "no_text"}
+                continue
+            answer, _, scores, _ = made[row]
+            line |= {"label": answer.predicted or None, "reasoning": answer.reasoning}
+            if len(scores):
                 chances = softmax(scores).round(6).tolist()
-                line |= {
-                    "label": answer.predicted or None,
-                    "probabilities": dict(zip(reader.form.labels, chances, strict=True)),
-                    "reasoning": answer.reasoning,
-                }
-                outcomes[row] = answer.outcome
-            yield line | {"outcome": outcomes[row]}
+                line["probabilities"] = dict(zip(reader.form.labels, chances, strict=True))
+            yield line | {"outcome": answer.outcome}
         texts = list(itertools.islice(waiting, BATCH))
-
-
-def _refusal(text: str, prompt: list[int], positions: int) -> str:
-    """Why a text is not asked about, or nothing."""
-    if not text.strip():
-        return "no_text"
-    return "too_long" if len(prompt) >= positions else ""
 
 
 def _texts(arguments: argparse.Namespace) -> Iterator[str]:

@@ -12,7 +12,7 @@ from infuse.evaluation import scores as ev
 from infuse.reporting import plots
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 
 
 def figures(job: Job) -> dict[str, Any]:

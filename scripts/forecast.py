@@ -26,7 +26,7 @@ from infuse.core.manifest import SEAL
 from infuse.core.schemas import TASK
 from infuse.data.examples import Documents, Encoder, reasoner_prompt
 from infuse.models import gpus, loading
-from infuse.reporting.paper_tables import write
+from infuse.reporting.cells import write
 from infuse.training import batching
 from infuse.training.cost_model import (
     SUSTAINED,
@@ -38,7 +38,7 @@ from infuse.training.cost_model import (
     training_flops,
     writing_flops,
 )
-from infuse.training.loop import account
+from infuse.training.loop import account, short_warmup
 from infuse.training.step import Engine
 from infuse.training.training_data import ExpectedSets, Lesson, lesson, open_documents
 from infuse.workflow.job import Job, run
@@ -200,13 +200,9 @@ def _writing(job: Job, told: Row) -> Row:
 
 
 def _remarks(one: Training, takes: float, room: float | None) -> Iterator[str]:
-    recipe, steps, compute = one.recipe, len(one.lesson.steps), one.told["params"]["compute"]
-    if steps <= recipe["warmup_steps"]:
-        highest = recipe["learning_rate"] * (steps - 1) / recipe["warmup_steps"]
-        yield (
-            f"all {steps} steps lie within the {recipe['warmup_steps']} of the warm-up: the rate"
-            f" reaches {highest:.2g} of {recipe['learning_rate']:.2g}, and the first step is idle"
-        )
+    compute = one.told["params"]["compute"]
+    if told := short_warmup(len(one.lesson.steps), one.recipe):
+        yield told
     if room and takes > room:
         helps = gpus.SAVING.format(**compute)
         yield f"{takes / gpus.GIB:.1f} GiB do not fit in {room / gpus.GIB:.1f} GiB: {helps}"

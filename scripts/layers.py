@@ -9,10 +9,11 @@ from typing import Any
 
 from infuse.core.files import read_labels
 from infuse.evaluation import layers as ev
-from infuse.reporting import layer_plots, layer_tables, paper_tables, plots
+from infuse.reporting import layer_plots, layer_tables, plots
+from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 
 
 def layers(job: Job) -> dict[str, Any]:
@@ -26,9 +27,9 @@ def layers(job: Job) -> dict[str, Any]:
     ids, seen = ev.read(files, labels)
     within = ev.groups(task / "test.parquet", ids, labels)
     rows = ev.layer_rows(arms, seen, within)
-    paper_tables.write(job.out / "layers", layer_tables.layer_table(rows))
+    write(job.out / "layers", layer_tables.layer_table(rows))
     output = ev.output_rows(arms, seen, within)
-    paper_tables.write(job.out / "confidence", layer_tables.output_table(output))
+    write(job.out / "confidence", layer_tables.output_table(output))
     shown = ev.largest(within, layer_plots.MOST_GROUPS)
     plots.save(layer_plots.entropy(rows, shown), job.out / "entropy")
     maps = ev.rank_maps(seen, within)

@@ -20,7 +20,7 @@ from infuse.inference.classification import Reader
 from infuse.inference.logit_lens import look, parts
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 WINDOW = 16  # batches that are cut from rows of like length
 log = logging.getLogger("infuse")
 
@@ -56,11 +56,13 @@ def logit_lens(job: Job) -> dict[str, Any]:
 
 
 def _drawn(path: Path, rows: int | None) -> list[bool]:
-    """Which texts are looked at: the same for every classifier."""
-    texts = read_table(path, PREDICTIONS).select(["text", "label"]).to_pydict()
+    """Which texts are looked at: the same for every classifier, but for those too long for it."""
+    texts = read_table(path, PREDICTIONS).select(["text", "label", "outcome"]).to_pydict()
+    fit = [outcome != "too_long" for outcome in texts["outcome"]]
     if rows is None:
-        return [True] * len(texts["text"])
-    return chosen(texts["text"], texts["label"], rows, seed=0, leave=False)
+        return fit
+    drawn = chosen(texts["text"], texts["label"], rows, seed=0, leave=False)
+    return [both == (True, True) for both in zip(fit, drawn, strict=True)]
 
 
 if __name__ == "__main__":

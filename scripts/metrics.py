@@ -1,24 +1,30 @@
 """All numbers of an experiment, from its predictions.
 
 IN   task; classifiers (for their budgets); predictions
-OUT  classifiers.csv, classes.csv, confusion.csv, contrasts.csv, comparisons.csv, baselines.csv:
-     schemas in infuse/evaluation.py; costs.csv, the one file that differs from run to run
+OUT  classifiers.csv, classes.csv, confusion.csv, baselines.csv: schemas in
+     infuse/evaluation/scores.py; means.csv, contrasts.csv, comparisons.csv: in
+     infuse/evaluation/comparisons.py; costs.csv, the one file that differs from run to run
 """
 
+import logging
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
 from infuse.core.files import read_json, read_labels, read_rows, read_task, write_csv
 from infuse.core.schemas import TASK
 from infuse.data.targets import REASONED, roles
+from infuse.evaluation import comparisons as pairs
 from infuse.evaluation import scores as ev
 from infuse.workflow.job import Job, run
 
-VERSION = 5
+VERSION = 6
+NAMED = 8  # of labels, in a message
+log = logging.getLogger("infuse")
 
 
 def metrics(job: Job) -> dict[str, Any]:
-    """Write the seven files."""
+    """Write the eight files."""
     labels = read_labels(job.inputs["task"])
     arms, seeds = job.params["arms"], job.params["seeds"]
     test = read_task(job.inputs["task"], "test")
@@ -32,6 +38,9 @@ def metrics(job: Job) -> dict[str, Any]:
     parts = roles(arms)
     ours = parts["Q->RA"]
     against = [other for part, other in parts.items() if other and part != "Q->RA"] if ours else []
+    train = read_rows(job.inputs["task"] / "train.parquet", TASK)
+    for split, texts in (("training", train), ("test", test)):
+        _tell(split, Counter(row["label"] for row in texts), labels)
     files = {
         "classifiers": (
             [ev.classifier_row(*one, rows, facts[one], labels) for one, rows in written.items()],
@@ -49,9 +58,10 @@ def metrics(job: Job) -> dict[str, Any]:
             ],
             ev.CONFUSION,
         ),
+        "means": (pairs.mean_rows([(ours, other) for other in against], written), pairs.MEANS),
         "contrasts": (
             [
-                ev.contrast_row(
+                pairs.contrast_row(
                     ours,
                     other,
                     seed,
@@ -61,18 +71,27 @@ def metrics(job: Job) -> dict[str, Any]:
                 for other in against
                 for seed in seeds
             ],
-            ev.CONTRASTS,
+            pairs.CONTRASTS,
         ),
-        "comparisons": (ev.comparison_rows(job.params["comparisons"], written), ev.COMPARISONS),
-        "baselines": (
-            ev.baseline_rows(read_rows(job.inputs["task"] / "train.parquet", TASK), test, labels),
-            ev.BASELINES,
+        "comparisons": (
+            pairs.comparison_rows(job.params["comparisons"], written),
+            pairs.COMPARISONS,
         ),
+        "baselines": (ev.baseline_rows(train, test, labels), ev.BASELINES),
         "costs": (_costs(list(job.inputs.values())), ev.COSTS),
     }
     for name, (rows, schema) in files.items():
         write_csv(job.out / f"{name}.csv", rows, schema)
     return {}
+
+
+def _tell(split: str, rows: Counter[str], labels: list[str]) -> None:
+    """Say which labels a split has never, or once: their scores are empty, or rest on one text."""
+    for count, what in ((0, "without a"), (1, "with a single")):
+        few = [label for label in labels if rows[label] == count]
+        if few:
+            more = f", and {len(few) - NAMED} more" if len(few) > NAMED else ""
+            log.warning("labels %s %s text: %s%s", what, split, ", ".join(few[:NAMED]), more)
 
 
 def _facts(classifier: Path | None, target: str) -> dict[str, Any]:

@@ -5,7 +5,8 @@ OUT  predictions.parquet: id, text, label, generated, reasoning, predicted, outc
      closed_set, log_probabilities
 
 The free answer is greedy. The scores are log-probabilities of each whole label and the end of the
-turn, after the classifier's own prefix: for a reasoning-first arm, its own greedy reasoning.
+turn, after the classifier's own prefix: for a reasoning-first arm, its own greedy reasoning. A text
+that leaves no place for a label in the model's positions is not asked: too_long, without scores.
 """
 
 import logging
@@ -18,7 +19,8 @@ from infuse.inference import generation
 from infuse.inference.classification import Reader
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
+NAMED = 8  # of the texts that are too long
 log = logging.getLogger("infuse")
 
 
@@ -35,7 +37,7 @@ def predictions(job: Job) -> dict[str, Any]:
             | one.answer.against(texts[row]["label"])
             | {
                 "tokens": one.tokens,
-                "closed_set": reader.form.labels[int(one.log_probabilities.argmax())],
+                "closed_set": one.closed_set,
                 "log_probabilities": one.log_probabilities.tolist(),
             }
             for row, one in zip(chunk, made, strict=True)
@@ -44,6 +46,12 @@ def predictions(job: Job) -> dict[str, Any]:
     rows = generation.in_chunks(job.work, prompts, job.params["batch_rows"], PREDICTIONS, classify)
     write_rows(job.out / "predictions.parquet", rows, PREDICTIONS)
     outcomes = Counter(row["outcome"] for row in rows)
+    if too_long := [str(row["id"]) for row in rows if row["outcome"] == "too_long"]:
+        log.warning(
+            "%d of %d texts are too long for the model's %d positions, and count as errors: %s%s",
+            len(too_long), len(rows), reader.positions, f"row {', '.join(too_long[:NAMED])}",
+            ", ..." if len(too_long) > NAMED else "",
+        )  # fmt: skip
     log.info(
         "%d texts: %s", len(rows), ", ".join(f"{n} {kind}" for kind, n in outcomes.most_common())
     )

@@ -13,11 +13,12 @@ from infuse.core.schemas import RATED, SPLITS
 from infuse.data.targets import ZERO_SHOT
 from infuse.evaluation import judges
 from infuse.evaluation import scores as ev
-from infuse.reporting import paper_tables, plots
+from infuse.reporting import plots
 from infuse.reporting import rating_tables as made
+from infuse.reporting.cells import NOT_RUN, Table, plain, write
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 
 
 def quality(job: Job) -> dict[str, Any]:
@@ -37,11 +38,11 @@ def quality(job: Job) -> dict[str, Any]:
     for name, table in {
         "quality": made.quality(splits["train"], written, arms),
         "settings": made.every_setting(splits["train"], written, arms, labels),
-        "transfer": made.transfer(parts, arms, labels) or [{"held out": paper_tables.NOT_RUN}],
+        "transfer": made.transfer(parts, arms, labels) or [{"held out": NOT_RUN}],
         "ratings": made.spread(splits, labels),
         **_judged(job),
     }.items():
-        paper_tables.write(job.out / name, table)
+        write(job.out / name, table)
     bare = [name for name, arm in trained.items() if not arm["system"]]
     floors = made.floors(splits["train"], splits["test"])
     plots.save(plots.settings(floors, made.reached(written), bare), job.out / "quality")
@@ -69,12 +70,12 @@ def _held_out(job: Job, kind: str, name: str, runs: list[tuple[str, int]]) -> ma
     return made.HeldOut(train, without, seen)
 
 
-def _judged(job: Job) -> dict[str, paper_tables.Table]:
+def _judged(job: Job) -> dict[str, Table]:
     """The tables of judges and dimensions, where judges have rated."""
     if "ratings" not in job.inputs:
         return {
-            "judges": [{"judge": paper_tables.NOT_RUN}],
-            "dimensions": [{"source": paper_tables.NOT_RUN}],
+            "judges": [{"judge": NOT_RUN}],
+            "dimensions": [{"source": NOT_RUN}],
         }
     of_judges, dimensions = (
         read_csv(job.inputs["ratings"] / f"{name}.csv", schema)
@@ -88,8 +89,8 @@ def _judged(job: Job) -> dict[str, paper_tables.Table]:
     }
     totals = made.judge_totals(of_judges, spent)
     return {
-        "judges": [*totals, *paper_tables.plain(of_judges)],
-        "dimensions": paper_tables.plain(dimensions),
+        "judges": [*totals, *plain(of_judges)],
+        "dimensions": plain(dimensions),
     }
 
 

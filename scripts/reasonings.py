@@ -136,7 +136,7 @@ def _weighed(job: Job, texts: list[Row]) -> Made:
     reasons, accuracy = cross_fitted(*known, groups, job.params["words"], job.params["folds"])
     model = linear_model(*known)
     if model is None:
-        raise UserError("reasonings: keywords need texts with words of two letters or more")
+        raise UserError("reasonings: keywords need training texts of two labels or more")
     reasons += reasons_of(
         model, [row["text"] for row in others], [row["label"] for row in others],
         job.params["words"],

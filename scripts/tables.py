@@ -9,12 +9,14 @@ from typing import Any
 from infuse.core.files import read_csv, read_labels, read_rows
 from infuse.core.schemas import SPLITS, TASK, TEXT_REASONING_LABEL
 from infuse.data.targets import roles
+from infuse.evaluation import comparisons as pairs
 from infuse.evaluation import fidelity
 from infuse.evaluation import scores as ev
 from infuse.reporting import paper_tables as made
+from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 
 
 def tables(job: Job) -> dict[str, Any]:
@@ -26,14 +28,17 @@ def tables(job: Job) -> dict[str, Any]:
         for name, schema in (
             ("classifiers", ev.CLASSIFIERS),
             ("classes", ev.CLASSES),
-            ("contrasts", ev.CONTRASTS),
+            ("means", pairs.MEANS),
+            ("contrasts", pairs.CONTRASTS),
         )
     }
     splits = {split: read_rows(job.inputs["task"] / f"{split}.parquet", TASK) for split in SPLITS}
     parts = {
         "table1": made.table1(splits, labels),
         "table2": made.table2(*_reasoned(job, roles(arms)["Q->RA"], seeds[0])),
-        "table3": made.table3(arms, numbers["classifiers"], numbers["contrasts"]),
+        "table3": made.table3(
+            arms, *(numbers[name] for name in ("classifiers", "means", "contrasts"))
+        ),
         "table4": made.table4(arms, numbers["classes"], labels),
         "table5": made.table5(arms, numbers["classifiers"]),
     }
@@ -43,7 +48,7 @@ def tables(job: Job) -> dict[str, Any]:
     ours = made.quantities(arms, splits["test"], numbers["classifiers"], numbers["classes"])
     parts["fidelity"] = made.comparison(fidelity.fidelity(ours, setting))
     for name, table in parts.items():
-        made.write(job.out / name, table)
+        write(job.out / name, table)
     return {}
 
 

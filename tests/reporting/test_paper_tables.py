@@ -7,7 +7,7 @@ from pathlib import Path
 
 from infuse.core.files import read_csv
 from infuse.evaluation import scores as ev
-from infuse.reporting import paper_tables
+from infuse.reporting import cells, paper_tables
 from trees import Tree, nodes
 
 
@@ -28,7 +28,7 @@ def test_table_3_holds_the_measured_accuracies(built: Tree) -> None:
     for model, arm in (
         ("Q->A", "label"), ("Q->A, equal steps", "label_same_steps"), ("Q->RA", "reason_label")
     ):  # fmt: skip
-        assert table[model]["accuracy %"] == paper_tables.percent(measured[arm]["accuracy"])
+        assert table[model]["accuracy %"] == cells.percent(measured[arm]["accuracy"])
         assert table[model]["steps"] == str(measured[arm]["steps"])
     assert table["zero-shot API model"]["accuracy %"] == "not run"
 
@@ -71,12 +71,10 @@ def test_reasonings_that_no_linear_model_can_learn_from_are_told_as_such() -> No
     for training in ([{"reasoning": "so it is", "label": "joy"}], [
         {"reasoning": "a", "label": label} for label in ("joy", "fear")
     ]):  # fmt: skip
-        assert {line["rows"] for line in paper_tables.table2(training, [])} == {
-            paper_tables.NOT_RUN
-        }
+        assert {line["rows"] for line in paper_tables.table2(training, [])} == {cells.NOT_RUN}
 
 
 def test_missing_arms_are_said_to_be_missing() -> None:
-    assert {line["rows"] for line in paper_tables.table2([], None)} == {paper_tables.NOT_RUN}
-    table = paper_tables.table3({}, [], [])
-    assert {line["accuracy %"] for line in table} == {paper_tables.NOT_RUN}
+    assert {line["rows"] for line in paper_tables.table2([], None)} == {cells.NOT_RUN}
+    table = paper_tables.table3({}, [], [], [])
+    assert {line["accuracy %"] for line in table} == {cells.NOT_RUN}

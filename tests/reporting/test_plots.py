@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from infuse.reporting import plots
-from infuse.reporting.paper_tables import Point
+from infuse.reporting.arm_tables import Point
 
 LABELS = ["joy", "fear"]
 ROWS = [
@@ -62,8 +62,8 @@ def test_an_arm_has_one_colour_in_all_regimes_and_its_line_goes_through_its_mean
 
     own = rows(label=0.1, same=0.5, why=0.8)  # in another order, and with an arm of its own
     points = [
-        Point("rows", 0.2, rows(why=0.3, same=0.4), []),
-        Point("label_noise", 0.3, rows(why=0.6, same=0.2), []),
+        Point("rows", 0.2, rows(why=0.3, same=0.4), [], []),
+        Point("label_noise", 0.3, rows(why=0.6, same=0.2), [], []),
     ]
     figure = plots.regimes(own, points)
     curves = [

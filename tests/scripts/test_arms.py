@@ -15,6 +15,7 @@ from infuse.config import experiment
 from infuse.core.errors import UserError
 from infuse.core.files import read_csv
 from infuse.core.manifest import sealed
+from infuse.evaluation import comparisons as pairs
 from infuse.evaluation import scores as ev
 from infuse.workflow import plan
 from trees import ALL, ROOT, Tree
@@ -110,7 +111,7 @@ def test_the_tables_hold_every_arm_comparison_regime_and_control(study: Tree) ->
     assert 0 < float(keywords["teacher %"]) <= 100
     lines = read("comparisons")
     assert [(line["arm"], line["measure"]) for line in lines] == [
-        (arm, measure) for measure in ev.MEASURES for arm in ("reason_label", "shuffled_label")
+        (arm, measure) for measure in pairs.MEASURES for arm in ("reason_label", "shuffled_label")
     ]
     regimes = [(line["regime"], line["share"]) for line in read("regimes")]
     assert regimes == [("none", "")] * 2 + [("label_noise", "0.3")] * 2
@@ -153,7 +154,7 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def test_comparisons_follow_from_the_answers(study: Tree) -> None:
     folder = study.root / numbers(study).path
-    told = read_csv(folder / "comparisons.csv", ev.COMPARISONS)
+    told = read_csv(folder / "comparisons.csv", pairs.COMPARISONS)
     lines = {row["arm"]: row for row in read_csv(folder / "classifiers.csv", ev.CLASSIFIERS)}
     for row in told:
         measure = row["measure"].replace(" ", "_")

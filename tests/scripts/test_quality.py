@@ -18,6 +18,7 @@ from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import PREDICTIONS, RATED
 from infuse.data.targets import plain_label
 from infuse.evaluation import scores as ev
+from infuse.evaluation import stats
 from infuse.reporting import rating_tables as made
 from stage_runner import RunStage
 from trees import STUDY, Tree, short_study, tiny
@@ -159,8 +160,7 @@ def test_transfer_is_measured_on_the_part_alone() -> None:
 
 def test_intervals_of_shares_stay_shares() -> None:
     test = texts(60)
-    right = [True] * 60
-    low, high = ev.accuracy_interval(test, right)
+    low, high = stats.share(np.ones((1, 60)), ev.clusters_of(test))
     assert 0.8 < low < 0.9 and high == 1.0  # of 20 conversations, not of 60 texts
     arms = {"label": {**PLAIN, "target": "label"}}
     written = {

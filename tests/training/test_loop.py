@@ -25,7 +25,7 @@ from infuse.core import signals
 from infuse.core.errors import UserError
 from infuse.core.manifest import seal
 from infuse.models import loading
-from infuse.training import batching, loop
+from infuse.training import batching, loop, tracking
 from infuse.training.batching import Rows
 from infuse.training.loop import History
 from infuse.training.step import Engine
@@ -107,6 +107,7 @@ def run(
     seed: int = 5,
     every: int = 8,
     model: Callable[[], PreTrainedModel] = tiny.model,
+    watch: tracking.Watch = tracking.nobody,
     **changed: Any,
 ) -> tuple[History, bytes]:
     """Train in `work`; history, and the bytes of the final weights."""
@@ -115,7 +116,7 @@ def run(
     validation = tiny.random_documents(5, 9)
     history = loop.train(
         Engine(tuned, compute), DOCUMENTS, validation, steps,
-        tiny.RECIPE | {"evaluations_per_epoch": 2} | changed, seed, work, every,
+        tiny.RECIPE | {"evaluations_per_epoch": 2} | changed, seed, work, every, watch,
     )  # fmt: skip
     loading.save(tuned, tiny.tokenizer(), work / "out")
     return history, (work / "out" / "model.safetensors").read_bytes()
@@ -268,6 +269,30 @@ def test_how_often_a_run_saves_changes_nothing(
     history, weights = run(tmp_path, every=every)
     assert (history, weights) == undisturbed["full"]
     assert len(list(tmp_path.glob("checkpoint-*"))) == min(2, 29 // every)
+
+
+def test_a_run_that_goes_on_tells_each_step_once_from_the_first(tmp_path: Path) -> None:
+    for _ in range(2):  # the second goes on after step 24
+        told: list[tuple[int, Any]] = []
+        history, _ = run(tmp_path, watch=lambda *one, told=told: told.append(one))
+        steps = [{"step": step} | values for step, values in told if "loss" in values]
+        held_out = [step for step, values in told if "validation_loss" in values]
+        assert steps == history.steps
+        assert held_out == [entry["step"] for entry in history.evaluations]
+        assert [step for step, _ in told] == sorted(step for step, _ in told)
+
+
+@pytest.mark.parametrize(("warmup", "told"), [(29, 0), (30, 1), (0, 0)])
+def test_a_warm_up_that_outlasts_the_training_is_told(
+    warmup: int, told: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert len(STEPS) == 30
+    with caplog.at_level(logging.WARNING, "infuse"):
+        run(tmp_path, warmup_steps=warmup)
+    found = [one.getMessage() for one in caplog.records if "warm-up" in one.getMessage()]
+    assert len(found) == told
+    if told:
+        assert found[0].startswith("all 30 steps lie within the 30 of the warm-up")
 
 
 def test_history_tells_what_was_done(undisturbed: dict[str, tuple[History, bytes]]) -> None:

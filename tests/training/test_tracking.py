@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
+from infuse.training import tracking
 from trees import Tree, again, nodes
 
 
@@ -29,6 +31,19 @@ def test_tensorboard_shows_the_history(built: Tree) -> None:
         )
     held_out = [event.value for event in events.Scalars("validation_loss")]
     assert held_out == pytest.approx([entry["loss"] for entry in history["evaluations"]])
+
+
+def test_a_run_that_goes_on_has_no_step_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed after five steps, of which three were saved."""
+    monkeypatch.chdir(tmp_path)
+    for last in (5, 8):
+        with tracking.watched(["tensorboard"], "run", {"seed": 1}) as watch:
+            for step in range(1, last + 1):
+                watch(step, {"loss": 1 / step})
+    events = EventAccumulator(str(tmp_path / tracking.FOLDER / "run")).Reload()
+    assert [event.step for event in events.Scalars("loss")] == list(range(1, 9))
 
 
 def test_a_tracker_without_its_package_is_refused_before_training(built: Tree) -> None:

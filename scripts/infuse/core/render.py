@@ -9,13 +9,13 @@ from html import escape
 
 def markdown(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     """A table in Markdown whose columns are aligned, so that it reads well as plain text too."""
-    lines = [
+    from tabulate import tabulate
+
+    head, *body = (
         [" ".join(cell.splitlines()).replace("|", "\\|") for cell in line]
         for line in (columns, *rows)
-    ]
-    widths = [max(3, *(len(cell) for cell in column)) for column in zip(*lines, strict=True)]
-    lines.insert(1, ["-" * width for width in widths])
-    return "".join("| " + " | ".join(map(str.ljust, line, widths)) + " |\n" for line in lines)
+    )
+    return tabulate(body, head, tablefmt="github", disable_numparse=True) + "\n"
 
 
 def html(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

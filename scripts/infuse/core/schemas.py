@@ -55,10 +55,10 @@ PREDICTIONS = _schema(
     generated=pa.string(),  # what the classifier wrote, special tokens left out
     reasoning=pa.string(),  # the part that is neither label nor separator
     predicted=pa.string(),  # "" where no valid label was written
-    outcome=pa.string(),  # right, wrong, no_answer or truncated
+    outcome=pa.string(),  # right, wrong, no_answer, truncated or too_long
     tokens=pa.int32(),  # written, end token included
-    closed_set=pa.string(),  # the label with the largest of `log_probabilities`
-    log_probabilities=pa.list_(pa.float64()),  # of each whole label and its end, in nats
+    closed_set=pa.string(),  # the label with the largest of `log_probabilities`; "" of too_long
+    log_probabilities=pa.list_(pa.float64()),  # of each whole label and its end, in nats; or none
 )
 
 

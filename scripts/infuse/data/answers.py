@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-OUTCOMES = ("right", "wrong", "no_answer", "truncated")
+OUTCOMES = ("right", "wrong", "no_answer", "truncated", "too_long")
 
 
 class Answer(NamedTuple):
@@ -15,7 +15,8 @@ class Answer(NamedTuple):
     Attributes:
         predicted: a label's name, or "" where none was written.
         outcome: answered; no_answer (it ended, but with no valid label in its place); truncated
-            (it reached the limit before it ended).
+            (it reached the limit before it ended); too_long (it was not asked: text and label do
+            not fit in the model's positions).
     """
 
     generated: str

@@ -6,7 +6,6 @@ sources, or their gold labels where no source is told.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -49,27 +48,34 @@ def read(
 ) -> tuple[list[int], dict[str, Seen]]:
     """The texts' ids, and what the classifiers of each arm say of them.
 
+    They are the texts that all classifiers have: one that is too long for a classifier is not
+    looked at by it.
+
     Args:
         files: of each arm, one for each seed.
 
     Raises:
-        UserError: a file is damaged, or is of other texts than the first.
+        UserError: a file is damaged, or the files have no text in common.
     """
     if not files:
         raise UserError("logit_lens: no arm has a vocabulary to look into")
-    ids: list[int] = []
+    tables = {arm: [read_table(path, LOGIT_LENS) for path in paths] for arm, paths in files.items()}
+    first, *others = (table["id"].to_pylist() for runs in tables.values() for table in runs)
+    common = set(first).intersection(*others)
+    if not common:
+        raise UserError("logit_lens: no text fits into the positions of every classifier")
+    ids = [number for number in first if number in common]
     seen = {}
-    for arm, paths in files.items():
-        runs = []
-        for path in paths:
-            table = read_table(path, LOGIT_LENS)
-            found = table["id"].to_pylist()
-            ids = ids or found
-            if found != ids:
-                raise UserError(f"{path}: expected the texts of the other classifiers")
-            runs.append(_run(table, labels))
-        seen[arm] = Seen(*map(np.stack, zip(*runs, strict=True)))
+    for arm, runs in tables.items():
+        told = [_run(_only(run, ids), labels) for run in runs]
+        seen[arm] = Seen(*map(np.stack, zip(*told, strict=True)))
     return ids, seen
+
+
+def _only(table: pa.Table, ids: Sequence[int]) -> pa.Table:
+    """The rows of some texts, in their order."""
+    places = {number: place for place, number in enumerate(table["id"].to_pylist())}
+    return table.take([places[number] for number in ids])
 
 
 def _run(table: pa.Table, labels: Sequence[str]) -> Seen:
@@ -185,14 +191,12 @@ def output_rows(
 
 
 def over_both(values: Values, clusters: Sequence[str]) -> Crossed:
-    """The mean with its 95 % interval over clusters of texts and seeds; of one cluster, the mean.
+    """The mean with its 95 % interval over clusters of texts and seeds, where there is one.
 
     Args:
         values: float [seeds, texts].
         clusters: of each text.
     """
-    if len(set(clusters)) < 2:
-        return Crossed(float(values.mean()), math.nan, math.nan, math.nan, math.nan)
     return stats.crossed(stats.clustered(values, clusters))
 
 

@@ -1,9 +1,9 @@
-"""From predictions to numbers: one row for each classifier, class, confusion cell and contrast."""
+"""From predictions to numbers: a row for each classifier, class, confusion cell and baseline."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +11,14 @@ import numpy as np
 import pyarrow as pa
 
 from infuse.core import schemas
-from infuse.core.errors import UserError
 from infuse.core.files import read_rows
 from infuse.core.schemas import PREDICTIONS
 from infuse.data.answers import OUTCOMES
-from infuse.data.linear_text import linear_model
+from infuse.data.linear_text import linear_model, units
 from infuse.data.targets import ZERO_SHOT
 from infuse.evaluation import stats
 
 Row = dict[str, Any]
-BOOTSTRAPS = 4000
 
 CLASSIFIERS = pa.schema(
     [
@@ -30,11 +28,12 @@ CLASSIFIERS = pa.schema(
         ("clusters", pa.int64()),  # of the texts, where they are not draws by themselves
         *((outcome, pa.int64()) for outcome in OUTCOMES),
         ("accuracy", pa.float64()),
-        ("low", pa.float64()),  # of the accuracy, 95 % (`accuracy_interval`)
+        ("low", pa.float64()),  # of the accuracy, 95 %, over texts (`stats.share`)
         ("high", pa.float64()),
-        ("macro_f1", pa.float64()),
+        ("macro_f1", pa.float64()),  # over the labels that texts have or answers give
         ("weighted_f1", pa.float64()),
-        # From here on empty for a model that was asked through an endpoint.
+        # From here on empty for a model that was asked through an endpoint; these four, and those
+        # of a scale, also where a text was too long to be asked.
         ("closed_set_accuracy", pa.float64()),
         ("closed_set_nll", pa.float64()),  # nats; given the arm's own prefix
         ("closed_set_brier", pa.float64()),
@@ -58,9 +57,9 @@ CLASSES = pa.schema(
         ("seed", pa.int64()),
         ("label", pa.string()),
         ("support", pa.int64()),
-        ("precision", pa.float64()),
-        ("recall", pa.float64()),
-        ("f1", pa.float64()),
+        ("precision", pa.float64()),  # empty where no answer gives the label
+        ("recall", pa.float64()),  # empty where no text has it
+        ("f1", pa.float64()),  # empty where neither
     ]
 )
 CONFUSION = pa.schema(
@@ -70,40 +69,6 @@ CONFUSION = pa.schema(
         ("label", pa.string()),
         ("predicted", pa.string()),  # "" where no valid label was written
         ("rows", pa.int64()),
-    ]
-)
-CONTRASTS = pa.schema(
-    [
-        ("arm", pa.string()),
-        ("against", pa.string()),
-        ("seed", pa.int64()),
-        ("difference", pa.float64()),
-        ("low", pa.float64()),  # 95 %, for two independent samples
-        ("high", pa.float64()),
-        ("z", pa.float64()),
-        ("z_p", pa.float64()),
-        ("only_arm_right", pa.int64()),
-        ("only_against_right", pa.int64()),
-        ("mcnemar_p", pa.float64()),
-    ]
-)
-COMPARISONS = pa.schema(
-    [
-        ("arm", pa.string()),
-        ("against", pa.string()),
-        ("measure", pa.string()),  # of `MEASURES`
-        ("seeds", pa.int64()),
-        ("n", pa.int64()),
-        ("difference", pa.float64()),
-        ("low", pa.float64()),  # 95 %, over texts and seeds (`statistics.crossed`)
-        ("high", pa.float64()),
-        ("df", pa.float64()),
-        ("p", pa.float64()),
-        ("holm_p", pa.float64()),  # over the comparisons of this measure
-        ("bootstrap_low", pa.float64()),
-        ("bootstrap_high", pa.float64()),
-        ("discordant", pa.float64()),  # share of texts that one of a pair has right, mean of seeds
-        ("detectable", pa.float64()),  # with one pair of seeds, by McNemar's test, 80 % of the time
     ]
 )
 BASELINES = pa.schema(
@@ -156,9 +121,7 @@ def classifier_row(
 ) -> Row:
     """The line of one classifier in `CLASSIFIERS`."""
     outcomes = Counter(row["outcome"] for row in rows)
-    low, high = accuracy_interval(rows, [row["outcome"] == "right" for row in rows])
-    true, predicted = codes(rows, labels)
-    scores = stats.class_scores(true, predicted, len(labels))
+    low, high = stats.share(_right(rows), clusters_of(rows))
     return {
         "arm": arm,
         "seed": seed,
@@ -168,15 +131,26 @@ def classifier_row(
         "accuracy": outcomes["right"] / len(rows),
         "low": low,
         "high": high,
-        "macro_f1": stats.macro_f1(scores),
-        "weighted_f1": stats.weighted_f1(scores),
-        **(_closed_set(rows, true) if "closed_set" in rows[0] else {}),
+        "macro_f1": f1(rows, "macro"),
+        "weighted_f1": f1(rows, "weighted"),
+        **(_closed_set(rows, labels) if _scored(rows) else {}),
         **(ordered(rows, labels) if "rating" in rows[0] else {}),
         **{name: facts[name] for name in CLASSIFIERS.names if name in facts},
     }
 
 
-def _closed_set(rows: Sequence[Row], true: Any) -> Row:
+def _right(rows: Sequence[Row]) -> stats.Values:
+    """Of one classifier, 1 where an answer is right, else 0: [1, texts]."""
+    return np.array([[row["predicted"] == row["label"] for row in rows]], float)
+
+
+def _scored(rows: Sequence[Row]) -> bool:
+    """Whether each text has a score for each label."""
+    return all(row.get("log_probabilities") for row in rows)
+
+
+def _closed_set(rows: Sequence[Row], labels: Sequence[str]) -> Row:
+    true = np.array([labels.index(row["label"]) for row in rows])
     chances = _chances(rows)
     return {
         "closed_set_accuracy": float(np.mean([row["closed_set"] == row["label"] for row in rows])),
@@ -184,22 +158,6 @@ def _closed_set(rows: Sequence[Row], true: Any) -> Row:
         "closed_set_brier": stats.brier(chances, true),
         "closed_set_ece": stats.calibration_error(chances, true),
     }
-
-
-def accuracy_interval(rows: Sequence[Row], right: Sequence[bool]) -> tuple[float, float]:
-    """The 95 % interval of a share over texts: Wilson's; where they lie in clusters, the t-test's
-    over these.
-    """
-    clusters = clusters_of(rows)
-    if len(set(clusters)) == len(rows):
-        return stats.wilson(sum(right), len(rows))
-    drawn = stats.clustered(np.array([right], float), clusters)
-    if drawn.shape[1] < 2:
-        return 0.0, 1.0  # one conversation tells nothing of others
-    if len(set(right)) == 1:  # nothing varies: as many trials as there are clusters
-        return stats.wilson(right[0] * drawn.shape[1], drawn.shape[1])
-    found = stats.crossed(drawn)
-    return max(found.low, 0.0), min(found.high, 1.0)
 
 
 def _log_chances(rows: Sequence[Row]) -> stats.Values:
@@ -215,19 +173,19 @@ def _chances(rows: Sequence[Row]) -> stats.Values:
 def ordered(rows: Sequence[Row], labels: Sequence[str]) -> Row:
     """Errors of ratings: of the closed set's, or where there is none of those that were written.
 
-    Nothing where an answer holds no rating.
+    Nothing where an answer holds no rating. Cohen's kappa with quadratic weights (Psychological
+    Bulletin 70, 1968) is None where gold and given ratings are one and the same number.
     """
+    from sklearn.metrics import cohen_kappa_score
+
     said = _rated(rows)
     if not all(said):
         return {}
-    given, true = (
-        np.array([labels.index(label) for label in side])
-        for side in (said, [row["label"] for row in rows])
-    )
-    found = {
-        "mae": float(absolute_errors(rows).mean()),
-        "quadratic_kappa": stats.quadratic_kappa(true, given, len(labels)),
-    }
+    true = [row["label"] for row in rows]
+    found: Row = {"mae": float(absolute_errors(rows).mean()), "quadratic_kappa": None}
+    if len({*true, *said}) > 1:
+        kappa = cohen_kappa_score(true, said, labels=list(labels), weights="quadratic")
+        found["quadratic_kappa"] = float(kappa)
     if "log_probabilities" in rows[0]:
         found["expected_mae"] = float(absolute_errors(rows, labels).mean())
     return found
@@ -247,103 +205,59 @@ def absolute_errors(rows: Sequence[Row], labels: Sequence[str] = ()) -> stats.Va
     return np.abs(_chances(rows) @ np.array([float(label) for label in labels]) - rated)
 
 
+def f1(rows: Sequence[Row], average: str) -> float:
+    """The mean of the labels' F1, plain ("macro") or weighted by their texts ("weighted").
+
+    It is over the labels that texts have or answers give, as scikit-learn does it; an answer
+    without a label is none of them.
+    """
+    from sklearn.metrics import f1_score
+
+    true, said = _sides(rows)
+    there = sorted({*true, *said} - {""})
+    return float(f1_score(true, said, labels=there, average=average, zero_division=0))
+
+
 def class_rows(arm: str, seed: int, rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
     """The lines of one classifier in `CLASSES`."""
-    scores = stats.class_scores(*codes(rows, labels), len(labels))
+    from sklearn.metrics import precision_recall_fscore_support
+
+    scores = precision_recall_fscore_support(
+        *_sides(rows), labels=list(labels), zero_division=np.nan
+    )
     return [
         {
-            "arm": arm, "seed": seed, "label": label, "support": score.support,
-            "precision": score.precision, "recall": score.recall, "f1": score.f1,
+            "arm": arm, "seed": seed, "label": label, "support": int(support),
+            **{
+                name: None if np.isnan(score) else float(score)
+                for name, score in zip(("precision", "recall", "f1"), found, strict=True)
+            },
         }
-        for label, score in zip(labels, scores, strict=True)
+        for label, *found, support in zip(labels, *scores, strict=True)
     ]  # fmt: skip
 
 
 def confusion_rows(arm: str, seed: int, rows: Sequence[Row], labels: Sequence[str]) -> list[Row]:
     """The lines of one classifier in `CONFUSION`."""
-    counts = stats.confusion(*codes(rows, labels), len(labels))
+    from sklearn.metrics import confusion_matrix
+
+    names = [*labels, ""]
+    counts = confusion_matrix(*_sides(rows), labels=names)[:-1]
     return [
         {"arm": arm, "seed": seed, "label": label, "predicted": name, "rows": int(count)}
         for label, line in zip(labels, counts, strict=True)
-        for name, count in zip([*labels, ""], line, strict=True)
+        for name, count in zip(names, line, strict=True)
     ]
 
 
-def contrast_row(
-    arm: str, against: str, seed: int, ours: Sequence[Row], theirs: Sequence[Row]
-) -> Row:
-    """One pair of classifiers on the same texts: the paper's z-test, and McNemar's beside it."""
-    a = np.array([row["outcome"] == "right" for row in ours])
-    b = np.array([row["outcome"] == "right" for row in theirs])
-    test = stats.two_proportion_z(int(a.sum()), len(a), int(b.sum()), len(b))
-    only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
-    return {
-        "arm": arm, "against": against, "seed": seed, "difference": test.difference,
-        "low": test.low, "high": test.high, "z": test.z, "z_p": test.p,
-        "only_arm_right": only_a, "only_against_right": only_b,
-        "mcnemar_p": stats.mcnemar_exact(only_a, only_b),
-    }  # fmt: skip
-
-
-MEASURES: dict[str, Callable[[Row], bool]] = {
-    "accuracy": lambda row: row["outcome"] == "right",
-    "closed set accuracy": lambda row: row.get("closed_set", row["predicted"]) == row["label"],
-}
-
-
-def comparison_rows(
-    pairs: Sequence[Sequence[str]], written: Mapping[tuple[str, int], Sequence[Row]]
-) -> list[Row]:
-    """Each pair of arms by each measure, over all seeds; an arm with one run meets all of them.
-
-    Raises:
-        UserError: there is a single text, or a single cluster of texts.
-    """
-    clusters = clusters_of(next(iter(written.values())))
-    if pairs and len(set(clusters)) < 2:
-        what = "texts" if len(clusters) < 2 else "clusters of texts"
-        raise UserError(f"comparisons: expected two test {what} or more, found one")
-    rows = []
-    for measure, right in MEASURES.items():
-        family = [
-            _comparison(arm, other, ours - theirs, clusters)
-            for arm, other in pairs
-            for ours, theirs in [[right_answers(name, written, right) for name in (arm, other)]]
-        ]
-        adjusted = stats.holm([row["p"] for row in family])
-        rows += [
-            row | {"measure": measure, "holm_p": p} for row, p in zip(family, adjusted, strict=True)
-        ]
-    return rows
+def _sides(rows: Sequence[Row]) -> tuple[list[str], list[str]]:
+    """True and given labels; "" where no valid one was written."""
+    return [row["label"] for row in rows], [row["predicted"] for row in rows]
 
 
 def clusters_of(rows: Sequence[Row]) -> list[str]:
     """The cluster of each row; where a task has none, each row is its own."""
     return [row.get("cluster", str(place)) for place, row in enumerate(rows)]
-
-
-def right_answers(
-    arm: str, written: Mapping[tuple[str, int], Sequence[Row]], right: Callable[[Row], bool]
-) -> stats.Values:
-    """1 where an answer is right, else 0: [seeds, texts]."""
-    return np.array(
-        [[right(row) for row in rows] for (name, _), rows in written.items() if name == arm], float
-    )
-
-
-def _comparison(arm: str, other: str, differences: stats.Values, clusters: Sequence[str]) -> Row:
-    drawn = stats.clustered(differences, clusters)
-    found = stats.crossed(drawn)
-    bounds = stats.two_way_bootstrap(drawn, BOOTSTRAPS, seed=0)
-    discordant = float((differences != 0).mean())
-    seeds, n = differences.shape
-    alone = len(set(clusters)) == n  # McNemar's test takes texts for independent
-    return {
-        "arm": arm, "against": other, "seeds": seeds, "n": n, "difference": found.mean,
-        "low": max(found.low, -1.0), "high": min(found.high, 1.0), "df": found.df, "p": found.p,
-        "bootstrap_low": bounds[0], "bootstrap_high": bounds[1], "discordant": discordant,
-        "detectable": stats.detectable(discordant, n) if alone else None,
-    }  # fmt: skip
 
 
 def baseline_rows(train: Sequence[Row], test: Sequence[Row], labels: Sequence[str]) -> list[Row]:
@@ -353,31 +267,22 @@ def baseline_rows(train: Sequence[Row], test: Sequence[Row], labels: Sequence[st
     model = linear_model([row["text"] for row in train], [row["label"] for row in train])
     if model is not None:
         given = model.predict([row["text"] for row in test])
-        said["TF-IDF, logistic regression"] = [str(label) for label in given]
+        name = f"TF-IDF of {units([row['text'] for row in train])}, logistic regression"
+        said[name] = [str(label) for label in given]
     return [_baseline(name, test, given, labels) for name, given in said.items()]
 
 
 def _baseline(name: str, test: Sequence[Row], said: Sequence[str], labels: Sequence[str]) -> Row:
     rows = [row | {"predicted": label} for row, label in zip(test, said, strict=True)]
-    right = [row["label"] == row["predicted"] for row in rows]
-    low, high = accuracy_interval(rows, right)
-    scores = stats.class_scores(*codes(rows, labels), len(labels))
+    right = _right(rows)
+    low, high = stats.share(right, clusters_of(rows))
     return {
         "baseline": name,
         "n": len(rows),
-        "right": sum(right),
-        "accuracy": sum(right) / len(rows),
+        "right": int(right.sum()),
+        "accuracy": float(right.mean()),
         "low": low,
         "high": high,
-        "macro_f1": stats.macro_f1(scores),
+        "macro_f1": f1(rows, "macro"),
         **(ordered(rows, labels) if "rating" in rows[0] else {}),
     }
-
-
-def codes(rows: Sequence[Row], labels: Sequence[str]) -> tuple[Any, Any]:
-    """True and predicted places in `labels`; -1 where no valid label was written."""
-    places = {label: place for place, label in enumerate(labels)} | {"": -1}
-    return (
-        np.array([places[row["label"]] for row in rows]),
-        np.array([places[row["predicted"]] for row in rows]),
-    )

@@ -1,4 +1,4 @@
-"""Statistics of classification: intervals, tests, scores by class."""
+"""Statistics of classification: intervals, tests, chances."""
 
 from __future__ import annotations
 
@@ -12,25 +12,20 @@ from scipy import optimize, stats
 
 Codes = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
+ROUNDING = 1e-12  # a spread that floating-point arithmetic makes of none
 
 
-class ZTest(NamedTuple):
-    """Two shares compared: `difference` is a - b, with a 95 % interval."""
+class Crossed(NamedTuple):
+    """A mean over seeds and items that both were drawn: `low` to `high` is its 95 % interval.
 
-    z: float
-    p: float
-    difference: float
+    What can't be told is nan.
+    """
+
+    mean: float
     low: float
     high: float
-
-
-class ClassScore(NamedTuple):
-    """Precision, recall and F1 of one class, as shares of 1; 0 where undefined."""
-
-    precision: float
-    recall: float
-    f1: float
-    support: int
+    p: float
+    df: float
 
 
 def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
@@ -43,19 +38,16 @@ def wilson(correct: int, n: int, level: float = 0.95) -> tuple[float, float]:
     return float(interval.low), float(interval.high)
 
 
-def two_proportion_z(correct_a: int, n_a: int, correct_b: int, n_b: int) -> ZTest:
-    """The z-test of two independent shares: pooled z and two-sided p, unpooled interval.
+def two_proportion_z(correct_a: int, n_a: int, correct_b: int, n_b: int) -> tuple[float, float]:
+    """The z-test of two independent shares, a - b: pooled z and its two-sided p.
 
-    z = (a - b) / sqrt(q (1 - q) (1 / n_a + 1 / n_b)), q the share of both samples together.
+    z = (a - b) / sqrt(q (1 - q) (1 / n_a + 1 / n_b)), q the share of both samples together. Both
+    are nan where q is 0 or 1.
     """
-    a, b = correct_a / n_a, correct_b / n_b
     pooled = (correct_a + correct_b) / (n_a + n_b)
     error = math.sqrt(pooled * (1 - pooled) * (1 / n_a + 1 / n_b))
-    z = (a - b) / error if error else 0.0
-    half = stats.norm.ppf(0.975) * math.sqrt(a * (1 - a) / n_a + b * (1 - b) / n_b)
-    return ZTest(
-        z, float(2 * stats.norm.sf(abs(z))), a - b, float(a - b - half), float(a - b + half)
-    )
+    z = (correct_a / n_a - correct_b / n_b) / error if error else math.nan
+    return z, float(2 * stats.norm.sf(abs(z)))
 
 
 def mcnemar_exact(only_a: int, only_b: int) -> float:
@@ -63,100 +55,88 @@ def mcnemar_exact(only_a: int, only_b: int) -> float:
     return sign_test(only_a, only_b)
 
 
-def confusion(true: Codes, predicted: Codes, classes: int) -> Codes:
-    """Counts [classes, classes + 1] of true by predicted class; the last column is -1, no label."""
-    counts = np.zeros((classes, classes + 1), np.int64)
-    np.add.at(counts, (true, np.where(predicted < 0, classes, predicted)), 1)
-    return counts
-
-
-def class_scores(true: Codes, predicted: Codes, classes: int) -> list[ClassScore]:
-    """Scores of each class; a prediction of -1 (no valid label) is a miss for the true class."""
-    counts = confusion(true, predicted, classes)
-    hits = counts.diagonal()
-    given, support = counts[:, :classes].sum(0), counts.sum(1)
-    return [
-        ClassScore(
-            int(hit) / int(said) if said else 0.0,
-            int(hit) / int(there) if there else 0.0,
-            2 * int(hit) / int(said + there) if said + there else 0.0,
-            int(there),
-        )
-        for hit, said, there in zip(hits, given, support, strict=True)
-    ]
-
-
-def quadratic_kappa(true: Codes, predicted: Codes, classes: int) -> float:
-    """Cohen's kappa with quadratic weights (Cohen, Psychological Bulletin 70, 1968).
-
-    1 - sum w O / sum w E over pairs of classes, w the squared distance, O the counts, E what their
-    margins alone would give; 1 where both have one class, the same.
-
-    Args:
-        true, predicted: int [items], in 0 .. classes - 1.
-    """
-    counts = confusion(true, predicted, classes)[:, :classes]
-    places = np.arange(classes)
-    weights = (places[:, None] - places) ** 2
-    expected = float((weights * np.outer(counts.sum(1), counts.sum(0))).sum()) / counts.sum()
-    return 1 - float((weights * counts).sum()) / expected if expected else 1.0
-
-
 def sign_test(won: int, lost: int) -> float:
     """The exact two-sided p of the sign test; ties are left out; 1 where there is nothing else."""
     return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
-def macro_f1(scores: list[ClassScore]) -> float:
-    """The plain mean of the classes' F1."""
-    return sum(score.f1 for score in scores) / len(scores)
-
-
-def weighted_f1(scores: list[ClassScore]) -> float:
-    """The mean of the classes' F1, weighted by their support."""
-    total = sum(score.support for score in scores)
-    return sum(score.f1 * score.support for score in scores) / total
-
-
-class Crossed(NamedTuple):
-    """A mean over seeds and items that both were drawn: `low` to `high` is its 95 % interval."""
-
-    mean: float
-    low: float
-    high: float
-    p: float
-    df: float
-
-
-def crossed(values: Values) -> Crossed:
+def crossed(values: Values, bounds: tuple[float, float] | None = None) -> Crossed:
     """The t-test of a mean over two crossed random factors, seeds and items.
 
     With mean squares S (seeds), I (items) and R (the rest) of s seeds and n items, the mean has
     the variance (S + max(I - R, 0)) / (s n) on (S + max(I - R, 0))^2 / (S^2 / (s - 1)) degrees of
-    freedom (Hillis, Statistics in Medicine 26, 2007, for readers and cases). S, which can't be
-    expected below R, is not let below it: few seeds agree by chance too often to be believed. One
-    seed: the t-test over items, which says nothing of other seeds.
+    freedom (Hillis, Statistics in Medicine 26, 2007, for readers and cases), at most n - 1. S,
+    which can't be expected below R, is not let below it: few seeds agree by chance too often to be
+    believed. One seed: the t-test over items, which says nothing of other seeds.
+
+    Few answers that are all alike show no spread, and leave much open. So with `bounds`, interval
+    and p are of the values and two items more, one at each bound (Bonett and Price, J. of
+    Educational and Behavioral Statistics 37, 2012, for a difference of paired shares). And p is at
+    least 2 / 2^k, k the items whose mean is not 0: an exact test of their signs has no smaller one.
+
+    Without bounds, values that are all equal have neither interval nor p; nor has a single item.
 
     Args:
-        values: float [seeds, items]; at least two items.
+        values: float [seeds, items].
+        bounds: the least and the largest value, where values are right or wrong, or differences of
+            such; the interval does not leave them.
     """
+    mean, items = float(values.mean()), values.shape[1]
+    low, high = (float(bound) for bound in bounds or (math.nan, math.nan))
+    if bounds is not None:
+        values = np.concatenate([values, np.tile([low, high], (len(values), 1))], 1)
+    if items < 2 or np.ptp(values) <= ROUNDING:
+        return Crossed(mean, low, high, math.nan if bounds is None else 1.0, math.nan)
+    error, df = _error(values)
+    df = min(df, items - 1.0)
+    centre, half = float(values.mean()), float(stats.t.ppf(0.975, df)) * error
+    # What was added is at the end, and of no weight in a test of signs.
+    signed = int((np.abs(values[:, :items].mean(0)) > ROUNDING).sum())
+    p = max(float(2 * stats.t.sf(abs(centre) / error, df)), min(2 * 0.5**signed, 1.0))
+    return Crossed(
+        mean, float(np.fmax(centre - half, low)), float(np.fmin(centre + half, high)), p, df
+    )
+
+
+def _error(values: Values) -> tuple[float, float]:
+    """The standard error of the mean of [seeds, items], and the degrees of freedom of its seeds."""
     seeds, items = values.shape
-    mean = float(values.mean())
     if seeds == 1:
-        spread, df = float(values.var(ddof=1)), float(items - 1)
-    else:
-        by_seed, by_item = values.mean(1), values.mean(0)
-        rest = values - by_seed[:, None] - by_item + mean
-        of_seeds = items * float(by_seed.var(ddof=1))
-        of_items = seeds * float(by_item.var(ddof=1))
-        of_rest = float((rest**2).sum()) / ((seeds - 1) * (items - 1))
-        of_seeds = max(of_seeds, of_rest)
-        spread = of_seeds + max(of_items - of_rest, 0.0)
-        df = (seeds - 1) * (spread / of_seeds) ** 2 if of_seeds else math.inf
-    error = math.sqrt(spread / values.size)
-    half = float(stats.t.ppf(0.975, df)) * error
-    p = float(2 * stats.t.sf(abs(mean) / error, df)) if error else float(mean == 0)
-    return Crossed(mean, mean - half, mean + half, p, df)
+        return math.sqrt(float(values.var(ddof=1)) / items), math.inf
+    by_seed, by_item = values.mean(1), values.mean(0)
+    rest = values - by_seed[:, None] - by_item + values.mean()
+    of_seeds = items * float(by_seed.var(ddof=1))
+    of_items = seeds * float(by_item.var(ddof=1))
+    of_rest = float((rest**2).sum()) / ((seeds - 1) * (items - 1))
+    of_seeds = max(of_seeds, of_rest)
+    spread = of_seeds + max(of_items - of_rest, 0.0)
+    df = (seeds - 1) * (spread / of_seeds) ** 2 if of_seeds > ROUNDING else math.inf
+    return math.sqrt(spread / values.size), df
+
+
+def share(right: Values, clusters: Sequence[str]) -> tuple[float, float]:
+    """The 95 % interval of a share of right answers, over items and seeds.
+
+    Wilson's where there is one seed, and each item is a cluster of its own; else `crossed`.
+
+    Args:
+        right: 0 or 1, [seeds, items].
+        clusters: of the items.
+    """
+    if len(right) == 1 and len(set(clusters)) == right.shape[1]:
+        return wilson(int(right.sum()), right.shape[1])
+    found = crossed(clustered(right, clusters), (0, 1))
+    return found.low, found.high
+
+
+def gain(differences: Values, clusters: Sequence[str]) -> Crossed:
+    """What some answers have over others: the mean of their differences, over items and seeds.
+
+    Args:
+        differences: of right answers, -1, 0 or 1: [seeds, items].
+        clusters: of the items.
+    """
+    return crossed(clustered(differences, clusters), (-1, 1))
 
 
 def clustered(values: Values, clusters: Sequence[str]) -> Values:
@@ -180,11 +160,11 @@ def clustered(values: Values, clusters: Sequence[str]) -> Values:
     return means + len(sizes) / len(codes) * beyond
 
 
-def two_way_bootstrap(values: Values, draws: int, seed: int) -> tuple[float, float]:
+def two_way_bootstrap(values: Values, draws: int, seed: int) -> tuple[float, float] | None:
     """The 95 % percentile interval of the mean when seeds and items are both drawn anew.
 
     That is the pigeonhole bootstrap (Owen, Annals of Applied Statistics 1, 2007). Few seeds make
-    it too narrow, as any bootstrap of few; `crossed` is not.
+    it too narrow, as any bootstrap of few; `crossed` is not. None where all draws are alike.
 
     Args:
         values: float [seeds, items].
@@ -198,26 +178,29 @@ def two_way_bootstrap(values: Values, draws: int, seed: int) -> tuple[float, flo
         by_item = generator.multinomial(items, np.full(items, 1 / items), size)
         means[at : at + size] = (by_seed * by_item).sum(1) / values.size
     low, high = np.quantile(means, [0.025, 0.975])
-    return float(low), float(high)
+    return (float(low), float(high)) if high - low > ROUNDING else None
 
 
 def holm(p: Sequence[float]) -> list[float]:
     """Adjusted p-values of a family, in their order (Holm, Scandinavian J. of Statistics 6, 1979).
 
-    The i-th smallest of m becomes the largest of (m - j + 1) p_(j) for j up to i, at most 1.
+    The i-th smallest of m becomes the largest of (m - j + 1) p_(j) for j up to i, at most 1. One
+    that is nan stays so, and is no member of the family.
     """
-    order = np.argsort(p, kind="stable")
-    factors = len(p) - np.arange(len(p))
-    adjusted = np.empty(len(p))
-    adjusted[order] = np.minimum(np.maximum.accumulate(factors * np.asarray(p)[order]), 1.0)
-    return [float(value) for value in adjusted]
+    values = np.asarray(p, float)
+    known = np.flatnonzero(~np.isnan(values))
+    order = known[np.argsort(values[known], kind="stable")]
+    factors = len(order) - np.arange(len(order))
+    values[order] = np.minimum(np.maximum.accumulate(factors * values[order]), 1.0)
+    return [float(value) for value in values]
 
 
-def detectable(discordant: float, n: int, power: float = 0.8) -> float:
+def detectable(discordant: float, n: int, power: float = 0.8) -> float | None:
     """The smallest difference of two paired shares that McNemar's test finds with that power.
 
     Of the two-sided test at 5 %: n d^2 = (z_0.975 sqrt(q) + z_power sqrt(q - d^2))^2, q the share
-    of discordant pairs (Connor, Biometrics 43, 1987). At most q, where no test is that good.
+    of discordant pairs (Connor, Biometrics 43, 1987). None where no difference that q allows is
+    found so often, or no pair is discordant.
     """
     alpha, beta = float(stats.norm.ppf(0.975)), float(stats.norm.ppf(power))
 
@@ -225,10 +208,9 @@ def detectable(discordant: float, n: int, power: float = 0.8) -> float:
         spread = beta * math.sqrt(max(discordant - difference**2, 0.0))
         return math.sqrt(n) * difference - alpha * math.sqrt(discordant) - spread
 
-    most = min(discordant, math.sqrt(discordant))
-    if not discordant or missing(most) <= 0:
-        return discordant
-    return float(optimize.brentq(missing, 0.0, most))
+    if not discordant or missing(discordant) <= 0:
+        return None
+    return float(optimize.brentq(missing, 0.0, discordant))
 
 
 def brier(chances: Values, true: Codes) -> float:

@@ -19,6 +19,7 @@ from infuse.data.examples import Encoder, Ids
 from infuse.data.targets import Target
 from infuse.inference import generation
 from infuse.inference.backends import load_writer
+from infuse.inference.generation import Written
 from infuse.models import loading
 
 FORM = "classifier.json"
@@ -64,12 +65,15 @@ class Read(NamedTuple):
     Attributes:
         tokens: written, end token included.
         log_probabilities: float64 [labels], in nats, of each whole label and its end, after the
-            classifier's own prefix: for a reasoning-first form, its own greedy reasoning.
+            classifier's own prefix: for a reasoning-first form, its own greedy reasoning. Empty
+            where the answer is too_long.
+        closed_set: the label with the largest of these, "" where there are none.
     """
 
     answer: Answer
     tokens: int
     log_probabilities: npt.NDArray[np.float64]
+    closed_set: str
 
 
 class Reader:
@@ -81,6 +85,7 @@ class Reader:
 
     Attributes:
         model: that of transformers, in float32.
+        positions: most tokens of a prompt and an answer together.
     """
 
     def __init__(self, folder: Path, backend: str, compute: Mapping[str, Any]) -> None:
@@ -100,19 +105,32 @@ class Reader:
         return self._encoder.chats(texts)
 
     def read(self, prompts: Sequence[Ids], rows: Sequence[int], max_new_tokens: int) -> list[Read]:
-        """A greedy answer to each prompt, and a score for each label."""
-        if not prompts:
-            return []
+        """A greedy answer to each prompt, and a score for each label.
+
+        A prompt that leaves no place for a label is not asked. An answer ends, unfinished, at the
+        last position.
+        """
+        fit = [place for place, prompt in enumerate(prompts) if self._room(prompt) >= 0]
+        asked = [prompts[place] for place in fit]
+        made = self._ask(asked, [rows[place] for place in fit], max_new_tokens) if asked else []
+        read = dict(zip(fit, made, strict=True))
+        return [
+            read.get(place) or Read(Answer("", "", "", "too_long"), 0, np.empty(0), "")
+            for place in range(len(prompts))
+        ]
+
+    def _ask(self, prompts: Sequence[Ids], rows: Sequence[int], max_new_tokens: int) -> list[Read]:
         if self._writer is None:
             scores = generation.score_classes(self.model, prompts)
             said = [self.form.labels[int(place)] for place in scores.argmax(1)]
             return [
-                Read(Answer(label, "", label, "answered"), 0, score)
+                Read(Answer(label, "", label, "answered"), 0, score, label)
                 for label, score in zip(said, scores, strict=True)
             ]
         written = self._writer.write(
             prompts, rows, self._encoder.end_of_turn, {"max_new_tokens": max_new_tokens}
         )
+        written = [self._within(*both) for both in zip(prompts, written, strict=True)]
         form = self.form
         answers = [
             read_answer(
@@ -123,9 +141,26 @@ class Reader:
         prefixes = self._prefixes(prompts, [answer.reasoning for answer in answers])
         scores = generation.score_endings(self.model, prefixes, self._endings)
         return [
-            Read(answer, len(one.tokens) + (one.finish == "stop"), score)
+            Read(
+                answer, len(one.tokens) + (one.finish == "stop"), score,
+                form.labels[int(score.argmax())],
+            )
             for answer, one, score in zip(answers, written, scores, strict=True)
-        ]
+        ]  # fmt: skip
+
+    def _within(self, prompt: Ids, one: Written) -> Written:
+        """What is written within the model's positions, its end token included."""
+        left = self.positions - len(prompt)
+        if len(one.tokens) + (one.finish == "stop") <= left:
+            return one
+        return Written(one.tokens[:left], "length")
+
+    def _room(self, prompt: Ids) -> int:
+        """The positions that a prompt and the longest label leave; below 0 where they don't fit."""
+        if self._head:
+            return self.positions - len(prompt)
+        between = len(self._between) if self.form.target == "reason_label" else 0
+        return self.positions - len(prompt) - between - max(map(len, self._endings))
 
     def before_labels(
         self, prompts: Sequence[Ids], reasonings: Sequence[str]
@@ -145,11 +180,14 @@ class Reader:
         return prefixes, [ending[len(common)] for ending in self._endings]
 
     def _prefixes(self, prompts: Sequence[Ids], reasonings: Sequence[str]) -> list[Ids]:
-        """All that stands before a label: where reasonings come first, they and the separator."""
+        """All that stands before a label: where reasonings come first, they and the separator.
+
+        Of a reasoning that leaves no place for a label, its beginning.
+        """
         if self.form.target != "reason_label":
             return list(prompts)
         return [
-            prompt + reason + self._between
+            prompt + reason[: max(self._room(prompt), 0)] + self._between
             for prompt, reason in zip(prompts, self._encoder.plain(reasonings), strict=True)
         ]
 

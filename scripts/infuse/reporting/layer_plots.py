@@ -14,6 +14,7 @@ from matplotlib.ticker import MaxNLocator
 
 from infuse.evaluation.scores import Row
 from infuse.evaluation.stats import Values
+from infuse.reporting.fonts import drawable
 from infuse.reporting.plots import INK, LINES
 
 MOST_GROUPS = 6  # panels beside that of all texts
@@ -31,6 +32,9 @@ def entropy(rows: Sequence[Row], groups: Sequence[str]) -> Figure:
         rows: of `layers.layer_rows`.
     """
     told = [row for row in rows if "difference" in row]
+    every = list(dict.fromkeys(row["group"] for row in rows))
+    shown, note = drawable(every, "table layers")
+    titles = dict(zip(every, shown, strict=True))
     arms = list(dict.fromkeys(row["arm"] for row in told))
     columns = min(4, len(groups))
     lines = -(-len(groups) // columns)
@@ -45,11 +49,11 @@ def entropy(rows: Sequence[Row], groups: Sequence[str]) -> Figure:
         for place, arm in enumerate(arms):
             curve = [row for row in told if row["arm"] == arm and row["group"] == group]
             _curve(axes, curve, LINES[place % len(LINES)], STYLES[place // len(LINES) % 4])
-        axes.set_title(group, fontsize=9)
+        axes.set_title(titles[group], fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
         axes.xaxis.set_major_locator(MaxNLocator(6, integer=True))
         axes.tick_params(labelbottom=number + columns >= len(groups))
-    figure.supxlabel("layer (0: embeddings)", fontsize=9)
+    figure.supxlabel(f"layer (0: embeddings){note}", fontsize=9)
     figure.supylabel(
         "entropy less that of\nthe label alone, nats", fontsize=9, multialignment="center"
     )
@@ -81,7 +85,11 @@ def rankings(
     """
     arms = list(dict.fromkeys(arm for arm, _ in maps))[:MOST_ARMS]
     groups = groups[: 1 + MOST_MAPS]
-    names = ["gold", *labels[:MOST_TOKENS]]
+    tokens, of_tokens = drawable(labels, "table 4")
+    every = list(dict.fromkeys(group for _, group in maps))
+    shown, of_groups = drawable(every, "table layers")
+    titles = dict(zip(every, shown, strict=True))
+    names = ["gold", *tokens[:MOST_TOKENS]]
     deepest = len(next(iter(maps.values()))) - 1
     step = -(-(deepest + 1) // MOST_LAYERS)
     layers = sorted(range(deepest, -1, -step))
@@ -101,7 +109,7 @@ def rankings(
             axes.set_xticks(
                 range(len(names)), names, rotation=40, ha="right", rotation_mode="anchor"
             )
-        line[0].set_ylabel(f"{group}\nlayer")
+        line[0].set_ylabel(f"{titles[group]}\nlayer")
     for axes, arm in zip(grid[0], arms, strict=True):
         axes.set_title(arm, fontsize=9)
     bar = figure.colorbar(
@@ -109,7 +117,7 @@ def rankings(
         pad=0.1 / size[1],
         format=lambda rank, _: short(rank),
     )  # fmt: skip
-    bar.set_label("median rank (1: the most probable token)")
+    bar.set_label(f"median rank (1: the most probable token){of_tokens or of_groups}")
     bar.minorticks_off()
     bar.outline.set_visible(False)
     return figure

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from infuse.evaluation.scores import Row
 from infuse.evaluation.stats import Crossed
-from infuse.reporting.paper_tables import Table, percent
+from infuse.reporting.cells import Table, percent
 
 
 def layer_table(rows: Sequence[Row]) -> Table:

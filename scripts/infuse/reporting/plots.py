@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
@@ -15,7 +16,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import FancyBboxPatch
 
 from infuse.evaluation.scores import Row
-from infuse.reporting.paper_tables import Point
+from infuse.reporting.arm_tables import Point
+from infuse.reporting.fonts import drawable
 from infuse.reporting.rating_tables import Setting
 
 MOST_COUNTS = 30  # columns of a confusion figure whose counts are written
@@ -94,7 +96,8 @@ def confusion(rows: Sequence[Row], labels: Sequence[str], title: str) -> Figure:
     Args:
         rows: of one classifier, in the schema `CONFUSION`; no rows draw an empty frame.
     """
-    names = [*labels, "none"]
+    shown, note = drawable(labels, "table 4")
+    names = [*shown, "none"]
     counts = np.zeros((len(labels), len(names)), int)
     for row in rows:
         column = labels.index(row["predicted"]) if row["predicted"] else len(labels)
@@ -111,16 +114,16 @@ def confusion(rows: Sequence[Row], labels: Sequence[str], title: str) -> Figure:
     axes.set_xticks(
         range(0, len(names), every), names[::every], rotation=40, ha="right", rotation_mode="anchor"
     )
-    axes.set_yticks(range(0, len(labels), every), labels[::every])
+    axes.set_yticks(range(0, len(labels), every), shown[::every])
     axes.axvline(len(labels) - 0.5, color=INK, linewidth=0.8)
     axes.spines[:].set_visible(False)
     axes.tick_params(length=0)
-    axes.set(xlabel="predicted", ylabel="true", title=title if rows else f"{title}: not run")
+    axes.set(xlabel=f"predicted{note}", ylabel="true", title=title if rows else f"{title}: not run")
     return figure
 
 
 def arms(classifiers: Sequence[Row], baselines: Sequence[Row]) -> Figure:
-    """Accuracy of each classifier with its Wilson interval; the floors as lines."""
+    """Accuracy of each classifier with its interval over texts; the floors as lines."""
     names = list(dict.fromkeys(row["arm"] for row in classifiers))
     figure, axes = plt.subplots(figsize=(6.4, 1.3 + 0.5 * len(names)), layout="constrained")
     for place, name in enumerate(names):
@@ -147,7 +150,7 @@ def arms(classifiers: Sequence[Row], baselines: Sequence[Row]) -> Figure:
 
 
 def settings(
-    floors: Mapping[Setting, float],
+    floors: Mapping[Setting, float | None],
     reached: Mapping[str, Mapping[Setting, float]],
     bare: Collection[str],
 ) -> Figure:
@@ -155,7 +158,7 @@ def settings(
 
     Args:
         floors: of each setting (source, dimension), the accuracy of its most frequent label, as a
-            share of 1.
+            share of 1; None draws nothing.
         reached: of each arm, its accuracy in each setting, mean over seeds.
         bare: the arms without a system message.
     """
@@ -165,7 +168,8 @@ def settings(
         ends = [100 * accuracies[place] for accuracies in reached.values()]
         axes.plot([min(ends), max(ends)], [line] * 2, color="#d5dce2", lw=4, zorder=1)
     axes.plot(
-        [100 * floors[place] for place in places], range(len(places)), "|", color=INK,
+        [math.nan if floor is None else 100 * floor for floor in floors.values()],
+        range(len(places)), "|", color=INK,
         markersize=11, markeredgewidth=1.5, label="most frequent label", zorder=2,
     )  # fmt: skip
     for group in ([n for n in reached if n not in bare], [n for n in reached if n in bare]):
@@ -176,9 +180,11 @@ def settings(
                 markeredgewidth=1.3, label=name, zorder=3,
             )  # fmt: skip
     names = [" · ".join(filter(None, place)) or "all" for place in places]
-    axes.set_yticks(range(len(places)), names)
+    shown, note = drawable(names, "table quality")
+    axes.set_yticks(range(len(places)), shown)
     axes.set_ylim(len(places) - 0.5, -0.5)
     axes.set_xlabel("accuracy on the test texts, % (mean over seeds)")
+    axes.set_ylabel(note.strip(" ()"))
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     return figure

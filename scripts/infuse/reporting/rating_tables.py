@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,11 +17,11 @@ import numpy as np
 from infuse.data.targets import plain_label
 from infuse.evaluation import scores as ev
 from infuse.evaluation import stats
+from infuse.evaluation.comparisons import MEASURES, Runs, right_answers
 from infuse.evaluation.judges import OUTCOMES
-from infuse.reporting.paper_tables import Table, percent
+from infuse.reporting.cells import FOUR, Table, mean, percent, told
 
 Row = dict[str, Any]
-Runs = Mapping[tuple[str, int], Sequence[Row]]  # (arm, seed) -> answers beside RATED
 Setting = tuple[str, str]  # source and dimension
 Part = tuple[str | None, str | None]  # of the settings; None: all
 FLOOR = "majority label"
@@ -32,13 +32,15 @@ def settings(rows: Sequence[Row]) -> list[Setting]:
     return sorted({(row["source"], row["dimension"]) for row in rows})
 
 
-def floors(train: Sequence[Row], test: Sequence[Row]) -> dict[Setting, float]:
-    """The accuracy in each setting of its most frequent training label, as a share of 1."""
+def floors(train: Sequence[Row], test: Sequence[Row]) -> dict[Setting, float | None]:
+    """The accuracy in each setting of its most frequent training label, as a share of 1; None where
+    no training text is of it.
+    """
     found = {}
     for setting in settings(test):
-        labels = Counter(row["label"] for row in train if _of(row, setting))
-        most = labels.most_common(1)[0][0] if labels else ""
-        found[setting] = float(np.mean([row["label"] == most for row in test if _of(row, setting)]))
+        most = _most_frequent(row for row in train if _of(row, setting))
+        right = [row["label"] == most for row in test if _of(row, setting)]
+        found[setting] = None if most is None else float(np.mean(right))
     return found
 
 
@@ -49,7 +51,7 @@ def reached(written: Runs) -> dict[str, dict[Setting, float]]:
     return {
         name: {setting: float(right[:, rows].mean()) for setting, rows in inside.items()}
         for name in dict.fromkeys(arm for arm, _ in written)
-        for right in [ev.right_answers(name, written, ev.MEASURES["accuracy"])]
+        for right in [right_answers(name, written, MEASURES["accuracy"])]
     }
 
 
@@ -65,7 +67,7 @@ def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, Row]) -> Tab
     for setting, floor in floors(train, test).items():
         line = dict(zip(("source", "dimension"), setting, strict=True))
         line |= {"n": str(sum(_of(row, setting) for row in test))}
-        line[f"{FLOOR} %"] = percent(floor)
+        line[f"{FLOOR} %"] = told(floor, percent)
         table.append(line | {f"{name} %": percent(at[setting]) for name, at in shares.items()})
     gaps = {
         name: np.array([share - shares[other][setting] for setting, share in at.items()])
@@ -80,9 +82,9 @@ def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, Row]) -> Tab
         "sign test p": (f"{one:.2g}" for one in p),
         "Holm p": (f"{one:.2g}" for one in stats.holm(p)),
     }
-    for told, cells in last.items():
+    for what, cells in last.items():
         named = zip(gaps, cells, strict=True)
-        table.append({"source": told} | {f"{name} %": cell for name, cell in named})
+        table.append({"source": what} | {f"{name} %": cell for name, cell in named})
     return table
 
 
@@ -133,12 +135,12 @@ def transfer(parts: Mapping[str, HeldOut], arms: Mapping[str, Row], labels: Sequ
         for arm in dict.fromkeys(arm for arm, _ in part.runs):
             line = {"held out": name} | _measured(arm, plain_label(arms, arm), part.runs, labels)
             if part.seen is not None:
-                right = ev.right_answers(arm, part.seen, ev.MEASURES["accuracy"])
+                right = right_answers(arm, part.seen, MEASURES["accuracy"])
                 line["accuracy % where it was seen"] = percent(float(right.mean()))
             table.append(line)
     for arm in dict.fromkeys(arm for arm, _ in pooled) if len(parts) > 1 else ():
-        told = _measured(arm, plain_label(arms, arm), pooled, labels)
-        table.append({"held out": "all parts"} | told)
+        whole = _measured(arm, plain_label(arms, arm), pooled, labels)
+        table.append({"held out": "all parts"} | whole)
     return table
 
 
@@ -174,9 +176,8 @@ def judge_totals(judges: Sequence[Row], spent: Mapping[str, Row]) -> Table:
         line = {"judge": judge, "style": "all", "dimension": "all"}
         if rows:
             line |= {part: str(sum(row[part] for row in rows)) for part in ("n", *OUTCOMES)}
-        told = spent.get(judge, {})
         for part in ("prompt_tokens", "completion_tokens", "without_usage", "cost"):
-            line[part.replace("_", " ")] = "" if told.get(part) is None else f"{told[part]:g}"
+            line[part.replace("_", " ")] = told(spent.get(judge, {}).get(part), "{:g}".format)
         table.append(line)
     return table
 
@@ -188,22 +189,27 @@ def _of(row: Row, part: Part) -> bool:
     )
 
 
+def _most_frequent(rows: Iterable[Row]) -> str | None:
+    counts = Counter(row["label"] for row in rows)
+    return counts.most_common(1)[0][0] if counts else None
+
+
 def _floor(train: Sequence[Row], runs: Runs, labels: Sequence[str]) -> dict[str, str]:
     """What the most frequent label of training rows reaches."""
     test = next(iter(runs.values()))
-    counts = Counter(row["label"] for row in train)
-    most = counts.most_common(1)[0][0] if counts else labels[0]
+    clusters = ev.clusters_of(test)
+    line = {"arm": FLOOR, "n": str(len(test)), "clusters": str(len(set(clusters)))}
+    most = _most_frequent(train)
+    if most is None:
+        return line
     said = [
         {part: row[part] for part in ("label", "rating", "cluster")} | {"predicted": most}
         for row in test
     ]
-    low, high = ev.accuracy_interval(said, [row["label"] == most for row in said])
-    return {
-        "arm": FLOOR, "n": str(len(said)), "clusters": str(len(set(ev.clusters_of(said)))),
-        "accuracy %": percent(float(np.mean([row["label"] == most for row in said]))),
-        "accuracy %, 95 %": f"{percent(low)} to {percent(high)}",
-        "macro F1": f"{next(_macro_f1([said], labels)):.4f}",
-        "MAE": f"{ev.ordered(said, labels)['mae']:.4f}",
+    right = np.array([[row["label"] == most for row in said]], float)
+    return line | _share("accuracy %", right, clusters) | {
+        "macro F1": FOUR(ev.f1(said, "macro")),
+        "MAE": FOUR(ev.ordered(said, labels)["mae"]),
     }  # fmt: skip
 
 
@@ -211,52 +217,52 @@ def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -
     """What an arm reaches on texts, and what it has over another."""
     rows = [rows for (arm, _), rows in runs.items() if arm == name]
     clusters = ev.clusters_of(rows[0])
-    right = ev.right_answers(name, runs, ev.MEASURES["accuracy"])
+    right = right_answers(name, runs, MEASURES["accuracy"])
     found = [ev.ordered(one, labels) for one in rows]
-    errors = np.stack([ev.absolute_errors(one) for one in rows])
+    rated = all(found)
     line = {"arm": name, "n": str(len(clusters)), "clusters": str(len(set(clusters)))}
-    line |= _interval("accuracy %", right, clusters, 100, bounds=(0, 1))
-    closed = ev.right_answers(name, runs, ev.MEASURES["closed set accuracy"])
+    line |= _share("accuracy %", right, clusters)
+    closed = right_answers(name, runs, MEASURES["closed set accuracy"])
     line["closed set %"] = percent(float(closed.mean()))
-    line["macro F1"] = f"{np.mean(list(_macro_f1(rows, labels))):.4f}"
-    line |= _interval("MAE", errors, clusters)
-    line["MAE of the expected rating"] = f"{np.mean([one['expected_mae'] for one in found]):.4f}"
-    line["quadratic kappa"] = f"{np.mean([one['quadratic_kappa'] for one in found]):.4f}"
-    if other is not None and any(arm == other for arm, _ in runs):
-        theirs = ev.right_answers(other, runs, ev.MEASURES["accuracy"])
-        worse = [ev.absolute_errors(rows) for (arm, _), rows in runs.items() if arm == other]
+    line["macro F1"] = FOUR(float(np.mean([ev.f1(one, "macro") for one in rows])))
+    if rated:
+        line |= _interval("MAE", _errors(name, runs), clusters)
+        line["MAE of the expected rating"] = told(mean(found, "expected_mae"), FOUR)
+        line["quadratic kappa"] = told(mean(found, "quadratic_kappa"), FOUR)
+    theirs = [ev.ordered(rows, labels) for (arm, _), rows in runs.items() if arm == other]
+    if other is not None and theirs:
+        more = stats.gain(right - right_answers(other, runs, MEASURES["accuracy"]), clusters)
         line["against"] = other
-        line |= _interval(
-            "accuracy, points more", right - theirs, clusters, 100, signed=True, bounds=(-1, 1)
-        )
-        line |= _interval("MAE, more", errors - np.stack(worse), clusters, signed=True)
+        line |= _cells("accuracy, points more", "{:+.2f}", *(100 * end for end in more[:3]))
+        line["accuracy, points more, p"] = f"{more.p:.2g}"
+        if rated and all(theirs):
+            worse = _errors(name, runs) - _errors(other, runs)
+            line |= _interval("MAE, more", worse, clusters, signed=True)
     return line
 
 
+def _errors(name: str, runs: Runs) -> stats.Values:
+    return np.stack([ev.absolute_errors(rows) for (arm, _), rows in runs.items() if arm == name])
+
+
+def _share(name: str, right: stats.Values, clusters: Sequence[str]) -> dict[str, str]:
+    """A share of right answers over seeds and texts, with its interval."""
+    ends = (float(right.mean()), *stats.share(right, clusters))
+    return _cells(name, "{:.2f}", *(100 * end for end in ends))
+
+
 def _interval(
-    name: str,
-    values: stats.Values,
-    clusters: Sequence[str],
-    unit: float = 1,
-    signed: bool = False,
-    bounds: tuple[float, float] = (-math.inf, math.inf),
+    name: str, values: stats.Values, clusters: Sequence[str], signed: bool = False
 ) -> dict[str, str]:
-    """A mean over seeds and texts with its interval; with its p, if zero would mean nothing.
-
-    Args:
-        bounds: of what the mean may be.
-    """
-    sign, digits = "+" if signed else "", 2 if unit > 1 else 4
-    line = {name: f"{unit * float(values.mean()):{sign}.{digits}f}"}
-    if len(set(clusters)) < 2:
-        return line
+    """A mean over seeds and texts with its interval; with its p, if zero would mean nothing."""
     found = stats.crossed(stats.clustered(values, clusters))
-    ends = np.clip([found.low, found.high], *bounds)
-    low, high = (f"{unit * float(end):{sign}.{digits}f}" for end in ends)
-    line[f"{name}, 95 %"] = f"{low} to {high}"
-    return line | ({f"{name}, p": f"{found.p:.2g}"} if signed else {})
+    line = _cells(name, "{:+.4f}" if signed else "{:.4f}", *found[:3])
+    return line | ({f"{name}, p": f"{found.p:.2g}"} if signed and not math.isnan(found.p) else {})
 
 
-def _macro_f1(runs: Sequence[Sequence[Row]], labels: Sequence[str]) -> Iterator[float]:
-    for rows in runs:
-        yield stats.macro_f1(stats.class_scores(*ev.codes(rows, labels), len(labels)))
+def _cells(name: str, form: str, middle: float, low: float, high: float) -> dict[str, str]:
+    """A mean and its interval, where there is one."""
+    line = {name: form.format(middle)}
+    if not math.isnan(low):
+        line[f"{name}, 95 %"] = f"{form.format(low)} to {form.format(high)}"
+    return line

@@ -42,6 +42,13 @@ class History:
         """The steps after which there was an evaluation."""
         return {entry["step"] for entry in self.evaluations}
 
+    def replay(self, watch: Watch) -> None:
+        """Tell all of it, in the order in which it happened."""
+        told = [*self.steps]
+        told += [{"step": one["step"], "validation_loss": one["loss"]} for one in self.evaluations]
+        for entry in sorted(told, key=lambda entry: entry["step"]):
+            watch(int(entry["step"]), {name: entry[name] for name in entry if name != "step"})
+
 
 def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
     """The rate of step 0, 1, ..., total - 1: linear warm-up from 0, then the schedule down to 0.
@@ -62,6 +69,18 @@ def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
     return float(peak * share)
 
 
+def short_warmup(steps: int, recipe: Mapping[str, Any]) -> str:
+    """What to say of a training that ends before its warm-up does; nothing of another."""
+    warmup, peak = recipe["warmup_steps"], recipe["learning_rate"]
+    if steps > warmup:
+        return ""
+    highest = peak * (steps - 1) / warmup
+    return (
+        f"all {steps} steps lie within the {warmup} of the warm-up: the rate reaches {highest:.2g}"
+        f" of {peak:.2g}, and the first step is idle"
+    )
+
+
 def train(
     engine: Engine,
     documents: Documents,
@@ -75,7 +94,8 @@ def train(
 ) -> History:
     """Take `steps`, from the last checkpoint in `work` where there is one.
 
-    `watch` is told what `History` records, without its step, as it happens.
+    `watch` is told what `History` records, without its step, as it happens; of a run that is taken
+    up again, first what its checkpoint recorded.
 
     A run that was killed and taken up again ends with the same bytes as an undisturbed one: a
     step depends on the weights, the optimizer's state, its rows and (seed, step) alone.
@@ -91,6 +111,9 @@ def train(
     optimizer = new_optimizer(model, recipe)
     state = _Checkpoints(work, trained, optimizer)
     first, history = state.restore()
+    history.replay(watch)
+    if told := short_warmup(len(steps), recipe):
+        log.warning("%s", told)
     due = _evaluation_steps(len(steps), recipe)
     progress = Progress(len(steps), "steps", first)
     with held() as asked_to_stop:

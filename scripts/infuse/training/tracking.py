@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from infuse.core.errors import UserError
@@ -19,6 +21,10 @@ def nobody(_step: int, _values: Mapping[str, float]) -> None:
 @contextlib.contextmanager
 def watched(trackers: Sequence[str], run: str, params: Mapping[str, Any]) -> Iterator[Watch]:
     """Where the values of each step and evaluation go: to the trackers that the config names.
+
+    Each process tells all of its training from the first step, so what an earlier one left in
+    TensorBoard's folder of the run is removed: no step stands there twice. Other trackers get a
+    run of its own.
 
     Args:
         run: the name of the training.
@@ -37,6 +43,7 @@ def watched(trackers: Sequence[str], run: str, params: Mapping[str, Any]) -> Ite
     for name in trackers:
         if name not in installed:
             raise UserError(f"trackers: the package of {name!r} is not installed")
+    shutil.rmtree(Path(FOLDER) / run, ignore_errors=True)
     accelerator = Accelerator(log_with=list(trackers), project_dir=FOLDER, cpu=True)
     accelerator.init_trackers(run, config=dict(_flat(params)))
     try:

@@ -1,0 +1,121 @@
+"""From answers to tables and figures where texts are few and labels rare, in any script."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from infuse.core.files import write_json, write_rows
+from infuse.core.schemas import PREDICTIONS, TASK, TEXT_REASONING_LABEL
+from infuse.evaluation import fidelity
+from stage_runner import Outcome, RunStage
+
+LABELS = ["生气", "喜悦", "爱", "惊讶"]
+PLAIN = {"reasons": None, "perturb": None, "label_weight": None, "system": True, "match": None}
+ARMS = {
+    "label": {**PLAIN, "target": "label"},
+    "why": {**PLAIN, "target": "reason_label"},
+    "same": {**PLAIN, "target": "label", "match": {"steps": "why"}},
+}
+# Of the four test texts the second label has one, the third none; the fourth label no text has.
+TEST = [LABELS[0], LABELS[0], LABELS[0], LABELS[1]]
+TRAIN = [*TEST, LABELS[2]]
+Row = dict[str, Any]
+
+
+def answer(number: int, arm: str) -> Row:
+    """Q->RA is right on all four texts, Q->A on none; `same` is never asked about the last."""
+    label = TEST[number]
+    said = {"why": label, "label": LABELS[2], "same": label}[arm]
+    fits = arm != "same" or number < 3
+    return {
+        "id": number, "text": f"今天 {number}", "label": label, "generated": said, "reasoning": "",
+        "predicted": said if fits else "", "tokens": 2, "closed_set": said if fits else "",
+        "outcome": ("right" if said == label else "wrong") if fits else "too_long",
+        "log_probabilities": [-float(said != one) * 3 for one in LABELS] if fits else [],
+    }  # fmt: skip
+
+
+@pytest.fixture
+def numbers(tmp_path: Path, run_stage: RunStage) -> tuple[Outcome, dict[str, Path]]:
+    """The metrics of two seeds, and what they were made from."""
+    inputs = {name: tmp_path / name for name in ("task", "training_set")}
+    for folder in inputs.values():
+        folder.mkdir()
+    for split, labels in (("train", TRAIN), ("validation", TEST), ("test", TEST)):
+        rows = [{"id": at, "text": f"今天 {at}", "label": name} for at, name in enumerate(labels)]
+        write_rows(inputs["task"] / f"{split}.parquet", rows, TASK)
+    write_json(inputs["task"] / "labels.json", LABELS)
+    learned = [row | {"reasoning": row["text"]} for row in rows]
+    write_rows(inputs["training_set"] / "train.parquet", learned, TEXT_REASONING_LABEL)
+    for arm in ARMS:
+        for seed in (1, 2):
+            folder = inputs[f"predictions {arm}-seed{seed}"] = tmp_path / f"{arm}-{seed}"
+            folder.mkdir()
+            write_rows(
+                folder / "predictions.parquet", [answer(at, arm) for at in range(4)], PREDICTIONS
+            )
+    params = {"arms": ARMS, "seeds": [1, 2], "comparisons": [["why", "label"]]}
+    given = {name: path for name, path in inputs.items() if name != "training_set"}
+    made = run_stage("metrics", params, given)
+    assert made.code == 0, made.stderr + made.log
+    return made, inputs
+
+
+def table(made: Outcome, name: str) -> list[Row]:
+    assert made.code == 0, made.stderr + made.log
+    with (made.output / f"{name}.csv").open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_rare_labels_are_named_and_few_texts_prove_nothing(
+    numbers: tuple[Outcome, dict[str, Path]], run_stage: RunStage
+) -> None:
+    made, inputs = numbers
+    for told in (
+        "labels without a training text: 惊讶", "labels with a single training text: 喜悦, 爱",
+        "labels without a test text: 爱, 惊讶", "labels with a single test text: 喜悦",
+    ):  # fmt: skip
+        assert told in made.log
+    for row in table(made, "comparisons"):
+        assert float(row["low"]) < 0 and float(row["p"]) > 0.125
+        assert row["bootstrap_low"] == ""
+    recipe = {"batching": {"kind": "rows"}, "tuning": {"kind": "full"}}
+    params = {
+        "arms": ARMS, "seeds": [1, 2], "recipes": {"reasoner": recipe, "classifier": recipe},
+        "setting": fidelity.PUBLISHED["setting"],
+    }  # fmt: skip
+    given = {name: path for name, path in inputs.items() if "predictions why-seed1" in name}
+    given |= {"metrics": made.output, **{one: inputs[one] for one in ("task", "training_set")}}
+    made = run_stage("tables", params, given)
+    lines = {row["model"]: row for row in table(made, "table3")}
+    assert lines["Q->RA"]["accuracy %"] == "100.00" and float(lines["Q->RA"]["low"]) < 50
+    assert lines["Q->A, equal steps"]["too long"] == "1"
+    assert lines["Q->A, equal steps"]["closed set %"] == ""
+    more = lines["Q->RA minus Q->A"]
+    assert (more["accuracy %"], more["high"]) == ("+100.00", "+100.00") and float(more["low"]) < 0
+    assert more["by seed"] == "+100.00 +100.00" and more["McNemar p"] == "0.12 0.12"
+    classes = {row["label"]: row for row in table(made, "table4")}
+    assert [classes[name]["Q->RA recall %"] for name in LABELS] == ["100.00", "100.00", "", ""]
+    assert classes["生气"]["Q->A precision %"] == "" and classes["生气"]["Q->A f1 %"] == "0.00"
+    assert {row["model"]: row["macro F1"] for row in table(made, "table5")}["Q->RA"] == "1.0000"
+
+
+def test_every_arm_and_figure_is_made_of_few_texts(
+    numbers: tuple[Outcome, dict[str, Path]], run_stage: RunStage
+) -> None:
+    made, inputs = numbers
+    params = {"arms": ARMS, "regimes": [], "controls": []}
+    all_arms = run_stage("arms", params, {"metrics": made.output})
+    lines = {row["arm"]: row for row in table(all_arms, "arms")}
+    assert "TF-IDF of characters, logistic regression" in lines
+    assert (lines["why"]["macro f1"], lines["label"]["macro f1"]) == ("1.0000", "0.0000")
+    assert lines["same"]["closed set nll"] == "" != lines["why"]["closed set nll"]
+    given = {"metrics": made.output, "task": inputs["task"]}
+    drawn = run_stage("figures", {"arms": ARMS, "seeds": [1, 2]}, given)
+    assert drawn.code == 0, drawn.stderr
+    assert "UserWarning" not in drawn.stderr and drawn.log.count("figures show") <= 1
+    assert (drawn.output / "figure3.png").read_bytes()[:4] == b"\x89PNG"
