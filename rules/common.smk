@@ -119,7 +119,7 @@ def by_role(node, roles, paths):
 
 def needed(node):
     """What has to be there before a node can be made; nothing new, once it is."""
-    paths = [source.path for source in node.inputs.values()]
+    paths = [source.path for source in node.needs]
     if Path(node.path).is_dir():
         return [ancient(path) if Path(path).is_dir() else None for path in paths]
     return paths

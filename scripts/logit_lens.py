@@ -20,7 +20,7 @@ from infuse.inference.classification import Reader
 from infuse.inference.logit_lens import look, parts
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 WINDOW = 16  # batches that are cut from rows of like length
 log = logging.getLogger("infuse")
 

@@ -18,7 +18,7 @@ from infuse.inference import generation
 from infuse.inference.classification import Reader
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 log = logging.getLogger("infuse")
 
 

@@ -86,15 +86,14 @@ def _write(job: Job, texts: list[Row]) -> Made:
     loading.set_threads(job.params["compute"])
     encoder = Encoder(loading.load_tokenizer(job.inputs["reasoner"]))
     writer = load_writer(job.params["backend"], job.inputs["reasoner"], job.params["compute"])
+    ends = {encoder.end_of_text, *loading.ends(job.inputs["reasoner"])}
     prompts = [
-        [encoder.begin, *ids]
+        encoder.begin + ids
         for ids in encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
     ]
 
     def write(chunk: list[int]) -> list[Row]:
-        written = writer.write(
-            [prompts[row] for row in chunk], chunk, encoder.end_of_text, job.params
-        )
+        written = writer.write([prompts[row] for row in chunk], chunk, ends, job.params)
         return [
             {
                 "split": texts[row]["split"],

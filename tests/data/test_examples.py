@@ -103,7 +103,7 @@ def test_chats_begin_once_end_once_and_bear_loss_on_the_target(
             continue
         documents, _ = collect([piece], 100_000)
         tokens, start = documents[0].tolist(), int(documents.starts[0])
-        assert (tokens[0], tokens.count(encoder.begin)) == (encoder.begin, 1)
+        assert tokens[:1] == encoder.begin and tokens.count(tokens[0]) == 1
         assert specials(tokenizer, tokens[:start]) == frame
         assert specials(tokenizer, tokens[start:]) == [encoder.end_of_turn]
         assert tokens[-1] == encoder.end_of_turn
@@ -175,7 +175,7 @@ def test_reasoner_documents(
         zip(pieces, questions, answers, reasons, strict=True)
     ):
         assert piece.row == row
-        assert specials(tokenizer, piece.prompt) == [encoder.begin]
+        assert specials(tokenizer, piece.prompt) == encoder.begin
         assert encoder.text(piece.prompt) == reasoner_prompt(question, said)
         if reason:
             assert specials(tokenizer, piece.target) == [encoder.end_of_text]
@@ -192,7 +192,7 @@ def test_cut_texts_cover_each_token_once(encoder: Encoder, texts: list[str], lon
         parts = [piece.target for piece in pieces if piece.row == row]
         assert list(itertools.chain(*parts)) == [*ids, encoder.end_of_text]
         assert all(len(part) == longest - 1 for part in parts[:-1])
-    assert all(piece.prompt == [encoder.begin] for piece in pieces)
+    assert all(piece.prompt == encoder.begin for piece in pieces)
     assert collect(pieces, longest)[1] == {}  # none is empty or too long
 
 
@@ -262,17 +262,15 @@ def test_without_a_system_message_the_template_gets_none(
     assert (DATE in plain) == (tokenizer is tiny.llama_3())
 
 
-@pytest.mark.parametrize("template", ["{{ bos_token }}", ""])
-def test_a_template_with_two_beginnings_or_none_is_refused(template: str) -> None:
+@pytest.mark.parametrize(("written", "begins"), [(0, False), (1, True), (2, False)])
+def test_a_beginning_token_is_used_as_the_template_uses_it(written: int, begins: bool) -> None:
     tokenizer: Any = copy.deepcopy(tiny.tokenizer())
     own = tokenizer.chat_template
-    tokenizer.chat_template = template + template + own.removeprefix("{{- bos_token }}")
-    with pytest.raises(UserError, match="exactly one beginning-of-text token"):
-        Encoder(tokenizer, SYSTEM).chats(["hi"])
-    tokenizer.chat_template = "{{ bos_token }}" + own.removeprefix("{{- bos_token }}")
-    assert Encoder(tokenizer, SYSTEM).chats(["hi"]) == Encoder(tiny.tokenizer(), SYSTEM).chats(
-        ["hi"]
-    )
+    tokenizer.chat_template = written * "{{ bos_token }}" + own.removeprefix("{{- bos_token }}")
+    encoder, usual = Encoder(tokenizer, SYSTEM), Encoder(tiny.tokenizer(), SYSTEM)
+    (chat,), (ours,) = encoder.chats(["hi"]), usual.chats(["hi"])
+    assert chat == written * usual.begin + ours[1:]
+    assert encoder.begin == (usual.begin if begins else [])
 
 
 @pytest.mark.parametrize("content", ["", "message['content'] + message['content']"])

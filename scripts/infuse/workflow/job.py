@@ -39,6 +39,7 @@ class Job:
         params: what enters the key.
         settings: what does not: paths, and how often to save.
         inputs: the folders of the input nodes.
+        beside: the folders of nodes that are only checked.
         work: state that outlives a kill; it bears the node's key.
         out: write the result here; it takes its final name when the script ends well.
     """
@@ -47,6 +48,7 @@ class Job:
     params: dict[str, Any]
     settings: dict[str, Any]
     inputs: dict[str, Path]
+    beside: dict[str, Path]
     work: Path
     out: Path
 
@@ -97,13 +99,17 @@ def _make(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], work: Pa
     final, out = Path(spec["output"]), work / "out"
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    inputs = {role: Path(path) for role, path in spec["inputs"].items()}
+    inputs, beside = (
+        {role: Path(path) for role, path in spec[part].items()} for part in ("inputs", "beside")
+    )
     made = {str(folder): _checked(folder) for folder in inputs.values()}
+    for folder in beside.values():
+        _checked(folder)
     for path, md5 in spec["settings"].get("contents", {}).items():
         if content_hash(path, spec["name"]) != md5:
             raise UserError(f"{path}: changed since this run was planned; run again")
     meter = Meter()
-    facts = stage(Job(spec["name"], spec["params"], spec["settings"], inputs, work, out))
+    facts = stage(Job(spec["name"], spec["params"], spec["settings"], inputs, beside, work, out))
     provenance = {
         part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")
     }
