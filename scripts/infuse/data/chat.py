@@ -13,6 +13,7 @@ from jinja2 import TemplateError
 from infuse.core.errors import UserError, first_line
 
 SLOT = "\N{OBJECT REPLACEMENT CHARACTER}"  # where a text will stand
+_TOLD = "\N{INTERLINEAR ANNOTATION ANCHOR}"  # in place of the system message
 # How a model that thinks is told to answer at once: Qwen's and SmolLM's word, Granite's.
 AT_ONCE = {"enable_thinking": False, "thinking": False}
 log = logging.getLogger("infuse")
@@ -27,11 +28,13 @@ class Frame:
         before: the text.
         after: the text, up to where the answer begins.
         ending: after the answer; "" where the template doesn't say.
+        bare: before the text, without the words of the system message.
     """
 
     before: str
     after: str
     ending: str
+    bare: str
 
 
 def frame(tokenizer: Any, system: str, date_string: str) -> Frame:
@@ -56,7 +59,9 @@ def frame(tokenizer: Any, system: str, date_string: str) -> Frame:
     # Some, as Llama 2's, need no words of their own to open an answer.
     if opened == closed and not between.strip() == after.strip() != "":
         raise UserError("the chat template has no generation prompt to open an answer")
-    return Frame(before, after, ending)
+    other = [one | {"content": one["content"].replace(system, _TOLD, 1)} for one in asked]
+    bare = _rendered(render, other, True).split(SLOT)[0].replace(_TOLD, " ") if system else before
+    return Frame(before, after, ending, bare)
 
 
 def renderer(tokenizer: Any, date_string: str) -> Callable[[Messages, bool], str]:

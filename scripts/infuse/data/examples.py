@@ -218,23 +218,18 @@ class Encoder:
     @cached_property
     def _own(self) -> Ids:
         """The guarded tokens of every chat."""
-        told, after = self._frame.before, self._frame.after
-        with_system, without = self._encode([told + after, self._bare + after])
+        made = self._frame
+        with_system, without = self._encode([made.before + made.after, made.bare + made.after])
         if self._among(with_system) != self._among(without):
             names = self._tokenizer.convert_ids_to_tokens(sorted(self.guarded))
             name = next(name for name in names if name in self._system)
             raise UserError(f"task.system: {name!r} is a token of the model's own: leave it out")
         return self._among(without)
 
-    @property
-    def _bare(self) -> str:
-        """What the template writes before a text, without the system message's own words."""
-        return self._frame.before.replace(self._system.strip(), " ", 1)
-
     @cached_property
     def _marks(self) -> frozenset[int]:
         """The tokens of their own that the template writes; white space may be one and is none."""
-        written = self._encode([self._bare, self._frame.after, self._frame.ending])
+        written = self._encode([self._frame.bare, self._frame.after, self._frame.ending])
         added = self._tokenizer.added_tokens_decoder
         return frozenset(
             one for ids in written for one in ids if one in added and added[one].content.strip()

@@ -29,7 +29,11 @@ def contents_of_files(config: Experiment) -> dict[str, str]:
             if where == "base.package":
                 path = packaged_gguf(named)
             if where == "base.path" and not _may_be_a_model(Path(path)):
-                raise UserError(f"{where}: expected a model folder, with config.json: {path}")
+                adapter = (Path(path) / "adapter_config.json").is_file()
+                helps = "; it is an adapter: merge it into its model, and save that" * adapter
+                raise UserError(
+                    f"{where}: expected a model folder, with config.json: {path}{helps}"
+                )
             contents[where] = content_hash(path, where)
         except UserError as mistake:
             mistakes.append(str(mistake))
