@@ -223,7 +223,7 @@ FAMILIES = {
     ),
     "Granite": Family(
         config(
-            "GraniteConfig", logits_scaling=4.0, embedding_multiplier=3.0, residual_multiplier=0.5,
+            "GraniteConfig", logits_scaling=0.5, embedding_multiplier=3.0, residual_multiplier=0.5,
             attention_multiplier=0.2, attention_dropout=0.1, **WIDTH,
         ),
         ("<|end_of_text|>", "<|start_of_role|>", "<|end_of_role|>"), "<|end_of_text|>",

@@ -116,6 +116,7 @@ def test_a_base_that_is_there_is_held_against_the_next_task(tmp_path: Path) -> N
     loading.save(tiny.model(), tiny.tokenizer(), base)
     write_json(base / "provenance.json", {"facts": {"packed": False}})
     long = {"id": 0, "text": "so " * tiny.WINDOW, "label": "joy"}
+    task.mkdir()
     write_rows(task / "test.parquet", [long], TASK)
     write_json(task / "labels.json", ["joy", "fear"])
     wishes: dict[str, Any] = {
@@ -168,7 +169,7 @@ def test_an_adapter_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
     said = imported(run_stage, tmp_path / "adapter").reason
     assert said.startswith(f"{tmp_path / 'adapter'}: an adapter, expected a model: merge it")
     planned = {"base": {"kind": "folder", "path": str(tmp_path / "adapter")}}
-    with pytest.raises(UserError, match=r"base\.path: .*; it is an adapter: merge it into its model"):
+    with pytest.raises(UserError, match=r"base\.path: .*; it is an adapter: merge it into"):
         contents_of_files(experiment.load(planned))
 
 
