@@ -28,7 +28,7 @@ from infuse.inference.backends import load_writer
 from infuse.models import loading
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 Made = tuple[list[Row], dict[str, Any]]  # rows, and facts of their making

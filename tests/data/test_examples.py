@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
 import tiny
@@ -271,6 +272,25 @@ def test_a_beginning_token_is_used_as_the_template_uses_it(written: int, begins:
     (chat,), (ours,) = encoder.chats(["hi"]), usual.chats(["hi"])
     assert chat == written * usual.begin + ours[1:]
     assert encoder.begin == (usual.begin if begins else [])
+
+
+@given(text=st.text("so</>", max_size=12))
+def test_pieces_that_are_the_template_s_own_tokens_are_spelt(text: str) -> None:
+    """Some tokenizers have them among the pieces that they choose from, as T5's does."""
+    pieces = [("<unk>", 0.0), ("<s>", -1.0), ("</s>", -1.0), *((one, -3.0) for one in "so</>A:")]
+    core = Tokenizer(models.Unigram(pieces, unk_id=0))
+    core.add_special_tokens(["<s>", "</s>"])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<s>", eos_token="</s>",
+        chat_template="<s>{% for m in messages %}{{ m.content }}</s>{% endfor %}"
+        "{% if add_generation_prompt %}A:{% endif %}",
+    )  # fmt: skip
+    encoder = Encoder(tokenizer)
+    (ids,) = encoder.plain([text])
+    assert not {1, 2} & set(ids)
+    assert "".join(tokenizer.convert_ids_to_tokens(ids)) == text
+    (chat,) = encoder.chats([text])
+    assert chat == [1, *ids, 2, *encoder.plain(["A:"])[0]]
 
 
 @pytest.mark.parametrize("content", ["", "message['content'] + message['content']"])
