@@ -50,6 +50,7 @@ def base(job: Job) -> dict[str, Any]:
     try:
         self_check.template(tokenizer, job.settings.get("date_string", ""))
         model = loading.load_model(where, **hub).eval()
+        loading.finite(model)
         model_check.sizes(model, tokenizer)
         facts = self_check.layouts(model, Encoder(tokenizer), job.settings.get("layout", "padded"))
         self_check.guard(Encoder(tokenizer), tokenizer)

@@ -169,7 +169,7 @@ def test_a_weight_that_is_no_number_is_refused(
     shutil.copytree(whole, folder)
     rewrite(lambda weights: weights[NORM].fill_(float("nan")))(folder)
     done = imported(run_stage, folder)
-    assert done.reason == f"the weight {NORM} is not finite; the model is not saved"
+    assert done.reason == f"{folder}: the weight {NORM} is not finite; the model is not saved"
 
 
 def test_an_end_token_may_stand_in_the_generation_config(

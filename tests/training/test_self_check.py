@@ -132,7 +132,7 @@ def test_a_base_that_is_there_is_held_against_the_next_task(tmp_path: Path) -> N
     held()
     with refused("compute.layout: packed documents have another loss than the model's own"):
         held("packed")
-    with refused("prediction.max_new_tokens: the label 'fear' takes"):
+    with refused("prediction.max_new_tokens: the label 'joy' takes 3 tokens"):
         held(max_new_tokens=1)
     with refused("classifier.recipe.max_length: expected at most the model's 64, found 65"):
         held(max_length={"classifier.recipe.max_length": tiny.WINDOW + 1})

@@ -324,11 +324,16 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
     _refine(model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
+    finite(model)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def finite(model: PreTrainedModel) -> None:
+    """Refuse a model with a weight that is not finite."""
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
             raise UserError(f"the weight {name} is not finite; the model is not saved")
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def _coarse(model: torch.nn.Module) -> list[tuple[str, Any]]:

@@ -39,7 +39,7 @@ def wanted(plan: Plan) -> list[Node]:
         if pointer(node).is_file():
             found[node.path] = node
             return
-        for source in node.needs:
+        for source in node.needs.values():
             visit(source)
 
     for last in plan.last:

@@ -84,9 +84,9 @@ class Node:
         }
 
     @property
-    def needs(self) -> list[Node]:
-        """The nodes that must be made first."""
-        return [*self.inputs.values(), *self.beside.values()]
+    def needs(self) -> dict[str, Node]:
+        """The nodes that must be made first, by role."""
+        return self.inputs | self.beside
 
     def write_spec(self) -> None:
         """Write the spec to its file."""
@@ -98,7 +98,7 @@ def reached(*last: Node) -> dict[tuple[str, str], Node]:
     found: dict[tuple[str, str], Node] = {}
 
     def visit(node: Node) -> None:
-        for source in node.needs:
+        for source in node.needs.values():
             visit(source)
         found.setdefault((node.stage, node.id), node)
 
