@@ -10,7 +10,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -39,18 +39,18 @@ class Job:
         params: what enters the key.
         settings: what does not: paths, and how often to save.
         inputs: the folders of the input nodes.
-        beside: the folders of nodes that are only checked.
         work: state that outlives a kill; it bears the node's key.
         out: write the result here; it takes its final name when the script ends well.
+        beside: the folders of nodes that are only looked at.
     """
 
     name: str
     params: dict[str, Any]
     settings: dict[str, Any]
     inputs: dict[str, Path]
-    beside: dict[str, Path]
     work: Path
     out: Path
+    beside: dict[str, Path] = field(default_factory=dict)
 
 
 def run(stage: Callable[[Job], dict[str, Any]]) -> None:
@@ -100,7 +100,8 @@ def _make(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], work: Pa
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     inputs, beside = (
-        {role: Path(path) for role, path in spec[part].items()} for part in ("inputs", "beside")
+        {role: Path(path) for role, path in spec.get(part, {}).items()}
+        for part in ("inputs", "beside")
     )
     made = {str(folder): _checked(folder) for folder in inputs.values()}
     for folder in beside.values():
@@ -109,7 +110,7 @@ def _make(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], work: Pa
         if content_hash(path, spec["name"]) != md5:
             raise UserError(f"{path}: changed since this run was planned; run again")
     meter = Meter()
-    facts = stage(Job(spec["name"], spec["params"], spec["settings"], inputs, beside, work, out))
+    facts = stage(Job(spec["name"], spec["params"], spec["settings"], inputs, work, out, beside))
     provenance = {
         part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")
     }
