@@ -248,7 +248,7 @@ def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
     def engine(writer: Any) -> Callable[[list[Ids]], list[Ids]]:
         wishes = {"max_new_tokens": limit}
         return lambda part: [
-            one.tokens for one in writer.write(part, range(len(part)), end, wishes)
+            one.tokens for one in writer.write(part, range(len(part)), {end}, wishes)
         ]
 
     def generate(part: list[Ids]) -> list[Ids]:

@@ -130,13 +130,13 @@ def inputs(stage, *roles):
 
 def last_inputs(node, *roles):
     """The same of a node whose files people read: what exists under its path is the right one."""
-    return by_role(node, roles, [ancient(source.path) for source in node.inputs.values()])
+    return by_role(node, roles, [ancient(source.path) for source in node.needs.values()])
 
 
 def by_role(node, roles, paths):
     """Paths of a node's inputs under the names that a rule gives them."""
     named = {role.rstrip(" *").replace(" ", "_"): [] for role in roles}
-    for role, path in zip(node.inputs, paths):
+    for role, path in zip(node.needs, paths):
         matching = [name for name in roles if fnmatch(role, name)]
         if not matching:
             raise WorkflowError(f"rules/: {node.stage} needs {role!r}, and its rule names {roles}")
@@ -147,7 +147,7 @@ def by_role(node, roles, paths):
 
 def needed(node):
     """What has to be there before a node can be made; nothing new, once it is."""
-    paths = [source.path for source in node.inputs.values()]
+    paths = [source.path for source in node.needs.values()]
     if Path(node.path).is_dir():
         return [ancient(path) if Path(path).is_dir() else None for path in paths]
     return paths

@@ -24,7 +24,7 @@ use rule task as tokens with:
 
 use rule task as reasoner with:
     input:
-        unpack(inputs("reasoner", "base", "tokens")),
+        unpack(inputs("reasoner", "base", "tokens", "task")),
     output:
         directory(artifact("reasoner")),
     log:

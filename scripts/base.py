@@ -20,7 +20,8 @@ from infuse.core.schemas import TASK, TEXT_REASONING_LABEL, TRIPLES
 from infuse.data.examples import Encoder, collect, text_pieces
 from infuse.data.sources import read_file
 from infuse.models import loading
-from infuse.training import batching, loop, tracking
+from infuse.models import self_check as model_check
+from infuse.training import batching, loop, self_check, tracking
 from infuse.training.step import Engine
 from infuse.workflow.job import Job, run
 
@@ -29,7 +30,7 @@ log = logging.getLogger("infuse")
 
 
 def base(job: Job) -> dict[str, Any]:
-    """Make or fetch the model, and save it in one form."""
+    """Make or fetch the model, see that it can be used, and save it in one form."""
     if job.params["kind"] == "scratch":
         return _from_scratch(job)
     where, hub = job.settings.get("path"), {}
@@ -38,15 +39,37 @@ def base(job: Job) -> dict[str, Any]:
     if job.params["kind"] == "gguf":
         loading.require_gguf(Path(where))
         where, hub = str(Path(where).parent), {"gguf_file": Path(where).name}
+    else:
+        model_check.kind(where, **hub)
     tokenizer = loading.load_tokenizer(where, job.params["chat_template"], **hub)
     pad = job.params["pad_token"]
     if pad is not None:
         if pad not in tokenizer.get_vocab():
             raise UserError(f"base.pad_token: the tokenizer of {where} has no token {pad!r}")
         tokenizer.pad_token = pad
-    model = loading.load_model(where, **hub)
+    try:
+        self_check.template(tokenizer, job.settings.get("date_string", ""))
+        model = loading.load_model(where, **hub).eval()
+        loading.finite(model)
+        model_check.sizes(model, tokenizer)
+        facts = self_check.layouts(model, Encoder(tokenizer), job.settings.get("layout", "padded"))
+        self_check.guard(Encoder(tokenizer), tokenizer)
+    except UserError as mistake:
+        told = str(mistake)
+        raise UserError(told if told.startswith(f"{where}: ") else f"{where}: {told}") from mistake
+    _fits(job, tokenizer, model)
     loading.save(model, tokenizer, job.out)
-    return {"parameters": model.num_parameters()}
+    return {"parameters": model.num_parameters(), **facts}
+
+
+def _fits(job: Job, tokenizer: Any, model: Any) -> None:
+    """Whether what the config wants of the model can be had."""
+    wishes = job.settings.get("wishes")
+    if wishes is None:
+        return
+    for at, names in wishes["modules"].items():
+        model_check.modules(model, names, at)
+    self_check.task(tokenizer, loading.positions(model), wishes, job.beside["task"])
 
 
 def _from_scratch(job: Job) -> dict[str, Any]:
@@ -56,6 +79,7 @@ def _from_scratch(job: Job) -> dict[str, Any]:
         [*texts, *_words(job, len(texts))], job.params["vocabulary"]
     )
     model = loading.scratch_model(job.params, tokenizer)
+    _fits(job, tokenizer, model)
     facts: dict[str, Any] = {
         "parameters": model.num_parameters(), "vocabulary": len(tokenizer), "texts": len(texts)
     }  # fmt: skip

@@ -14,12 +14,12 @@ from infuse.core.errors import UserError
 from infuse.core.files import read_labels, write_json
 from infuse.inference.classification import Form
 from infuse.models import loading
-from infuse.training import loop, tracking
+from infuse.training import loop, self_check, tracking
 from infuse.training.step import Engine
 from infuse.training.training_data import TrainingSets, lesson
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 log = logging.getLogger("infuse")
 
 
@@ -29,6 +29,9 @@ def classifier(job: Job) -> dict[str, Any]:
     loading.set_threads(job.params["compute"])
     recipe, seed, weight = (job.params[part] for part in ("recipe", "seed", "label_weight"))
     tokenizer = loading.load_tokenizer(job.inputs["base"])
+    self_check.made_before(
+        job.inputs["base"], tokenizer, job.params["compute"], job.settings, job.inputs["task"]
+    )
     sets = TrainingSets(job.inputs, tokenizer, recipe["max_length"])
     taught = lesson(sets, job.params)
     counts = len(taught.documents), len(taught.steps), taught.dropped or "none"
@@ -39,13 +42,13 @@ def classifier(job: Job) -> dict[str, Any]:
     else:
         model = loading.load_model(job.inputs["base"], **how)
     model = loading.tune(model, recipe, seed)
-    engine = Engine(model, job.params["compute"], weight)
+    engine, validation = Engine(model, job.params["compute"], weight), sets.validation(job.params)
     with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
         history = loop.train(
-            engine, taught.documents, sets.validation(job.params), taught.steps, recipe, seed,
+            engine, taught.documents, validation, taught.steps, recipe, seed,
             job.work, job.settings["checkpoint_steps"], watch,
         )  # fmt: skip
-    loading.save(engine.model, tokenizer, job.out)
+    self_check.save(engine, tokenizer, validation or taught.documents, job.out)
     write_json(job.out / "history.json", asdict(history))
     form.save(job.out)
     account = loop.account(taught.documents, taught.steps, recipe, weight)

@@ -14,12 +14,12 @@ from typing import Any
 from infuse.core.files import read_json, write_json
 from infuse.core.manifest import SEAL
 from infuse.models import loading
-from infuse.training import batching, loop, tracking
+from infuse.training import batching, loop, self_check, tracking
 from infuse.training.step import Engine
 from infuse.training.training_data import open_documents
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("infuse")
 
 
@@ -27,6 +27,9 @@ def reasoner(job: Job) -> dict[str, Any]:
     """Train, evaluate on the validation split while training, save."""
     loading.set_threads(job.params["compute"])
     tokenizer = loading.load_tokenizer(job.inputs["base"])
+    self_check.made_before(
+        job.inputs["base"], tokenizer, job.params["compute"], job.settings, job.beside.get("task")
+    )
     recipe, seed = job.params["recipe"], job.params["seed"]
     documents, validation = (
         open_documents(job.inputs["tokens"], split) for split in ("train", "validation")
@@ -42,7 +45,7 @@ def reasoner(job: Job) -> dict[str, Any]:
             engine, documents, validation, steps, recipe, seed, job.work,
             job.settings["checkpoint_steps"], watch,
         )  # fmt: skip
-    loading.save(engine.model, tokenizer, job.out)
+    self_check.save(engine, tokenizer, validation, job.out)
     write_json(job.out / "history.json", asdict(history))
     return loop.account(documents, steps, recipe) | {"dropped": _dropped(job)}
 

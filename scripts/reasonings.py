@@ -30,7 +30,7 @@ from infuse.inference.backends import load_writer
 from infuse.models import loading
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 Made = tuple[list[Row], dict[str, Any]]  # rows, and facts of their making
@@ -89,15 +89,14 @@ def _write(job: Job, texts: list[Row]) -> Made:
     loading.set_threads(job.params["compute"])
     encoder = Encoder(loading.load_tokenizer(job.inputs["reasoner"]))
     writer = load_writer(job.params["backend"], job.inputs["reasoner"], job.params["compute"])
+    ends = {encoder.end_of_text, *loading.ends(job.inputs["reasoner"])}
     prompts = [
-        [encoder.begin, *ids]
+        encoder.begin + ids
         for ids in encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
     ]
 
     def write(chunk: list[int]) -> list[Row]:
-        written = writer.write(
-            [prompts[row] for row in chunk], chunk, encoder.end_of_text, job.params
-        )
+        written = writer.write([prompts[row] for row in chunk], chunk, ends, job.params)
         return [
             {
                 "split": texts[row]["split"],

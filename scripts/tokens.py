@@ -23,7 +23,7 @@ from infuse.data.sources import listed
 from infuse.models import loading
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 BATCH = 64  # rows tokenized at a time: of long triples some 300,000 tokens
 log = logging.getLogger("infuse")
 

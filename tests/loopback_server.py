@@ -255,7 +255,7 @@ def small_model(folder: Path, name: str = "m") -> Answers:
         }
         with lock:
             prompts = encoder.chats([user])
-            one = continue_prompts(model, prompts, [0], encoder.end_of_turn, sampling)[0]
+            one = continue_prompts(model, prompts, [0], {encoder.end_of_turn}, sampling)[0]
         used = len(prompts[0]), len(one.tokens) + (one.finish == "stop")
         return Answer(completion(encoder.text(one.tokens), one.finish, used))
 

@@ -118,7 +118,7 @@ def runner(
             {
                 "stage": stage, "name": f"{stage} {name}", "key": key,
                 "version": stage_version(stage), "params": params, "settings": settings or {},
-                "inputs": told, "output": str(output), "work": str(work),
+                "inputs": told, "beside": {}, "output": str(output), "work": str(work),
             },
         )  # fmt: skip
         monkeypatch.setattr(sys, "argv", [f"scripts/{stage}.py", str(spec), "--log", str(log)])

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tokenizers import Tokenizer, models
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
 import tiny
@@ -103,7 +104,7 @@ def test_chats_begin_once_end_once_and_bear_loss_on_the_target(
             continue
         documents, _ = collect([piece], 100_000)
         tokens, start = documents[0].tolist(), int(documents.starts[0])
-        assert (tokens[0], tokens.count(encoder.begin)) == (encoder.begin, 1)
+        assert tokens[:1] == encoder.begin and tokens.count(tokens[0]) == 1
         assert specials(tokenizer, tokens[:start]) == frame
         assert specials(tokenizer, tokens[start:]) == [encoder.end_of_turn]
         assert tokens[-1] == encoder.end_of_turn
@@ -175,7 +176,7 @@ def test_reasoner_documents(
         zip(pieces, questions, answers, reasons, strict=True)
     ):
         assert piece.row == row
-        assert specials(tokenizer, piece.prompt) == [encoder.begin]
+        assert specials(tokenizer, piece.prompt) == encoder.begin
         assert encoder.text(piece.prompt) == reasoner_prompt(question, said)
         if reason:
             assert specials(tokenizer, piece.target) == [encoder.end_of_text]
@@ -192,7 +193,7 @@ def test_cut_texts_cover_each_token_once(encoder: Encoder, texts: list[str], lon
         parts = [piece.target for piece in pieces if piece.row == row]
         assert list(itertools.chain(*parts)) == [*ids, encoder.end_of_text]
         assert all(len(part) == longest - 1 for part in parts[:-1])
-    assert all(piece.prompt == [encoder.begin] for piece in pieces)
+    assert all(piece.prompt == encoder.begin for piece in pieces)
     assert collect(pieces, longest)[1] == {}  # none is empty or too long
 
 
@@ -262,17 +263,34 @@ def test_without_a_system_message_the_template_gets_none(
     assert (DATE in plain) == (tokenizer is tiny.llama_3())
 
 
-@pytest.mark.parametrize("template", ["{{ bos_token }}", ""])
-def test_a_template_with_two_beginnings_or_none_is_refused(template: str) -> None:
+@pytest.mark.parametrize(("written", "begins"), [(0, False), (1, True), (2, False)])
+def test_a_beginning_token_is_used_as_the_template_uses_it(written: int, begins: bool) -> None:
     tokenizer: Any = copy.deepcopy(tiny.tokenizer())
     own = tokenizer.chat_template
-    tokenizer.chat_template = template + template + own.removeprefix("{{- bos_token }}")
-    with pytest.raises(UserError, match="exactly one beginning-of-text token"):
-        Encoder(tokenizer, SYSTEM).chats(["hi"])
-    tokenizer.chat_template = "{{ bos_token }}" + own.removeprefix("{{- bos_token }}")
-    assert Encoder(tokenizer, SYSTEM).chats(["hi"]) == Encoder(tiny.tokenizer(), SYSTEM).chats(
-        ["hi"]
-    )
+    tokenizer.chat_template = written * "{{ bos_token }}" + own.removeprefix("{{- bos_token }}")
+    encoder, usual = Encoder(tokenizer, SYSTEM), Encoder(tiny.tokenizer(), SYSTEM)
+    (chat,), (ours,) = encoder.chats(["hi"]), usual.chats(["hi"])
+    assert chat == written * usual.begin + ours[1:]
+    assert encoder.begin == (usual.begin if begins else [])
+
+
+@given(text=st.text("so</>", max_size=12))
+def test_pieces_that_are_the_template_s_own_tokens_are_spelt(text: str) -> None:
+    """Some tokenizers have them among the pieces that they choose from, as T5's does."""
+    pieces = [("<unk>", 0.0), ("<s>", -1.0), ("</s>", -1.0), *((one, -3.0) for one in "so</>A:")]
+    core = Tokenizer(models.Unigram(pieces, unk_id=0))
+    core.add_special_tokens(["<s>", "</s>"])
+    tokenizer = PreTrainedTokenizerFast(
+        tokenizer_object=core, bos_token="<s>", eos_token="</s>",
+        chat_template="<s>{% for m in messages %}{{ m.content }}</s>{% endfor %}"
+        "{% if add_generation_prompt %}A:{% endif %}",
+    )  # fmt: skip
+    encoder = Encoder(tokenizer)
+    (ids,) = encoder.plain([text])
+    assert not {1, 2} & set(ids)
+    assert "".join(tokenizer.convert_ids_to_tokens(ids)) == text
+    (chat,) = encoder.chats([text])
+    assert chat == [1, *ids, 2, *encoder.plain(["A:"])[0]]
 
 
 @pytest.mark.parametrize("content", ["", "message['content'] + message['content']"])

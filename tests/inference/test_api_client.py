@@ -104,7 +104,7 @@ def test_replies_are_what_the_model_writes(
     encoder, model = Encoder(tiny.tokenizer(), "Emotion?"), tiny.model()
     for text, reply in zip(said, replies, strict=True):
         prompts = encoder.chats([text])
-        one = continue_prompts(model, prompts, [0], encoder.end_of_turn, sampling)[0]
+        one = continue_prompts(model, prompts, [0], {encoder.end_of_turn}, sampling)[0]
         length = len(one.tokens) + (one.finish == "stop")
         assert reply == Reply(encoder.text(one.tokens), one.finish, len(prompts[0]), length)
     assert all(reply.completion_tokens for reply in replies)

@@ -57,7 +57,7 @@ def puzzles(count: int, seed: int, longest: int = 40) -> list[Ids]:
     """Prompts of 1 to `longest` symbols."""
     drawn = np.random.default_rng([1, seed])
     lengths = drawn.integers(1, longest + 1, count)
-    return [[ENCODER.begin, *drawn.choice(SYMBOLS, length).tolist()] for length in lengths]
+    return [[*ENCODER.begin, *drawn.choice(SYMBOLS, length).tolist()] for length in lengths]
 
 
 def answer(prompt: Ids, drawn: np.random.Generator) -> Ids:
@@ -124,7 +124,8 @@ def elsewhere(work: Callable[..., Any], *arguments: object) -> Any:
 
 
 def write(writer: Writer, asked: Sequence[Ids], sampling: dict[str, Any], **other: int) -> Any:
-    return writer.write(asked, range(len(asked)), other.get("end", ENCODER.end_of_text), sampling)
+    end = other.get("end", ENCODER.end_of_text)
+    return writer.write(asked, range(len(asked)), {end}, sampling)
 
 
 # --- without vLLM
@@ -136,7 +137,7 @@ def test_the_transformers_writer_is_continue_prompts(tmp_path: Path) -> None:
     assert isinstance(writer, TransformersWriter)
     for sampling in (GREEDY, SAMPLED):
         for end in (ENCODER.end_of_text, write(writer, asked, GREEDY)[0].tokens[3]):
-            expected = continue_prompts(writer.model, asked, range(60), end, sampling)
+            expected = continue_prompts(writer.model, asked, range(60), {end}, sampling)
             assert write(writer, asked, sampling, end=end) == expected
 
 
@@ -184,21 +185,25 @@ def test_greedy_equals_transformers(slow: Writer, fast: Writer) -> None:
 
 
 @needs_vllm
-def test_only_the_end_token_stops(slow: Writer, fast: Writer) -> None:
-    """Neither the model's own end of turn nor what its generation config names."""
-    asked = [*puzzles(40, 3), [ENCODER.begin, SYMBOLS[5], ENCODER.end_of_turn]]
+def test_only_the_end_tokens_that_are_told_stop(slow: Writer, fast: Writer) -> None:
+    """Neither the model's own end of turn nor what its generation config names, unless told."""
+    asked = [*puzzles(40, 3), [*ENCODER.begin, SYMBOLS[5], ENCODER.end_of_turn]]
     for end in (SYMBOLS[10], SYMBOLS[-1], ENCODER.end_of_turn):
         written = write(fast, asked, GREEDY, end=end)
         assert written == write(slow, asked, GREEDY, end=end)
         assert not any(end in one.tokens for one in written)
     assert any(ENCODER.end_of_text in one.tokens for one in written)
+    both = {SYMBOLS[10], ENCODER.end_of_text}
+    several = fast.write(asked, range(len(asked)), both, GREEDY)
+    assert several == slow.write(asked, range(len(asked)), both, GREEDY)
+    assert not any(both & set(one.tokens) for one in several)
     first = write(slow, asked[:1], GREEDY)[0].tokens[0]
     assert write(fast, asked[:1], GREEDY, end=first) == [([], "stop")]
 
 
 @needs_vllm
 def test_temperature_and_top_p_are_those_of_transformers(slow: Writer, fast: Writer) -> None:
-    count, prompt = 4000, [ENCODER.begin, SYMBOLS[3], SYMBOLS[8]]
+    count, prompt = 4000, [*ENCODER.begin, SYMBOLS[3], SYMBOLS[8]]
     sampling = SAMPLED | {"max_new_tokens": 1, "temperature": 2.0, "top_p": 0.97}
 
     def shares(writer: Writer, **other: float) -> Counter[int]:
@@ -256,13 +261,13 @@ def test_neighbours_change_nothing(fast: Writer, sampling: dict[str, Any]) -> No
     asked, end = puzzles(300, 5), ENCODER.end_of_text
     assert sum(map(len, asked)) > 5000
     rows = list(range(100, 400))
-    together = fast.write(asked, rows, end, sampling)
+    together = fast.write(asked, rows, {end}, sampling)
     assert {one.finish for one in together} == {"stop", "length"}
     order = np.random.default_rng(0).permutation(300).tolist()
-    shuffled = fast.write([asked[at] for at in order], [rows[at] for at in order], end, sampling)
+    shuffled = fast.write([asked[at] for at in order], [rows[at] for at in order], {end}, sampling)
     assert shuffled == [together[at] for at in order]
     alone = [
-        fast.write([ids], [row], end, sampling)[0]
+        fast.write([ids], [row], {end}, sampling)[0]
         for ids, row in zip(asked[::4], rows[::4], strict=True)
     ]
     assert alone == together[::4]
@@ -281,7 +286,7 @@ def test_a_shared_beginning_is_computed_once_in_each_chunk(
         return made
 
     monkeypatch.setattr(fast._model, "generate", seen)
-    beginning = [ENCODER.begin, *(SYMBOLS[place % 7] for place in range(64))]
+    beginning = [*ENCODER.begin, *(SYMBOLS[place % 7] for place in range(64))]
     asked = [beginning + prompt[1:] for prompt in puzzles(8, 9, longest=10)]
     first, second = (write(fast, asked, GREEDY) for _ in range(2))
     assert first == second == write(slow, asked, GREEDY)
@@ -290,12 +295,12 @@ def test_a_shared_beginning_is_computed_once_in_each_chunk(
 
 @needs_vllm
 def test_rows_and_seeds_draw_differently(fast: Writer) -> None:
-    same, end = [[ENCODER.begin, SYMBOLS[0]]] * 8, ENCODER.end_of_text
+    same, end = [[*ENCODER.begin, SYMBOLS[0]]] * 8, ENCODER.end_of_text
     hot = SAMPLED | {"temperature": 2.0, "top_p": 1.0}
-    written = fast.write(same, range(8), end, hot)
+    written = fast.write(same, range(8), {end}, hot)
     assert len({tuple(one.tokens) for one in written}) == 8
-    assert fast.write(same, [3] * 8, end, hot) == [written[3]] * 8
-    assert fast.write(same, range(8), end, hot | {"seed": 5}) != written
+    assert fast.write(same, [3] * 8, {end}, hot) == [written[3]] * 8
+    assert fast.write(same, range(8), {end}, hot | {"seed": 5}) != written
 
 
 # --- limits
@@ -306,9 +311,9 @@ def test_what_does_not_fit_is_told(slow: Writer, fast: Writer) -> None:
     assert isinstance(fast, VllmWriter)
     assert fast.positions == SHAPE["positions"]
     told = "^row 7: more tokens than the 96 of vLLM$"
-    full = [ENCODER.begin] + [SYMBOLS[15]] * (fast.positions - 1)
+    full = ENCODER.begin + [SYMBOLS[15]] * (fast.positions - 1)
     with pytest.raises(UserError, match=told):
-        fast.write([full], [7], ENCODER.end_of_text, GREEDY)
+        fast.write([full], [7], {ENCODER.end_of_text}, GREEDY)
     asked = [one for one in puzzles(400, 9, 95) if 80 < len(one) < fast.positions]
     fitting = 0
     for prompt, one in zip(asked, write(slow, asked, GREEDY), strict=True):
@@ -354,7 +359,7 @@ def written_rows(writer: Writer, work: Path) -> list[dict[str, Any]]:
     asked = puzzles(60, 8)
 
     def of(chunk: list[int]) -> list[dict[str, Any]]:
-        made = writer.write([asked[row] for row in chunk], chunk, ENCODER.end_of_text, SAMPLED)
+        made = writer.write([asked[row] for row in chunk], chunk, {ENCODER.end_of_text}, SAMPLED)
         return [one._asdict() for one in made]
 
     return generation.in_chunks(work, asked, 12, SCHEMA, of)

@@ -65,9 +65,9 @@ def cut(one: Written, end: int) -> Written:
 def test_greedy_equals_transformers(model: PreTrainedModel, seed: int) -> None:
     asked = prompts(16, seed)
     greedy = {"max_new_tokens": 20}
-    free = continue_prompts(model, asked, range(16), NEVER, greedy)
+    free = continue_prompts(model, asked, range(16), {NEVER}, greedy)
     for end in (NEVER, common_token(free, 3)):
-        written = continue_prompts(model, asked, range(16), end, greedy)
+        written = continue_prompts(model, asked, range(16), {end}, greedy)
         assert written == [cut(one, end) for one in free]
         for prompt, one in zip(asked, written, strict=True):
             expected = model.generate(
@@ -83,23 +83,23 @@ def test_rows_that_end_one_after_another(model: PreTrainedModel) -> None:
     starts, greedy = prompts(60, 4), {"max_new_tokens": 16}
     chains = [
         one.tokens[: max(map(one.tokens.index, one.tokens)) + 1]  # the last token is a new one
-        for one in continue_prompts(model, starts, range(60), NEVER, greedy)
+        for one in continue_prompts(model, starts, range(60), {NEVER}, greedy)
     ]
     start, chain = max(zip(starts, chains, strict=True), key=lambda pair: len(pair[1]))
     places = np.random.default_rng(0).permutation(len(chain)).tolist()
     assert len(places) > 8
     asked = [start + chain[:place] for place in places]
-    written = continue_prompts(model, asked, places, chain[-1], greedy)
+    written = continue_prompts(model, asked, places, {chain[-1]}, greedy)
     assert written == [(chain[place:-1], "stop") for place in places]
 
 
 def test_temperature_zero_is_greedy(model: PreTrainedModel) -> None:
     asked = prompts(4, 3)
-    greedy = continue_prompts(model, asked, range(4), NEVER, {"max_new_tokens": 8})
+    greedy = continue_prompts(model, asked, range(4), {NEVER}, {"max_new_tokens": 8})
     cold = SAMPLING | {"temperature": 0, "max_new_tokens": 8}
-    assert continue_prompts(model, asked, range(4), NEVER, cold) == greedy
+    assert continue_prompts(model, asked, range(4), {NEVER}, cold) == greedy
     tepid = SAMPLING | {"temperature": 1e-4, "max_new_tokens": 8}
-    assert continue_prompts(model, asked, range(4), NEVER, tepid) == greedy
+    assert continue_prompts(model, asked, range(4), {NEVER}, tepid) == greedy
 
 
 # --- neighbours
@@ -111,28 +111,28 @@ def test_temperature_zero_is_greedy(model: PreTrainedModel) -> None:
 def test_neighbours_change_nothing(model: PreTrainedModel, sampling: dict[str, Any]) -> None:
     asked = prompts(4, 5) * 8
     rows = list(range(100, 132))
-    free = continue_prompts(model, asked, rows, NEVER, sampling)
+    free = continue_prompts(model, asked, rows, {NEVER}, sampling)
     end = common_token(free, 8)  # a quarter: then the others move up in the batch
-    together = continue_prompts(model, asked, rows, end, sampling)
+    together = continue_prompts(model, asked, rows, {end}, sampling)
     assert {one.finish for one in together} == {"stop", "length"}
     alone = [
-        continue_prompts(model, [prompt], [row], end, sampling)[0]
+        continue_prompts(model, [prompt], [row], {end}, sampling)[0]
         for prompt, row in zip(asked, rows, strict=True)
     ]
     assert together == alone
     order = np.random.default_rng(0).permutation(32).tolist()
     shuffled = continue_prompts(
-        model, [asked[at] for at in order], [rows[at] for at in order], end, sampling
+        model, [asked[at] for at in order], [rows[at] for at in order], {end}, sampling
     )
     assert shuffled == [together[at] for at in order]
 
 
 def test_rows_and_seeds_draw_differently(model: PreTrainedModel) -> None:
     same = [prompts(2, 6)[1]] * 8
-    written = continue_prompts(model, same, range(8), NEVER, SAMPLING)
+    written = continue_prompts(model, same, range(8), {NEVER}, SAMPLING)
     assert len({tuple(one.tokens) for one in written}) == 8
-    assert continue_prompts(model, same, [3] * 8, NEVER, SAMPLING) == [written[3]] * 8
-    others = continue_prompts(model, same, range(8), NEVER, SAMPLING | {"seed": 5})
+    assert continue_prompts(model, same, [3] * 8, {NEVER}, SAMPLING) == [written[3]] * 8
+    others = continue_prompts(model, same, range(8), {NEVER}, SAMPLING | {"seed": 5})
     assert all(one != other for one, other in zip(written, others, strict=True))
 
 
@@ -158,7 +158,7 @@ def test_a_continuation_stops_at_its_end_or_at_the_limit(
     model: PreTrainedModel, limit: int, seed: int, end: int
 ) -> None:
     sampling = SAMPLING | {"max_new_tokens": limit, "temperature": 3.0, "top_p": 1.0}
-    written = continue_prompts(model, prompts(6, seed), range(6), end, sampling)
+    written = continue_prompts(model, prompts(6, seed), range(6), {end}, sampling)
     for one in written:
         assert end not in one.tokens
         assert len(one.tokens) == limit if one.finish == "length" else len(one.tokens) < limit
@@ -166,11 +166,11 @@ def test_a_continuation_stops_at_its_end_or_at_the_limit(
 
 def test_an_end_at_the_first_and_at_the_last_place(model: PreTrainedModel) -> None:
     asked = prompts(3, 8)
-    free = continue_prompts(model, asked, range(3), NEVER, SAMPLING)
+    free = continue_prompts(model, asked, range(3), {NEVER}, SAMPLING)
     first, last = free[1].tokens[0], free[1].tokens[-1]
     assert last not in free[1].tokens[:-1]
-    assert continue_prompts(model, asked, range(3), first, SAMPLING)[1] == ([], "stop")
-    assert continue_prompts(model, asked, range(3), last, SAMPLING)[1] == (
+    assert continue_prompts(model, asked, range(3), {first}, SAMPLING)[1] == ([], "stop")
+    assert continue_prompts(model, asked, range(3), {last}, SAMPLING)[1] == (
         free[1].tokens[:-1], "stop",
     )  # fmt: skip
 
@@ -260,7 +260,7 @@ def test_the_first_token_follows_the_model(model: PreTrainedModel) -> None:
     prompt = prompts(2, 9)[1]
     count = 4000
     sampling = SAMPLING | {"max_new_tokens": 1, "temperature": 0.5, "top_p": 0.8}
-    written = continue_prompts(model, [prompt] * count, range(count), NEVER, sampling)
+    written = continue_prompts(model, [prompt] * count, range(count), {NEVER}, sampling)
     with torch.inference_mode():
         expected = nucleus(model(torch.tensor([prompt])).logits[0, -1], 0.5, 0.8)
     found = torch.bincount(
@@ -371,7 +371,7 @@ def written_rows(work: Path, dies_in: int | None = None) -> Path:
     started = itertools.count()
 
     def write(chunk: list[int]) -> list[dict[str, Any]]:
-        written = continue_prompts(model, [asked[row] for row in chunk], chunk, 9, SAMPLING)
+        written = continue_prompts(model, [asked[row] for row in chunk], chunk, {9}, SAMPLING)
         if next(started) == dies_in:
             tiny.die()
         return [{"row": row, "tokens": one.tokens} for row, one in zip(chunk, written, strict=True)]

@@ -104,12 +104,13 @@ def template(text: str) -> Callable[[Path], None]:
     return damage
 
 
-def no_beginning(folder: Path) -> None:
-    """Damage: a tokenizer that knows no beginning-of-text token."""
+def no_end(folder: Path) -> None:
+    """Damage: a tokenizer that knows no end token, beside a generation config that knows none."""
     file = folder / "tokenizer_config.json"
     told = json.loads(file.read_text())
-    del told["bos_token"]
+    del told["eos_token"]
     file.write_text(json.dumps(told))
+    (folder / "generation_config.json").write_text("{}")
 
 
 def pickled(folder: Path) -> None:
@@ -126,7 +127,7 @@ NORM = "model.layers.1.input_layernorm.weight"
     [
         (drop("tokenizer.json"), "a model folder without tokenizer (tokenizer.json is missing)"),
         (cut("tokenizer.json", 500), "no usable tokenizer ("),
-        (no_beginning, "the tokenizer has no bos_token_id"),
+        (no_end, "the tokenizer has no eos_token_id"),
         (drop("chat_template.jinja"),
          "the tokenizer has no chat_template; base.chat_template: plain gives it one"),
         (template("{% for m in messages %}{{ m['content'] }}{% endfor %}"),
@@ -145,7 +146,7 @@ NORM = "model.layers.1.input_layernorm.weight"
         (drop("config.json"), "no usable "),
     ],
     ids=[
-        "no tokenizer", "a tokenizer that was cut", "no beginning", "no template",
+        "no tokenizer", "a tokenizer that was cut", "no end", "no template",
         "a template without generation", "a broken template", "a template that refuses",
         "no weights", "pickled weights", "empty weights", "a header that was cut",
         "weights that were cut", "a weight less", "a weight of another shape",
@@ -168,7 +169,18 @@ def test_a_weight_that_is_no_number_is_refused(
     shutil.copytree(whole, folder)
     rewrite(lambda weights: weights[NORM].fill_(float("nan")))(folder)
     done = imported(run_stage, folder)
-    assert done.reason == f"the weight {NORM} is not finite; the model is not saved"
+    assert done.reason == f"{folder}: the weight {NORM} is not finite; the model is not saved"
+
+
+def test_an_end_token_may_stand_in_the_generation_config(
+    run_stage: RunStage, whole: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(whole, folder)
+    no_end(folder)
+    (folder / "generation_config.json").write_text('{"eos_token_id": [4, 1]}')
+    made = load_tokenizer(imported(run_stage, folder).output)
+    assert made.eos_token == "<|eot_id|>"
 
 
 def test_an_empty_folder_is_refused(run_stage: RunStage, tmp_path: Path) -> None:

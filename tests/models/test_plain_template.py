@@ -80,12 +80,12 @@ def test_texts_come_back(encoder: Encoder, text: str) -> None:
 
 
 def test_a_part_begins_with_a_space(tokenizer: PreTrainedTokenizerFast, encoder: Encoder) -> None:
-    """So words keep apart where parts meet; and before a line break there is one, too."""
+    """So a prompt and its answer keep apart."""
     (ids,) = encoder.plain(["joy"])
     assert tokenizer.convert_ids_to_tokens(ids)[0].startswith(SPACE)
     # The template ends without one for this.
     whole = encoder.chats(["i feel sad"])[0] + ids
-    assert encoder.text(whole) == "Rate the response.\n\n i feel sad \n\nAnswer: joy"
+    assert encoder.text(whole) == "Rate the response.\n\ni feel sad\n\nAnswer: joy"
 
 
 @settings(deadline=None, max_examples=50)
@@ -105,7 +105,7 @@ def test_scoring_meets_the_tokens_of_training(
     between = encoder.plain([separator])[0]
     for piece, text, label in zip(pieces, texts, labels, strict=True):
         tokens = piece.prompt + piece.target
-        assert (tokens[0], tokens.count(encoder.begin)) == (encoder.begin, 1)
+        assert tokens[:1] == encoder.begin and tokens.count(tokens[0]) == 1
         assert (tokens[-1], tokens.count(encoder.end_of_turn)) == (encoder.end_of_turn, 1)
         (prompt,), (name,) = encoder.chats([text]), encoder.plain([label])
         start = len(piece.prompt) + piece.label_start

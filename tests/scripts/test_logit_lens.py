@@ -17,6 +17,8 @@ from transformers import (
     GPT2LMHeadModel,
     GraniteConfig,
     GraniteForCausalLM,
+    LlamaConfig,
+    LlamaForCausalLM,
     MistralConfig,
     MistralForCausalLM,
 )
@@ -169,15 +171,33 @@ def _gpt2() -> PreTrainedModel:
     return GPT2LMHeadModel(GPT2Config(vocab_size=350, n_embd=8, n_layer=1, n_head=1))
 
 
-def _granite() -> PreTrainedModel:
-    return GraniteForCausalLM(GraniteConfig(logits_scaling=8.0, initializer_range=1.0, **SIZES))
+class Odd(LlamaForCausalLM):
+    """A model that does to its logits what no config tells."""
+
+    def forward(self, *given: Any, **told: Any) -> Any:
+        made = super().forward(*given, **told)
+        made.logits = 2 * made.logits
+        return made
+
+
+def _odd() -> PreTrainedModel:
+    return Odd(LlamaConfig(initializer_range=1.0, **SIZES))
+
+
+def test_scaled_logits_are_read_as_the_model_has_them() -> None:
+    model = GraniteForCausalLM(GraniteConfig(logits_scaling=8.0, initializer_range=1.0, **SIZES))
+    seen = look(parts(model.eval(), Path("m")), texts(4, 6), TOKENS, True)
+    for text, entropy in zip(texts(4, 6), seen.entropy[:, -1], strict=True):
+        with torch.inference_mode():
+            chances = torch.softmax(model(torch.tensor([text])).logits[0, -1].double(), -1)
+        assert entropy == pytest.approx(float(torch.special.entr(chances).sum()), rel=1e-4)
 
 
 @pytest.mark.parametrize(
     ("model", "said"),
     [
         (_gpt2, "GPT2LMHeadModel, expected `layers` and a final `norm` as Llama and Mistral have"),
-        (_granite, "GraniteForCausalLM, expected that it gives what its head makes of the normed"),
+        (_odd, "Odd, expected that it gives what its head makes of the normed"),
     ],
 )
 def test_another_architecture_is_refused(model: Callable[[], PreTrainedModel], said: str) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.nn import functional
 
+from infuse.models.heads import Head
 from infuse.training import losses
 
 Found = tuple[torch.Tensor, ...]
@@ -34,9 +37,16 @@ def drawn(tokens: int, seed: int) -> tuple[torch.Tensor, torch.nn.Linear, torch.
 @given(
     tokens=st.integers(1, 20), rows=st.integers(1, 25), seed=st.integers(0, 99),
     ignored=st.sets(st.integers(0, 19)), weighted=st.booleans(),
+    scale=st.sampled_from([1.0, 0.125, 3.0]), cap=st.sampled_from([None, 0.5, 30.0]),
 )  # fmt: skip
 def test_slices_equal_one_whole(
-    tokens: int, rows: int, seed: int, ignored: set[int], weighted: bool
+    tokens: int,
+    rows: int,
+    seed: int,
+    ignored: set[int],
+    weighted: bool,
+    scale: float,
+    cap: float | None,
 ) -> None:
     """Tokens of weight 0 are those that a plain loss ignores; a slice may have no others."""
     states, head, targets = drawn(tokens, seed)
@@ -44,9 +54,11 @@ def test_slices_equal_one_whole(
     if weighted:
         weights[[place for place in ignored if place < tokens]] = 0
     found = losses.cross_entropy(
-        states, head, targets, weights if weighted else None, most=rows * WORDS
+        states, Head(head, scale, cap), targets, weights if weighted else None, most=rows * WORDS
     )
-    wanted = plain(head(states), torch.where(weights > 0, targets, -100))
+    logits = scale * head(states)
+    logits = logits if cap is None else cap * torch.tanh(logits / cap)
+    wanted = plain(logits, torch.where(weights > 0, targets, -100))
     for got, want in zip(
         with_gradients(found, states, head.weight),
         with_gradients(wanted, states, head.weight),
@@ -57,7 +69,7 @@ def test_slices_equal_one_whole(
 
 def test_all_tokens_ignored_is_a_loss_of_0() -> None:
     states, head, targets = drawn(12, 0)
-    found = losses.cross_entropy(states, head, targets, torch.zeros(12), most=4 * WORDS)
+    found = losses.cross_entropy(states, Head(head), targets, torch.zeros(12), most=4 * WORDS)
     assert [tensor.abs().sum().item() for tensor in with_gradients(found, states, head.weight)] == [
         0, 0, 0
     ]  # fmt: skip
@@ -67,7 +79,7 @@ def test_compiled_slices_equal_eager_ones() -> None:
     states, head, targets = drawn(50, 1)
     found, wanted = (
         with_gradients(
-            losses.cross_entropy(states, head, targets, most=8 * WORDS, compiled=compiled),
+            losses.cross_entropy(states, Head(head), targets, most=8 * WORDS, compiled=compiled),
             states, head.weight,
         )
         for compiled in (True, False)
@@ -80,10 +92,10 @@ def test_frozen_heads_and_frozen_states_get_no_gradient() -> None:
     states, head, targets = drawn(9, 2)
     expected = with_gradients(plain(head(states), targets), states, head.weight)
     head.weight.requires_grad_(False)
-    loss = losses.cross_entropy(states, head, targets, most=WORDS)
+    loss = losses.cross_entropy(states, Head(head), targets, most=WORDS)
     torch.testing.assert_close(with_gradients(loss, states)[1], expected[1], rtol=2e-6, atol=2e-6)
     head.weight.requires_grad_(True)
-    loss = losses.cross_entropy(states.detach(), head, targets, most=WORDS)
+    loss = losses.cross_entropy(states.detach(), Head(head), targets, most=WORDS)
     torch.testing.assert_close(
         with_gradients(loss, head.weight)[1], expected[2], rtol=2e-6, atol=2e-6
     )
@@ -94,7 +106,7 @@ def test_weighted_losses_are_summed_in_float32(most: int) -> None:
     states, head, targets = drawn(40, 3)
     weights = torch.linspace(0.3, 2.1, 40)
     with torch.autocast("cpu", torch.bfloat16):
-        found = losses.cross_entropy(states, head, targets, weights, most)
+        found = losses.cross_entropy(states, Head(head), targets, weights, most)
         logits = head(states).float()
     exact = functional.cross_entropy(logits.double(), targets, reduction="none") @ weights.double()
     assert found.dtype == torch.float32
@@ -105,7 +117,7 @@ def test_autocast_keeps_the_loss_exact_to_its_precision() -> None:
     states, head, targets = drawn(40, 3)
     exact = with_gradients(plain(head(states), targets), states, head.weight)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = losses.cross_entropy(states, head, targets, most=8 * WORDS)
+        loss = losses.cross_entropy(states, Head(head), targets, most=8 * WORDS)
     for got, want in zip(with_gradients(loss, states, head.weight), exact, strict=True):
         assert got.dtype == torch.float32
         assert (got - want).abs().max() <= 0.02 * want.abs().max()
@@ -116,12 +128,12 @@ def test_no_more_logits_than_allowed_exist(monkeypatch: pytest.MonkeyPatch) -> N
     one = losses._slice
 
     def watched(
-        logits: torch.Tensor, *arguments: torch.Tensor
+        logits: torch.Tensor, *arguments: torch.Tensor, **form: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         sizes.append(logits.numel())
-        return one(logits, *arguments)
+        return one(logits, *arguments, **form)
 
     monkeypatch.setattr(losses, "_slice", watched)
     states, head, targets = drawn(50, 4)
-    losses.cross_entropy(states, head, targets, most=7 * WORDS + 3)
+    losses.cross_entropy(states, Head(head), targets, most=7 * WORDS + 3)
     assert max(sizes) == 7 * WORDS and sum(sizes) == 50 * WORDS

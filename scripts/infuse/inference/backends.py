@@ -1,13 +1,13 @@
 """What writes: transformers, or vLLM, behind one interface.
 
-Both get token ids, never text, and stop at the one end token they are told.
+Both get token ids, never text, and stop at the end tokens that they are told.
 """
 
 from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -40,7 +40,11 @@ class Writer(Protocol):
     """A model that continues prompts."""
 
     def write(
-        self, prompts: Sequence[Ids], rows: Sequence[int], end: int, sampling: Mapping[str, Any]
+        self,
+        prompts: Sequence[Ids],
+        rows: Sequence[int],
+        ends: Collection[int],
+        sampling: Mapping[str, Any],
     ) -> list[Written]:
         """Continue each prompt; arguments and result are those of `continue_prompts`."""
 
@@ -70,10 +74,14 @@ class TransformersWriter:
         self.model = loading.load_model(folder).to(device).eval()
 
     def write(
-        self, prompts: Sequence[Ids], rows: Sequence[int], end: int, sampling: Mapping[str, Any]
+        self,
+        prompts: Sequence[Ids],
+        rows: Sequence[int],
+        ends: Collection[int],
+        sampling: Mapping[str, Any],
     ) -> list[Written]:
         """Continue each prompt; see `continue_prompts`."""
-        return continue_prompts(self.model, prompts, rows, end, sampling)
+        return continue_prompts(self.model, prompts, rows, ends, sampling)
 
 
 class VllmWriter:
@@ -108,7 +116,11 @@ class VllmWriter:
         self.positions = int(self._model.model_config.max_model_len)
 
     def write(
-        self, prompts: Sequence[Ids], rows: Sequence[int], end: int, sampling: Mapping[str, Any]
+        self,
+        prompts: Sequence[Ids],
+        rows: Sequence[int],
+        ends: Collection[int],
+        sampling: Mapping[str, Any],
     ) -> list[Written]:
         """Continue each prompt; see `continue_prompts`.
 
@@ -119,7 +131,7 @@ class VllmWriter:
             if len(prompt) >= self.positions:
                 raise UserError(f"row {row}: more tokens than the {self.positions} of vLLM")
         try:
-            wishes = [self._wish(row, end, sampling) for row in rows]
+            wishes = [self._wish(row, ends, sampling) for row in rows]
         except Exception as refusal:
             raise UserError(f"vLLM refuses the sampling: {first_line(refusal)}") from None
         # A chunk must not depend on the chunks before it.
@@ -142,14 +154,14 @@ class VllmWriter:
             made.outputs[0] for made in self._model.generate(asked, list(wishes), use_tqdm=False)
         ]
 
-    def _wish(self, row: int, end: int, sampling: Mapping[str, Any]) -> Any:
+    def _wish(self, row: int, ends: Collection[int], sampling: Mapping[str, Any]) -> Any:
         """VLLM's `SamplingParams` of one row."""
         drawn: dict[str, Any] = {"temperature": 0.0}
         if sampling.get("temperature"):
             drawn = {part: sampling[part] for part in ("temperature", "top_p")}
             drawn["seed"] = int(np.random.default_rng([sampling["seed"], row]).integers(2**63))
         return self._vllm.SamplingParams(
-            max_tokens=sampling["max_new_tokens"], stop_token_ids=[end], ignore_eos=True,
+            max_tokens=sampling["max_new_tokens"], stop_token_ids=sorted(ends), ignore_eos=True,
             detokenize=False, **drawn,
         )  # fmt: skip
 

@@ -92,12 +92,13 @@ class Reader:
         self.form = Form.load(folder)
         device = loading.set_threads(compute)
         self._encoder = Encoder(loading.load_tokenizer(folder), **self.form.chat)
+        self._ends = {self._encoder.end_of_turn, *loading.ends(folder)}
         self._writer = None if self._head else load_writer(backend, folder, compute)
         self.model = getattr(self._writer, "model", None)
         if self.model is None:
             load = loading.load_head if self._head else loading.load_model
             self.model = load(folder).to(device).eval()
-        most = int(self.model.config.max_position_embeddings)
+        most = loading.positions(self.model)
         self.positions = min(most, getattr(self._writer, "positions", most))
 
     def prompts(self, texts: Sequence[str]) -> list[Ids]:
@@ -127,9 +128,7 @@ class Reader:
                 Read(Answer(label, "", label, "answered"), 0, score, label)
                 for label, score in zip(said, scores, strict=True)
             ]
-        written = self._writer.write(
-            prompts, rows, self._encoder.end_of_turn, {"max_new_tokens": max_new_tokens}
-        )
+        written = self._writer.write(prompts, rows, self._ends, {"max_new_tokens": max_new_tokens})
         written = [self._within(*both) for both in zip(prompts, written, strict=True)]
         form = self.form
         answers = [

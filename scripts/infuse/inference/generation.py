@@ -9,7 +9,7 @@ from __future__ import annotations
 import itertools
 import logging
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +18,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 from transformers import DynamicCache
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 from transformers.modeling_utils import PreTrainedModel
 
 from infuse.core.errors import UserError
@@ -93,10 +94,10 @@ def continue_prompts(
     model: PreTrainedModel,
     prompts: Sequence[Ids],
     rows: Sequence[int],
-    end: int,
+    ends: Collection[int],
     sampling: Mapping[str, Any],
 ) -> list[Written]:
-    """Continue each prompt until the token `end` or `max_new_tokens`.
+    """Continue each prompt until one of the tokens `ends`, or `max_new_tokens`.
 
     Args:
         rows: the row of each prompt, for its random numbers.
@@ -116,7 +117,7 @@ def continue_prompts(
             else _sample(logits, drawn[live, place], sampling["temperature"], sampling["top_p"])
         )  # fmt: skip
         for row, token in zip(live, chosen.tolist(), strict=True):
-            if token == end:
+            if token in ends:
                 stopped[row] = True
             elif not stopped[row]:
                 written[row].append(token)
@@ -145,10 +146,7 @@ def score_classes(model: PreTrainedModel, prompts: Sequence[Ids]) -> npt.NDArray
     """
     decoder, head = backbone(model)
     lengths = torch.tensor([len(prompt) for prompt in prompts], device=model.device)
-    # Causal attention never looks right, so padding there needs no mask.
-    tokens = torch.zeros(len(prompts), int(lengths.max()), dtype=torch.long, device=model.device)
-    for line, prompt in enumerate(prompts):
-        tokens[line, : len(prompt)] = torch.tensor(prompt)
+    tokens = _right_padded(prompts, model.device)
     states = decoder(input_ids=tokens, use_cache=False).last_hidden_state
     last = states[torch.arange(len(prompts), device=model.device), lengths - 1]
     result: npt.NDArray[np.float64] = torch.log_softmax(head(last).double(), -1).cpu().numpy()
@@ -159,21 +157,54 @@ def score_classes(model: PreTrainedModel, prompts: Sequence[Ids]) -> npt.NDArray
 def score_endings(
     model: PreTrainedModel, prefixes: Sequence[Ids], endings: Sequence[Ids]
 ) -> npt.NDArray[np.float64]:
-    """Log-probability, in nats, of each ending after each prefix; each prefix is computed once.
+    """Log-probability, in nats, of each ending after each prefix.
+
+    Each prefix is computed once; where attention has a window, or is of another kind, once for
+    each ending.
 
     Returns:
         float64 [prefixes, endings].
     """
+    longest = max(map(len, prefixes)) + max(map(len, endings))
+    score = _score if _sees_all(model, longest) else _score_apart
     at_once = max(1, MOST_SCORES // len(endings))
     parts = [prefixes[at : at + at_once] for at in range(0, len(prefixes), at_once)]
-    return np.concatenate([_score(model, part, endings) for part in parts])
+    return np.concatenate([score(model, part, endings) for part in parts])
+
+
+def _sees_all(model: PreTrainedModel, length: int) -> bool:
+    """Whether each of so many tokens sees all that stand before it, in every layer, and a mask of
+    our own may say so.
+    """
+    return model.config._attn_implementation == "sdpa" and all(
+        type(layer) is DynamicLayer
+        or (type(layer) is DynamicSlidingWindowLayer and layer.sliding_window >= length)
+        for layer in DynamicCache(config=model.config).layers
+    )
+
+
+def _score_apart(
+    model: PreTrainedModel, prefixes: Sequence[Ids], endings: Sequence[Ids]
+) -> npt.NDArray[np.float64]:
+    """The scores by one sequence for each pair, under whatever mask the model itself makes."""
+    decoder, head = backbone(model)
+    result = np.zeros((len(prefixes), len(endings)))
+    for index, ending in enumerate(endings):
+        whole = [prefix + ending for prefix in prefixes]
+        states = decoder(input_ids=_right_padded(whole, model.device), use_cache=False)
+        for line, prefix in enumerate(prefixes):
+            before = states.last_hidden_state[line, len(prefix) - 1 : len(whole[line]) - 1]
+            chances = torch.log_softmax(head(before).double(), -1)
+            result[line, index] = chances[range(len(ending)), ending].sum().item()
+    return result
 
 
 def _score(
     model: PreTrainedModel, prefixes: Sequence[Ids], endings: Sequence[Ids]
 ) -> npt.NDArray[np.float64]:
+    """The scores by one sequence for each prefix, which all endings follow."""
     tokens, mask = _left_padded(prefixes, model.device)
-    cache = DynamicCache(config=model.config)
+    cache = DynamicCache()  # a shorter one, of a window, would not have the length of the mask
     first = torch.log_softmax(_forward(model, tokens, mask, cache)[:, -1].double(), -1)
     total = first[:, [ending[0] for ending in endings]]
     steps = [
@@ -209,6 +240,12 @@ def _forward(
         input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache,
         use_cache=True, logits_to_keep=last_only,
     ).logits  # fmt: skip
+
+
+def _right_padded(texts: Sequence[Ids], device: torch.device) -> torch.Tensor:
+    """Causal attention never looks right, so padding there needs no mask."""
+    width = max(map(len, texts))
+    return torch.tensor([text + [0] * (width - len(text)) for text in texts], device=device)
 
 
 def _left_padded(prompts: Sequence[Ids], device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:

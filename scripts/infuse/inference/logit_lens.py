@@ -21,6 +21,7 @@ from transformers.modeling_utils import PreTrainedModel
 
 from infuse.core.errors import UserError
 from infuse.data.examples import Ids
+from infuse.models.heads import Head
 from infuse.models.loading import backbone
 
 SURE = 0.95  # the probability from which a layer's prediction counts as settled
@@ -33,7 +34,7 @@ class Parts(NamedTuple):
     decoder: torch.nn.Module
     layers: Sequence[torch.nn.Module]
     norm: torch.nn.Module
-    head: torch.nn.Module
+    head: Head
 
 
 class Seen(NamedTuple):

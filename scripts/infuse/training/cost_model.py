@@ -17,7 +17,8 @@ import torch
 from transformers import AutoConfig, AutoModelForCausalLM
 
 from infuse.data.examples import Documents
-from infuse.models.loading import ALL_LINEAR, backbone, tune
+from infuse.models.loading import backbone, tune
+from infuse.models.self_check import ALL_LINEAR
 from infuse.training.attention import PACKED, places
 from infuse.training.batching import Rows, total_tokens
 from infuse.training.losses import LOGITS
@@ -62,7 +63,7 @@ def shape(folder: Path, tuning: Mapping[str, Any]) -> Shape:
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
     decoder, head = backbone(model)
-    words, out = model.get_input_embeddings().weight, head.get_parameter("weight")
+    words, out = model.get_input_embeddings().weight, head.layer.get_parameter("weight")
     lookups = 0 if out is words else words.numel()
     body = sum(weight.numel() for weight in decoder.parameters()) - words.numel()
     trained, coarse = body + out.numel() + lookups, 0

@@ -13,12 +13,14 @@ from typing import Any
 import torch
 from torch.nn import functional
 
+from infuse.models.heads import Head
+
 LOGITS = 2**28  # of one slice: 1 GiB in float32
 
 
 def cross_entropy(
     states: torch.Tensor,
-    head: torch.nn.Module,
+    head: Head,
     targets: torch.Tensor,
     weights: torch.Tensor | None = None,
     most: int = LOGITS,
@@ -28,17 +30,19 @@ def cross_entropy(
 
     Args:
         states: float [tokens, width].
-        head: a linear layer without bias; another kind gets all its logits at once.
+        head: whose layer is linear and without bias; another kind gets all its logits at once.
         targets: int64 [tokens].
         weights: float [tokens], of each token in the sum; None: 1.
         most: logits that may exist at a time.
         compiled: whether a slice's arithmetic is one kernel.
     """
-    if type(head) is torch.nn.Linear and head.bias is None:
-        rows, one = max(1, most // head.out_features), _compiled_slice() if compiled else _slice
+    layer = head.layer
+    if type(layer) is torch.nn.Linear and layer.bias is None:
+        rows, kernel = max(1, most // layer.out_features), _compiled_slice() if compiled else _slice
         if len(states) > rows:
+            one = functools.partial(kernel, scale=head.scale, cap=head.cap)
             total: torch.Tensor = _Sliced.apply(
-                states, head.weight, targets, weights, rows, one, torch.is_grad_enabled()
+                states, layer.weight, targets, weights, rows, one, torch.is_grad_enabled()
             )
             return total
     logits = head(states).float()
@@ -91,14 +95,29 @@ class _Sliced(torch.autograd.Function):
 
 
 def _slice(
-    logits: torch.Tensor, targets: torch.Tensor, weights: torch.Tensor | None
+    logits: torch.Tensor,
+    targets: torch.Tensor,
+    weights: torch.Tensor | None,
+    scale: float,
+    cap: float | None,
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """The sum of the losses of some tokens, and its slope by each logit, in the logits' type."""
-    exact = logits.float()
+    """The sum of the losses of some tokens, and its slope by each of the layer's logits, in their
+    type. Scale and cap are those of a `Head`.
+    """
+    exact, bent = logits.float(), None
+    if scale != 1:
+        exact = exact * scale
+    if cap is not None:
+        bent = torch.tanh(exact / cap)
+        exact = cap * bent
     norms = exact.logsumexp(1, keepdim=True)
     losses = (norms - exact.gather(1, targets[:, None]))[:, 0]
     slopes = exact.sub_(norms).exp_()
     slopes[torch.arange(len(targets), device=targets.device), targets] -= 1
+    if bent is not None:
+        slopes *= 1 - bent.square()
+    if scale != 1:
+        slopes *= scale
     if weights is None:
         return losses.sum(), slopes.to(logits.dtype)
     return (losses * weights).sum(), slopes.mul_(weights[:, None]).to(logits.dtype)

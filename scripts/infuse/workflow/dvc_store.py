@@ -51,7 +51,7 @@ def wanted(plan: Plan) -> list[Node]:
         if pointer(node).is_file():
             found[node.path] = node
             return
-        for source in node.inputs.values():
+        for source in node.needs.values():
             visit(source)
 
     for last in plan.last:

@@ -23,6 +23,7 @@ from infuse.workflow.model_nodes import base_node, gathered, zero_shot_node
 from infuse.workflow.node import Node
 from infuse.workflow.params import (
     WRITING,
+    checks,
     endpoint_params,
     generation_params,
     training_params,
@@ -185,8 +186,9 @@ class Graph:
             params["match"] |= {"by": arm.match.by} if arm.match.steps else {}
         regime = f"-{texts.name}" if texts is not self.task else ""
         return Node(
-            "classifier", f"{name}{regime}-seed{seed}", params, inputs, training_settings(config)
-        )
+            "classifier", f"{name}{regime}-seed{seed}", params, inputs,
+            training_settings(config) | checks(config),
+        )  # fmt: skip
 
     def _base_of(self, texts: Node) -> Node:
         """The base model; another one where it would have read the part that is held out."""
@@ -260,5 +262,6 @@ class Graph:
             self.base.name,
             config.reasoner.model_dump() | training_params(config),
             {"base": self.base, "tokens": tokens},
-            training_settings(config),
+            training_settings(config) | checks(config),
+            beside={"task": self.task},
         )

@@ -11,7 +11,7 @@ import platform
 import shutil
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +42,7 @@ class Job:
         inputs: the folders of the input nodes.
         work: state that outlives a kill; it bears the node's key.
         out: write the result here; it takes its final name when the script ends well.
+        beside: the folders of nodes that are only looked at.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Job:
     inputs: dict[str, Path]
     work: Path
     out: Path
+    beside: dict[str, Path] = field(default_factory=dict)
 
 
 def run(stage: Callable[[Job], dict[str, Any]]) -> None:
@@ -103,13 +105,18 @@ def _make(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], work: Pa
         raise UserError(f"{final.parent}: can't be written to")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    inputs = {role: Path(path) for role, path in spec["inputs"].items()}
+    inputs, beside = (
+        {role: Path(path) for role, path in spec.get(part, {}).items()}
+        for part in ("inputs", "beside")
+    )
     made = {str(folder): _checked(folder) for folder in inputs.values()}
+    for folder in beside.values():
+        _checked(folder)
     for path, md5 in spec["settings"].get("contents", {}).items():
         if content_hash(path, spec["name"]) != md5:
             raise UserError(f"{path}: changed since this run was planned; run again")
     meter = Meter()
-    facts = stage(Job(spec["name"], spec["params"], spec["settings"], inputs, work, out))
+    facts = stage(Job(spec["name"], spec["params"], spec["settings"], inputs, work, out, beside))
     provenance = {
         part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")
     }

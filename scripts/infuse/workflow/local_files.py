@@ -116,7 +116,9 @@ def _elsewhere(path: str, places: Sequence[Path]) -> str:
 def _look_at_model(folder: Path) -> None:
     """Refuse what is no model, or a part of one."""
     if not (folder / "config.json").is_file():
-        raise UserError(f"base.path: expected a model folder, with config.json: {folder}")
+        adapter = (folder / "adapter_config.json").is_file()
+        helps = "; it is an adapter: merge it into its model, and save that" * adapter
+        raise UserError(f"base.path: expected a model folder, with config.json: {folder}{helps}")
     files = model_files(folder)
     absent = [name for name in files if not (folder / name).is_file()]
     if not any(name.endswith(".safetensors") for name in files):

@@ -5,35 +5,43 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from infuse.config.base import Folder, Gguf, HubModel
 from infuse.config.experiment import Experiment
 from infuse.data.targets import ZERO_SHOT
 from infuse.workflow.local_files import PARTS, packaged_gguf
 from infuse.workflow.node import Node
-from infuse.workflow.params import endpoint_params, short_name, training_params, training_settings
+from infuse.workflow.params import (
+    checks,
+    endpoint_params,
+    short_name,
+    training_params,
+    training_settings,
+)
 
 
 def base_node(
     config: Experiment, contents: dict[str, str], task: Node, triples: Node | None
 ) -> Node:
     """The model that both stages start from; from scratch, it reads the texts of `task`."""
-    base = config.base
+    base, beside = config.base, {"task": task}
     if isinstance(base, HubModel):
-        return Node("base", short_name(base), base.model_dump())
+        params, settings = base.model_dump(), checks(config)
+        return Node("base", short_name(base), params, settings=settings, beside=beside)
     if isinstance(base, Folder):
         content = base.model_dump(exclude={"path"}) | {"content": contents["base.path"]}
         settings = {"path": base.path, "contents": {base.path: contents["base.path"]}}
-        return Node("base", _plain(Path(base.path).name), content, settings=settings)
+        settings |= checks(config)
+        name = _plain(Path(base.path).name)
+        return Node("base", name, content, settings=settings, beside=beside)
     if isinstance(base, Gguf):
         where = "base.file" if base.file is not None else "base.package"
         path = base.file or packaged_gguf(str(base.package))
         content = base.model_dump(exclude={"file", "package"}) | {"content": contents[where]}
-        settings = {"path": path, "contents": {path: contents[where]}}
-        return Node("base", _plain(Path(path).stem), content, settings=settings)
+        settings = {"path": path, "contents": {path: contents[where]}, **checks(config)}
+        return Node("base", _plain(Path(path).stem), content, settings=settings, beside=beside)
     files = [entry for entry in base.corpus if entry not in PARTS]
-    params: dict[str, Any] = base.model_dump() | training_params(config)
+    params = base.model_dump() | training_params(config)
     params["corpus"] = [
         entry if entry in PARTS else contents[f"base.corpus[{index}]"]
         for index, entry in enumerate(base.corpus)
@@ -43,8 +51,8 @@ def base_node(
     told = task.inputs["task"] if task.stage == "regime" else task
     params["reasoned"] = bool("task" in inputs and told.params["columns"].get("reasoning"))
     read = {path: contents[f"base.corpus[{base.corpus.index(path)}]"] for path in files}
-    settings = {"files": files, "contents": read, **training_settings(config)}
-    return Node("base", "scratch", params, inputs, settings)
+    settings = {"files": files, "contents": read, **training_settings(config), **checks(config)}
+    return Node("base", "scratch", params, inputs, settings, beside=beside)
 
 
 def _plain(name: str) -> str:

@@ -43,6 +43,7 @@ class Node:
         params: what the stage reads of the config; enters the key.
         inputs: role -> node; their keys enter the key.
         settings: what the script needs but what can't change the result; not in the key.
+        beside: role -> node, whose files the script only checks; not in the key either.
     """
 
     stage: str
@@ -51,6 +52,7 @@ class Node:
     inputs: dict[str, Node] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     folder: str = "results/artifacts"
+    beside: dict[str, Node] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -83,9 +85,15 @@ class Node:
             "params": self.params,
             "settings": self.settings,
             "inputs": {role: node.path for role, node in self.inputs.items()},
+            "beside": {role: node.path for role, node in self.beside.items()},
             "output": self.path,
             "work": f"results/unfinished/{self.stage}-{self.id}",
         }
+
+    @property
+    def needs(self) -> dict[str, Node]:
+        """The nodes that must be made first, by role."""
+        return self.inputs | self.beside
 
     def write_spec(self) -> None:
         """Write the spec to its file."""
@@ -97,7 +105,7 @@ def reached(*last: Node) -> dict[tuple[str, str], Node]:
     found: dict[tuple[str, str], Node] = {}
 
     def visit(node: Node) -> None:
-        for source in node.inputs.values():
+        for source in node.needs.values():
             visit(source)
         found.setdefault((node.stage, node.id), node)
 

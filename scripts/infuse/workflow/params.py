@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from infuse.config.experiment import Experiment
+from infuse.config.reasonings import Written
 
 WRITING = {"device", "dtype", "threads", "deterministic"}  # of compute, what writing depends on
 
@@ -39,3 +40,41 @@ def training_params(config: Experiment) -> dict[str, Any]:
 def training_settings(config: Experiment) -> dict[str, Any]:
     """What a training is told that changes no result."""
     return {"checkpoint_steps": config.checkpoint_steps, "trackers": config.trackers}
+
+
+def wishes(config: Experiment) -> dict[str, Any]:
+    """What trainings and answers want of the base model, which is checked before they start.
+
+    Returns:
+        `chats`, how texts are asked; `separators` of the arms that write; `max_new_tokens` of an
+        answer; `max_length` and `modules` of adapters, each place in the config -> value.
+    """
+    arms = list(config.arms.values())
+    reasoned = [arm.reasons or "reasonings" for arm in arms if arm.reasoned]
+    recipes = {"classifier.recipe": config.classifier.recipe}
+    if any(isinstance(config.reasons(source), Written) for source in reasoned):
+        recipes["reasoner.recipe"] = config.reasoner.recipe
+    systems = dict.fromkeys(config.task.system if arm.system else "" for arm in arms)
+    return {
+        "chats": [{"system": one, "date_string": config.date_string} for one in systems],
+        "separators": [
+            getattr(config.classifier.separators, arm.target, "")
+            for arm in arms
+            if arm.target != "head"
+        ],
+        "max_new_tokens": config.prediction.max_new_tokens,
+        "max_length": {f"{at}.max_length": recipe.max_length for at, recipe in recipes.items()},
+        "modules": {
+            f"{at}.tuning.modules": getattr(recipe.tuning, "modules", [])
+            for at, recipe in recipes.items()
+        },
+    }
+
+
+def checks(config: Experiment) -> dict[str, Any]:
+    """What a base model is checked against."""
+    return {
+        "wishes": wishes(config),
+        "layout": config.compute.layout,
+        "date_string": config.date_string,
+    }

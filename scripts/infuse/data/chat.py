@@ -1,0 +1,109 @@
+"""A model's own chat template: what it writes before a text, after it, and after an answer."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from jinja2 import TemplateError
+
+from infuse.core.errors import UserError, first_line
+
+SLOT = "\N{OBJECT REPLACEMENT CHARACTER}"  # where a text will stand
+_TOLD = "\N{INTERLINEAR ANNOTATION ANCHOR}"  # in place of the system message
+# How a model that thinks is told to answer at once: Qwen's and SmolLM's word, Granite's.
+AT_ONCE = {"enable_thinking": False, "thinking": False}
+log = logging.getLogger("infuse")
+Messages = list[dict[str, str]]
+
+
+@dataclass(frozen=True)
+class Frame:
+    """What the template writes around a text and an answer to it.
+
+    Attributes:
+        before: the text.
+        after: the text, up to where the answer begins.
+        ending: after the answer; "" where the template doesn't say.
+        bare: before the text, without the words of the system message.
+    """
+
+    before: str
+    after: str
+    ending: str
+    bare: str
+
+
+def frame(tokenizer: Any, system: str, date_string: str) -> Frame:
+    """The frame of a chat with a system message, or without one where that is "".
+
+    A template without a system role gets the message in front of the text, and the log says so.
+
+    Raises:
+        UserError: the template fails, does not write the text once, or opens no answer.
+    """
+    render = renderer(tokenizer, date_string)
+    asked = _asked(render, system)
+    opened, closed = (_rendered(render, asked, wanted) for wanted in (True, False))
+    if opened.count(SLOT) != 1:
+        raise UserError("the chat template does not write the user's text exactly once")
+    before, after = opened.split(SLOT)
+    try:
+        whole = render([*asked, {"role": "assistant", "content": SLOT}], False).split(SLOT)
+    except TemplateError:
+        whole = []
+    between, ending = whole[1:] if len(whole) == 3 else ("", "")
+    # Some, as Llama 2's, need no words of their own to open an answer.
+    if opened == closed and not between.strip() == after.strip() != "":
+        raise UserError("the chat template has no generation prompt to open an answer")
+    other = [one | {"content": one["content"].replace(system, _TOLD, 1)} for one in asked]
+    bare = _rendered(render, other, True).split(SLOT)[0].replace(_TOLD, " ") if system else before
+    return Frame(before, after, ending, bare)
+
+
+def renderer(tokenizer: Any, date_string: str) -> Callable[[Messages, bool], str]:
+    """What renders messages, and opens an answer if that is wanted.
+
+    A template that asks for the time is told the date of the config, so that prompts stay alike.
+    """
+
+    def now(form: str = "") -> str:
+        try:
+            return datetime.strptime(date_string, "%d %b %Y").strftime(form)
+        except ValueError:  # a date in words of its own
+            return date_string
+
+    def render(messages: Messages, opens: bool) -> str:
+        return str(
+            tokenizer.apply_chat_template(
+                messages, tokenize=False, add_generation_prompt=opens, date_string=date_string,
+                strftime_now=now, **AT_ONCE,
+            )
+        )  # fmt: skip
+
+    return render
+
+
+def _asked(render: Callable[[Messages, bool], str], system: str) -> Messages:
+    user = {"role": "user", "content": SLOT}
+    if not system:
+        return [user]
+    told = [{"role": "system", "content": system}, user]
+    try:
+        if system.strip() in render(told, True):
+            return told
+    except TemplateError:
+        pass
+    log.info("the chat template has no system role: the message stands in front of each text")
+    return [{"role": "user", "content": f"{system}\n\n{SLOT}"}]
+
+
+def _rendered(render: Callable[[Messages, bool], str], messages: Messages, opens: bool) -> str:
+    try:
+        return render(messages, opens)
+    except Exception as damage:  # a template may raise what it likes
+        told = f"{type(damage).__name__}: {first_line(damage)}"
+        raise UserError(f"no usable chat template ({told})") from damage
