@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, f1_score, precision_recall_fscore_support
 
@@ -19,10 +19,7 @@ PAIRS = st.lists(
     st.tuples(st.integers(0, CLASSES - 1), st.integers(-1, CLASSES - 1)), min_size=1, max_size=40
 ).map(lambda pairs: (np.array(pairs)[:, 0], np.array(pairs)[:, 1]))
 
-calm = settings(deadline=None)  # a busy machine is no failure
 
-
-@calm
 @given(share=SHARES, level=st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_wilson_bounds_are_the_shares_that_a_score_test_just_keeps(
     share: tuple[int, int], level: float
@@ -37,7 +34,6 @@ def test_wilson_bounds_are_the_shares_that_a_score_test_just_keeps(
         )
 
 
-@calm
 @given(share=SHARES)
 def test_wilson_of_the_errors_mirrors_that_of_the_hits(share: tuple[int, int]) -> None:
     correct, n = share
@@ -51,7 +47,6 @@ def test_wilson_refuses_what_is_no_share(correct: int, n: int) -> None:
         stats.wilson(correct, n)
 
 
-@calm
 @given(a=SHARES, b=SHARES)
 def test_the_z_test_is_the_chi_squared_test_of_its_table(
     a: tuple[int, int], b: tuple[int, int]
@@ -67,7 +62,6 @@ def test_the_z_test_is_the_chi_squared_test_of_its_table(
         assert (test.z, test.p) == (0, 1)
 
 
-@calm
 @given(a=SHARES, b=SHARES)
 def test_exchanging_the_samples_turns_the_z_test_round(
     a: tuple[int, int], b: tuple[int, int]
@@ -99,7 +93,6 @@ def test_the_papers_two_accuracies() -> None:
     assert stats.wilson(994, 2000) == pytest.approx((0.475, 0.519), abs=5e-4)
 
 
-@calm
 @given(only_a=st.integers(0, 200), only_b=st.integers(0, 200))
 def test_mcnemar_is_twice_the_smaller_tail_of_a_fair_coin(only_a: int, only_b: int) -> None:
     n = only_a + only_b
@@ -114,7 +107,6 @@ def test_mcnemar_worked_by_hand() -> None:
     assert stats.mcnemar_exact(0, 0) == 1
 
 
-@calm
 @given(pairs=PAIRS)
 def test_confusion_counts_every_text_once(
     pairs: tuple[stats.Codes, stats.Codes],
@@ -127,7 +119,6 @@ def test_confusion_counts_every_text_once(
             assert counts[label, column] == ((true == label) & (predicted == code)).sum()
 
 
-@calm
 @given(pairs=PAIRS)
 def test_scores_are_those_of_scikit_learn(
     pairs: tuple[stats.Codes, stats.Codes],
@@ -146,7 +137,6 @@ def test_scores_are_those_of_scikit_learn(
     assert stats.weighted_f1(scores) == pytest.approx(weighted)
 
 
-@calm
 @given(pairs=PAIRS)
 def test_recalls_weighted_by_support_are_the_accuracy(
     pairs: tuple[stats.Codes, stats.Codes],
@@ -222,7 +212,6 @@ def test_crossed_p_worked_by_hand() -> None:
     assert stats.crossed(np.ones((3, 4))).p == 0
 
 
-@calm
 @given(values=st.lists(st.floats(-5, 5), min_size=2, max_size=20))
 def test_one_seed_is_the_t_test(values: list[float]) -> None:
     found = stats.crossed(np.array([values]))
@@ -281,7 +270,6 @@ def test_holm_worked_by_hand(p: list[float], adjusted: list[float]) -> None:
     assert stats.holm(p) == pytest.approx(adjusted)
 
 
-@calm
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_rejects_what_its_steps_reject(p: list[float]) -> None:
     """Up from the smallest, each against 5 % over those left, until the first that fails."""
@@ -337,7 +325,6 @@ RATED = st.lists(
 ).map(lambda pairs: (np.array(pairs)[:, 0], np.array(pairs)[:, 1]))
 
 
-@calm
 @given(codes=RATED)
 def test_quadratic_kappa_is_scikit_learns(codes: tuple[stats.Codes, ...]) -> None:
     true, given_ = codes
@@ -350,7 +337,6 @@ def test_quadratic_kappa_is_scikit_learns(codes: tuple[stats.Codes, ...]) -> Non
         assert found == 1.0
 
 
-@calm
 @given(
     values=st.lists(st.lists(st.floats(-3, 3), min_size=6, max_size=6), min_size=1, max_size=3),
     clusters=st.lists(st.sampled_from("abc"), min_size=6, max_size=6),
