@@ -1,6 +1,7 @@
 # make table3     the environment, and results/table3.csv of the default experiment
 # make test       the environment, the checks and the tests
 # make test-vllm  vLLM in an environment of its own, and its tests
+# make test-processors  goldens and bitwise promises, as on other processors, in some minutes
 # make faults     kills, damage, full disks, clones: the long form of tests/faults, under an hour
 # make benchmark  speed as ratios, in vLLM's environment with TRL on top
 
@@ -8,7 +9,7 @@ PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: table3 test test-vllm faults benchmark check schema environment golden
+.PHONY: table3 test test-vllm test-processors faults benchmark check schema environment golden
 
 table3: .venv/ready
 	snakemake --cores all results/table3.csv
@@ -19,6 +20,10 @@ test: check
 # vLLM on CPU; there its tests fail where they are skipped elsewhere.
 test-vllm: .venv-vllm/ready
 	WITH_VLLM=1 .venv-vllm/bin/pytest tests/inference/test_backends.py
+
+# The switches of the libraries that compute stand for processors that are not here.
+test-processors: .venv/ready
+	PYTHONPATH=scripts:tests python tests/processors.py
 
 # docs/reliability.md has its table.
 faults: .venv/ready

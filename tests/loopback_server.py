@@ -23,6 +23,7 @@ from typing import Any
 from infuse.data.examples import Encoder
 from infuse.inference.generation import continue_prompts
 from infuse.models import loading
+from patience import PATIENCE
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ class Server:
         """A section of the config that names this server."""
         return {
             "url": self.url, "model": "m", "system_role": True, "key_variable": None,
-            "concurrency": 4, "attempts": 3, "timeout": 30.0, "prices": None,
+            "concurrency": 4, "attempts": 3, "timeout": PATIENCE, "prices": None,
         } | changes  # fmt: skip
 
 

@@ -21,10 +21,12 @@ from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
 from infuse.data.examples import Documents
 from infuse.models import loading
+from patience import PATIENCE
 
 COMPUTE = {
-    "device": "cpu", "dtype": "float32", "threads": 1, "layout": "padded",
-    "micro_tokens": 256, "gradient_checkpointing": "auto", "deterministic": True, "compile": False,
+    "device": "cpu", "dtype": "float32", "threads": int(os.environ.get("THREADS", "1")),
+    "layout": "padded", "micro_tokens": 256, "gradient_checkpointing": "auto",
+    "deterministic": True, "compile": False,
 }  # fmt: skip
 RECIPE: dict[str, Any] = {
     "epochs": 2, "learning_rate": 0.003, "schedule": "cosine", "warmup_steps": 3,
@@ -225,5 +227,5 @@ def killed(work: Callable[..., object], *arguments: object) -> None:
     """Do `work` in a process of its own, which must be killed before it ends."""
     process = forks().Process(target=work, args=arguments)
     process.start()
-    process.join(120)
+    process.join(PATIENCE)
     assert process.exitcode == -signal.SIGKILL

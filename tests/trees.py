@@ -7,8 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -154,12 +153,3 @@ def again(
     path = tree.root / f"{name}.json"
     path.write_text(json.dumps(spec))
     return [sys.executable, f"scripts/{spec['stage']}.py", str(path), "--log", f"{name}.log"]
-
-
-def killed_when(tree: Tree, command: list[str], ready: Callable[[], bool]) -> None:
-    """Run a command and kill it, the hard way, as soon as `ready` says so."""
-    with subprocess.Popen(command, cwd=tree.root, stderr=subprocess.DEVNULL) as process:
-        while not ready():
-            assert process.poll() is None, "it ended before it could be killed"
-            time.sleep(0.001)
-        process.kill()

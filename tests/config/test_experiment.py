@@ -162,7 +162,7 @@ def test_a_thousand_changes_each_give_a_plan_or_one_report(
         Path(name).touch()
     ends: Counter[str] = Counter()
 
-    @settings(deadline=None, max_examples=1000, derandomize=True, suppress_health_check=HEALTH)
+    @settings(max_examples=1000, derandomize=True, suppress_health_check=HEALTH)
     @given(change=mutations())
     def each(change: Any) -> None:
         try:
@@ -195,7 +195,7 @@ def names_a_place(line: str, tree: Any) -> bool:
     return absent and path.rpartition(".")[0] in told | {""}
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(change=VALUES)
 def test_any_experiment_file_gives_an_experiment_or_an_error(change: Any) -> None:
     try:

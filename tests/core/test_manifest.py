@@ -25,7 +25,7 @@ def folder(root: Path, files: dict[str, bytes]) -> Path:
     return root
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(files=st.dictionaries(NAMES, st.binary(min_size=1, max_size=50), min_size=1), data=st.data())
 def test_any_flipped_byte_is_found_and_its_file_named(
     tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes], data: st.DataObject

@@ -83,7 +83,7 @@ def specials(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> list[int]:
     return [token for token in ids if token in set(tokenizer.convert_tokens_to_ids(SPECIAL))]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     rows=st.lists(st.tuples(TEXTS, st.sampled_from(LABELS), TEXTS), min_size=20, max_size=20),
     target=st.sampled_from([form for form in get_args(Target) if form != "head"]),
@@ -126,7 +126,7 @@ def test_the_template_itself_would_let_a_text_end_the_turn(
     )
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     rows=st.lists(
         st.tuples(TEXTS, st.sampled_from(LABELS), TEXTS.filter(lambda text: text.strip() != "")),
@@ -156,7 +156,7 @@ def test_tokenized_as_one_the_target_would_differ(encoder: Encoder) -> None:
     assert encoder.plain(["so Emotion: joy"])[0] != piece.target[:-1]
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(text=PROSE, system=st.one_of(st.just(""), PROSE))
 def test_ordinary_chats_have_the_tokens_of_the_whole_template(
     tokenizer: PreTrainedTokenizerFast, text: str, system: str
@@ -165,7 +165,7 @@ def test_ordinary_chats_have_the_tokens_of_the_whole_template(
     assert Encoder(tokenizer, system, DATE).chats([f" {text}\n"]) == [whole]
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(rows=st.lists(st.tuples(TEXTS, TEXTS, TEXTS), min_size=1, max_size=10))
 def test_reasoner_documents(
     tokenizer: PreTrainedTokenizerFast, encoder: Encoder, rows: list[tuple[str, str, str]]
@@ -185,7 +185,7 @@ def test_reasoner_documents(
             assert piece.target == []
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(texts=st.lists(TEXTS, min_size=1, max_size=6), longest=st.integers(2, 30))
 def test_cut_texts_cover_each_token_once(encoder: Encoder, texts: list[str], longest: int) -> None:
     pieces = text_pieces(encoder, texts, longest)

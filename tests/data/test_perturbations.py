@@ -42,7 +42,7 @@ def tokens(name: str, texts: list[str]) -> list[int]:
 
 @pytest.mark.parametrize("name", TOKENIZERS)
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=sets())
 def test_the_length_stays_within_one_token(kind: Kind, name: str, rows: list[Reasoned]) -> None:
     made = perturb(kind, rows, rows, LABELS, lambda texts: tokens(name, list(texts)))
@@ -53,7 +53,7 @@ def test_the_length_stays_within_one_token(kind: Kind, name: str, rows: list[Rea
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=sets(), data=st.data())
 def test_what_is_kept_and_what_is_lost(
     kind: Kind, rows: list[Reasoned], data: st.DataObject
@@ -102,7 +102,6 @@ def test_order_is_lost_and_the_space_between_words_stays() -> None:
     assert again == made
 
 
-@settings(deadline=None)
 @given(row=REASONINGS)
 def test_a_reasoning_is_left_in_order_only_where_no_other_order_is_as_long(row: str) -> None:
     rows = [Reasoned("train 0", "joy", row)]

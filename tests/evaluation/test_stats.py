@@ -7,16 +7,14 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from infuse.evaluation import stats
 
 SHARES = st.integers(1, 3000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
-calm = settings(deadline=None)  # a busy machine is no failure
 
 
-@calm
 @given(share=SHARES, level=st.sampled_from([0.5, 0.9, 0.95, 0.99]))
 def test_wilson_bounds_are_the_shares_that_a_score_test_just_keeps(
     share: tuple[int, int], level: float
@@ -31,7 +29,6 @@ def test_wilson_bounds_are_the_shares_that_a_score_test_just_keeps(
         )
 
 
-@calm
 @given(share=SHARES)
 def test_wilson_of_the_errors_mirrors_that_of_the_hits(share: tuple[int, int]) -> None:
     correct, n = share
@@ -45,7 +42,6 @@ def test_wilson_refuses_what_is_no_share(correct: int, n: int) -> None:
         stats.wilson(correct, n)
 
 
-@calm
 @given(a=SHARES, b=SHARES)
 def test_the_z_test_is_the_chi_squared_test_of_its_table(
     a: tuple[int, int], b: tuple[int, int]
@@ -77,7 +73,6 @@ def test_the_papers_two_accuracies() -> None:
     assert stats.wilson(994, 2000) == pytest.approx((0.475, 0.519), abs=5e-4)
 
 
-@calm
 @given(only_a=st.integers(0, 200), only_b=st.integers(0, 200))
 def test_mcnemar_is_twice_the_smaller_tail_of_a_fair_coin(only_a: int, only_b: int) -> None:
     n = only_a + only_b
@@ -154,7 +149,6 @@ def test_values_that_are_all_equal_tell_no_interval(value: float) -> None:
         assert all(math.isnan(part) for part in found[1:])
 
 
-@calm
 @given(
     seeds=st.integers(1, 3), wins=st.integers(0, 30), losses=st.integers(0, 30),
     ties=st.integers(0, 60),
@@ -211,7 +205,6 @@ def test_the_share_of_two_seeds_that_differ_is_not_known() -> None:
     assert stats.share(right[:1], names) == stats.wilson(80, 100)
 
 
-@calm
 @given(values=st.lists(st.floats(-5, 5), min_size=2, max_size=20))
 def test_one_seed_is_the_t_test(values: list[float]) -> None:
     found = stats.crossed(np.array([values]))
@@ -273,7 +266,6 @@ def test_holm_worked_by_hand(p: list[float], adjusted: list[float]) -> None:
     assert stats.holm(p) == pytest.approx(adjusted, nan_ok=True)
 
 
-@calm
 @given(p=st.lists(st.floats(0, 1), min_size=1, max_size=8))
 def test_holm_rejects_what_its_steps_reject(p: list[float]) -> None:
     """Up from the smallest, each against 5 % over those left, until the first that fails."""
@@ -324,7 +316,6 @@ def test_calibration_error_worked_by_hand(bins: int, error: float) -> None:
     assert found == pytest.approx(error)
 
 
-@calm
 @given(
     values=st.lists(st.lists(st.floats(-3, 3), min_size=6, max_size=6), min_size=1, max_size=3),
     clusters=st.lists(st.sampled_from("abc"), min_size=6, max_size=6),

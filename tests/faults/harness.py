@@ -13,6 +13,7 @@ from typing import Any
 import tiny
 from faults.driver import drive
 from infuse.core.manifest import sealed
+from patience import PATIENCE
 from trees import Tree, again, environment, nodes
 
 LONG = bool(os.environ.get("FAULTS"))  # `make faults`; the short form is part of `make test`
@@ -42,7 +43,7 @@ def run(
             target=drive, args=(faults, command[1:], str(tree.root), environment() | env, str(said))
         )
         process.start()
-        process.join(300)
+        process.join(PATIENCE)
         out, err = (said.with_suffix(f".{ending}").read_text() for ending in ("out", "err"))
     assert process.exitcode is not None, "it did not end"
     return subprocess.CompletedProcess(command, process.exitcode, out, err)

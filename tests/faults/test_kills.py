@@ -8,7 +8,6 @@ import re
 import shutil
 import signal
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -33,8 +32,10 @@ from faults.harness import (
     training,
 )
 from infuse.workflow.node import reached
+from patience import wait_until
 from trees import ALL, Tree, environment, tiny_plan
 
+FOR_LONG = 10_000  # epochs of a training that is at work until it is ended
 # Where a run can be killed, how, and about how often it comes by there.
 IN_TRAINING = [
     (STEP, "kill", 20),
@@ -154,19 +155,18 @@ def test_a_signal_keeps_the_chunks_of_a_generation(
 
 def test_a_time_limit_saves_the_state(built: Tree, tmp_path: Path) -> None:
     """As a cluster does it: SIGTERM, to a run that may be anywhere."""
-    command = training(built, tmp_path.name, 15)
+    command = training(built, tmp_path.name, FOR_LONG)
     work = built.root / f"results/unfinished/{tmp_path.name}"
     with subprocess.Popen(
         command, cwd=built.root, env=environment(), stderr=subprocess.DEVNULL
     ) as process:
-        while not (work / "checkpoint-9").exists():
-            time.sleep(0.01)
+        wait_until((work / "checkpoint-9").exists, process)
         process.send_signal(signal.SIGTERM)
         process.communicate()
     assert process.returncode == 143
     [*_, last] = sorted(int(path.name.split("-")[1]) for path in work.glob("checkpoint-*"))
-    said = run(built, command)
-    assert said.returncode == 0 and f"resumed after step {last}\n" in said.stderr
+    said = run(built, command, fault(STEP, "term", 1))
+    assert said.returncode == 143 and f"resumed after step {last}\n" in said.stderr
 
 
 def test_without_checkpoints_more_is_lost(built: Tree, tmp_path: Path) -> None:
@@ -234,9 +234,7 @@ def test_the_workflow_killed_at_rule_boundaries(built: Tree, tmp_path: Path, who
 
 
 def _wait_for_orphans(tree: Tree) -> None:
-    deadline = time.monotonic() + 60
-    while _at_work(tree) and time.monotonic() < deadline:
-        time.sleep(0.2)
+    wait_until(lambda: not _at_work(tree))
 
 
 def _at_work(tree: Tree) -> bool:
@@ -251,10 +249,9 @@ def test_while_an_orphan_lives_nothing_else_starts(built: Tree, tmp_path: Path) 
     locks = built.root / ".snakemake/locks"
     locks.mkdir(parents=True, exist_ok=True)
     table = built.root / "results/table3.csv"
-    command = training(built, tmp_path.name, 3000)
+    command = training(built, tmp_path.name, FOR_LONG)
     with subprocess.Popen(command, cwd=built.root, env=environment(), stderr=-3) as orphan:
-        while not _at_work(built):
-            time.sleep(0.01)
+        wait_until(lambda: _at_work(built), orphan)
         (locks / "0.output.lock").write_text(str(table.relative_to(built.root)) + "\n")
         table.unlink()
         said = built.run("results/table3.csv")
@@ -266,7 +263,7 @@ def test_while_an_orphan_lives_nothing_else_starts(built: Tree, tmp_path: Path) 
 
 def test_a_second_workflow_is_refused(built: Tree, tmp_path: Path) -> None:
     """In one line, even where it wants other files; a dry run is not in the way."""
-    command = training(built, tmp_path.name, 3000)
+    command = training(built, tmp_path.name, FOR_LONG)
     table = built.root / "results/table3.csv"
     before = table.read_bytes()
     table.unlink()
@@ -284,7 +281,7 @@ def test_a_second_workflow_is_refused(built: Tree, tmp_path: Path) -> None:
 
 def test_two_runs_at_once(built: Tree, tmp_path: Path) -> None:
     """The second is refused in one line; the first does not feel it."""
-    command = training(built, tmp_path.name, 300)
+    command = training(built, tmp_path.name, FOR_LONG)
     with _begun(built, command, tmp_path.name) as first:
         said = run(built, command)
         first.terminate()
@@ -294,7 +291,8 @@ def test_two_runs_at_once(built: Tree, tmp_path: Path) -> None:
 
 def test_without_the_lock_two_runs_would_share_a_folder(built: Tree, tmp_path: Path) -> None:
     """The inverse."""
-    command, free = training(built, tmp_path.name, 300), fault("infuse.core.locks:_lock", "skip")
+    command = training(built, tmp_path.name, FOR_LONG)
+    free = fault("infuse.core.locks:_lock", "skip")
     with _begun(built, command, tmp_path.name) as first:
         said = run(built, command, free, fault(STEP, "term", 2))
         first.kill()
@@ -307,6 +305,5 @@ def _begun(tree: Tree, command: list[str], name: str) -> Iterator[subprocess.Pop
     with subprocess.Popen(
         command, cwd=tree.root, env=environment(), stderr=subprocess.DEVNULL, text=True
     ) as process:
-        while not (tree.root / f"results/unfinished/{name}/spec.json").exists():
-            time.sleep(0.01)
+        wait_until((tree.root / f"results/unfinished/{name}/spec.json").exists, process)
         yield process

@@ -152,7 +152,7 @@ def test_without_a_mask_a_padded_prompt_would_be_another(model: PreTrainedModel)
 # --- limits
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(limit=st.integers(1, 12), seed=st.integers(0, 99), end=st.integers(0, 349))
 def test_a_continuation_stops_at_its_end_or_at_the_limit(
     model: PreTrainedModel, limit: int, seed: int, end: int
@@ -196,7 +196,7 @@ def shares(logits: torch.Tensor, drawn: np.ndarray, temperature: float, top_p: f
     return torch.bincount(chosen, minlength=len(logits)) / len(drawn)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     logits=LOGITS, temperature=st.sampled_from([0.5, 0.7, 1.0, 2.0]), top_p=st.floats(0.05, 0.999)
 )
@@ -328,7 +328,7 @@ def numbered(chunk: list[int]) -> list[dict[str, Any]]:
     return [{"row": row, "tokens": [row] * (row % 3)} for row in chunk]
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(
     lengths=st.lists(st.integers(0, 9), max_size=20), size=st.integers(1, 6),
     broken=st.integers(0, 20), number=st.integers(0, 10**9),

@@ -73,7 +73,7 @@ def test_a_base_model_is_given_a_template_and_no_token(run_stage: RunStage, bare
     ).chats(["a text"])
 
 
-@settings(deadline=None, max_examples=100)
+@settings(max_examples=100)
 @given(text=TEXTS)
 def test_texts_come_back(encoder: Encoder, text: str) -> None:
     assert encoder.text(encoder.plain([text])[0]) == text
@@ -88,7 +88,7 @@ def test_a_part_begins_with_a_space(tokenizer: PreTrainedTokenizerFast, encoder:
     assert encoder.text(whole) == "Rate the response.\n\ni feel sad\n\nAnswer: joy"
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(
     rows=st.lists(
         st.tuples(TEXTS, st.sampled_from(LABELS), TEXTS.filter(lambda text: text.strip() != "")),

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
 import pytest
 from transformers import AutoModelForCausalLM
 
-from trees import Tree, again, killed_when, nodes
+from faults.harness import STEP, fault, run
+from trees import Tree, again, nodes
 
 
 def _facts(folder: Path) -> dict[str, float]:
@@ -38,14 +40,10 @@ def test_killed_in_the_second_epoch_it_ends_in_the_same_bytes(built: Tree) -> No
     longer = {"recipe": recipe | {"epochs": 12}}
     undisturbed = again(built, folder, "undisturbed", **longer)
     subprocess.run(undisturbed, cwd=built.root, check=True, capture_output=True)
-    epoch = _facts(built.root / "results/undisturbed")["steps"] / 12
-    work = built.root / "results/unfinished/killed"
-
-    def in_the_second_epoch() -> bool:
-        return any(int(p.name.split("-")[1]) > epoch for p in work.glob("checkpoint-*"))
-
+    epoch = int(_facts(built.root / "results/undisturbed")["steps"]) // 12
     command = again(built, folder, "killed", **longer)
-    killed_when(built, command, in_the_second_epoch)
+    said = run(built, command, fault(STEP, "kill", epoch + 5))
+    assert said.returncode == -signal.SIGKILL
     assert not (built.root / "results/killed").exists()
     said = subprocess.run(command, cwd=built.root, check=True, capture_output=True, text=True)
     assert "resumed after step" in said.stderr

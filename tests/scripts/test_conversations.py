@@ -68,7 +68,7 @@ PAIRS = st.lists(st.builds(row, WORDS, st.sampled_from(["yes", "no", "Yes"])), m
 SIZES = st.fixed_dictionaries(dict.fromkeys(SPLITS, st.integers(1, 12)))
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(left=PAIRS, right=PAIRS, sizes=SIZES, seed=st.integers(0, 9))
 def test_no_cluster_stands_in_two_splits_whatever_the_order(
     left: list[dict[str, str]],
@@ -118,7 +118,7 @@ def _or_short(draw: Any, rows: Any) -> dict[str, Rows] | None:
         return None
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     pairs=st.lists(st.tuples(st.integers(0, 12), st.integers(0, 9)), min_size=1, max_size=120),
     few=st.integers(1, 20),

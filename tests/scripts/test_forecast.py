@@ -58,7 +58,7 @@ def test_sizes_are_those_of_the_model(tmp_path: Path, tied: bool) -> None:
     assert cost_model.shape(tmp_path, tiny.LORA).trained == trained
 
 
-@settings(deadline=None, max_examples=10)
+@settings(max_examples=10)
 @given(seed=st.integers(0, 99), count=st.integers(1, 8))
 def test_operations_are_those_that_torch_counts(folder: Path, seed: int, count: int) -> None:
     """But for norms, which are few, and attention on CPU, which torch does not count."""

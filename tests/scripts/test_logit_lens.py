@@ -138,7 +138,7 @@ def test_settled_is_the_first_layer_that_is_sure_of_the_final_token() -> None:
 
 
 @given(seed=st.integers(0, 50), count=st.integers(1, 6), place=st.integers(0, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_neighbours_are_of_no_consequence(seed: int, count: int, place: int) -> None:
     inside, others = parts(made("mistral"), Path("m")), texts(seed, count)
     text = texts(1000 + seed, 1)[0]

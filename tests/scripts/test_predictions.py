@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 
 import numpy as np
 
+from faults.harness import CHUNK, fault, run
 from infuse.core.files import read_rows
 from infuse.core.schemas import PREDICTIONS, TASK
 from infuse.data.answers import OUTCOMES
-from trees import Tree, again, killed_when, nodes
+from trees import Tree, again, nodes
 
 
 def test_each_test_text_has_one_outcome_and_all_scores(built: Tree) -> None:
@@ -28,9 +30,10 @@ def test_killed_between_chunks_it_ends_in_the_same_bytes(built: Tree) -> None:
     folder = nodes(built, "predictions")["reason_label-seed1"]
     work = built.root / "results/unfinished/cut"
     command = again(built, folder, "cut", batch_rows=2)
-    killed_when(built, command, lambda: len(list(work.glob("chunk-*/rows.parquet"))) >= 3)
+    said = run(built, command, fault(CHUNK, "kill", 4))
+    assert said.returncode == -signal.SIGKILL
     kept = {file: file.stat().st_mtime_ns for file in work.glob("chunk-*/rows.parquet")}
-    assert 3 <= len(kept) < 12
+    assert len(kept) == 3
     subprocess.run(command, cwd=built.root, check=True, capture_output=True)
     whole = again(built, folder, "whole", batch_rows=2)
     subprocess.run(whole, cwd=built.root, check=True, capture_output=True)

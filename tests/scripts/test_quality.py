@@ -33,7 +33,7 @@ ARMS = {
     "bare": {**PLAIN, "target": "label_reason", "system": False},
 }
 Row = dict[str, Any]
-calm = settings(deadline=None, max_examples=30)
+calm = settings(max_examples=30)
 
 
 def texts(count: int, sources: str = "xy") -> list[Row]:

@@ -62,7 +62,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=3)
 LABELLED = st.tuples(TEXTS, st.sampled_from(LABELS))
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     train=st.lists(LABELLED, max_size=8),
     validation=st.lists(LABELLED, max_size=8),

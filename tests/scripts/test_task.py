@@ -79,7 +79,7 @@ TEXTS = st.text(st.characters(codec="utf-8"), max_size=12)
 LABELLED = st.lists(st.tuples(TEXTS, st.integers(0, 2)), max_size=20)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(drawn=LABELLED, suffix=st.sampled_from([".parquet", ".jsonl", ".csv"]), named=st.booleans())
 def test_every_row_with_a_text_is_kept_as_it_is(
     drawn: list[tuple[str, int]],
@@ -218,7 +218,7 @@ MANY = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=150)
+@settings(max_examples=150)
 @given(drawn=MANY, rows=st.integers(0, 70), leave=st.booleans(), order=st.randoms())
 def test_a_choice_is_by_text_and_label_and_not_by_order(
     drawn: list[tuple[str, str]], rows: int, leave: bool, order: random.Random
@@ -239,7 +239,7 @@ def test_a_choice_is_by_text_and_label_and_not_by_order(
     assert again == [inside[at] for at in moved]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(counts=st.lists(st.integers(2, 40), min_size=2, max_size=6), share=st.floats(0.05, 0.6))
 def test_each_label_gets_its_share_of_different_texts(counts: list[int], share: float) -> None:
     labels = [str(label) for label, count in enumerate(counts) for _ in range(count)]

@@ -64,7 +64,7 @@ ROWS = st.lists(st.builds(row, TEXTS, TEXTS, st.sampled_from(["all", "math"])), 
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(train=ROWS, validation=ROWS, batch=st.integers(1, 5))
 def test_the_documents_are_those_of_all_rows_at_once(
     base: Path,

@@ -52,7 +52,7 @@ WORDS = st.sampled_from(["", " ", "\n", "so", " so it is "])
 NUMBERS = st.dictionaries(st.integers(0, 12), WORDS, max_size=9)
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     ids=st.fixed_dictionaries({split: st.sets(st.integers(0, 9)) for split in SPLITS}),
     reasons=st.fixed_dictionaries(dict.fromkeys(SPLITS, NUMBERS)),

@@ -76,7 +76,7 @@ TRIPLE_ROWS = st.lists(st.builds(row, WORDS, WORDS), max_size=30).map(
 )
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(rows=TRIPLE_ROWS, seed=st.integers(0, 99), part=st.sampled_from([0.3, 0.5, 0.8]))
 def test_a_question_stands_on_one_side_whatever_the_order(
     rows: list[dict[str, Any]],
@@ -94,7 +94,7 @@ def test_a_question_stands_on_one_side_whatever_the_order(
     assert [contents(side) for side in again] == [contents(train), contents(validation)]
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(rows=TRIPLE_ROWS, few=st.integers(30, 50), more=st.integers(0, 60), seed=st.integers(0, 99))
 def test_a_smaller_subset_is_part_of_a_larger_one(
     rows: list[dict[str, Any]],

@@ -19,7 +19,7 @@ STYLE = st.sampled_from(STYLES)
 FAIR = {"bias": 0.0, "noise": 0.0, "faults": 0.0}
 
 
-@settings(deadline=None, max_examples=40)
+@settings(max_examples=40)
 @given(rows=st.integers(0, 40), more=st.integers(0, 10), style=STYLE, seed=SEEDS)
 def test_the_text_tells_the_quality_that_was_meant(
     rows: int, more: int, style: str, seed: int
@@ -58,7 +58,7 @@ def test_other_texts_are_refused(context: str, response: str) -> None:
 
 
 @given(seed=SEEDS)
-@settings(deadline=None, max_examples=5)
+@settings(max_examples=5)
 def test_chosen_and_rejected_reply_to_the_same_contexts(seed: int) -> None:
     chosen, rejected = (conversations(400, f"help_{side}", seed) for side in ("chosen", "rejected"))
     assert [one.context for one in chosen] == [one.context for one in rejected]
@@ -105,7 +105,7 @@ def test_the_vocabulary_is_small_and_clauses_differ() -> None:
 SCALES = st.sampled_from([(1, 5), (1, 4), (0, 10)])
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(style=STYLE, seed=SEEDS, scale=SCALES, dimension=st.sampled_from(DIMENSIONS))
 def test_a_judge_without_noise_gives_the_truth_and_argues_for_it(
     style: str, seed: int, scale: tuple[int, int], dimension: str

@@ -38,7 +38,7 @@ def standard_errors(observed: float, expected: float, rows: int) -> float:
     return float(abs(observed - expected) / np.sqrt(expected * (1 - expected) / rows))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(rows=ROWS, more=ROWS, seed=SEEDS, noise=NOISES)
 def test_a_seed_fixes_the_lines_and_a_longer_call_extends_them(
     rows: int, more: int, seed: int, noise: float
@@ -49,7 +49,7 @@ def test_a_seed_fixes_the_lines_and_a_longer_call_extends_them(
     assert emotions.triples(rows, seed) == emotions.triples(rows, seed)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(rows=ROWS, seed=SEEDS, noise=NOISES)
 def test_a_line_is_consistent(rows: int, seed: int, noise: float) -> None:
     for line in emotions.texts(rows, seed, noise):
@@ -64,13 +64,13 @@ def test_a_line_is_consistent(rows: int, seed: int, noise: float) -> None:
         assert 12 <= len(line.text.split()) <= 28
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(rows=ROWS, seed=SEEDS)
 def test_without_noise_the_clean_label_is_observed(rows: int, seed: int) -> None:
     assert all(line.label == line.clean for line in emotions.texts(rows, seed, noise=0))
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(seed=SEEDS, wording=SEEDS, label=st.sampled_from(emotions.LABELS))
 def test_a_reason_rests_on_words_of_the_text_alone(
     cue_words: set[str], seed: int, wording: int, label: str
@@ -84,7 +84,7 @@ def test_a_reason_rests_on_words_of_the_text_alone(
         assert 9 <= len(argument.split()) <= 24
 
 
-@settings(deadline=None, max_examples=15)
+@settings(max_examples=15)
 @given(task_seed=SEEDS, seed=SEEDS)
 def test_no_question_of_the_triples_is_a_text_of_the_task(task_seed: int, seed: int) -> None:
     questions = {triple.question for triple in emotions.triples(150, seed)}

@@ -44,7 +44,6 @@ def epochs_of(taken: list[Rows], rows: int) -> list[Rows]:
     return np.split(np.concatenate(taken), range(rows, edges[-1], rows))
 
 
-@settings(deadline=None)
 @given(lengths=LENGTHS, recipe=BATCHINGS, epochs=st.integers(1, 4), seed=SEEDS)
 def test_each_epoch_visits_each_row_once(
     lengths: Rows, recipe: dict[str, Any], epochs: int, seed: int
@@ -57,7 +56,6 @@ def test_each_epoch_visits_each_row_once(
     assert batching.total_tokens(lengths, taken) == epochs * lengths.sum()
 
 
-@settings(deadline=None)
 @given(lengths=LENGTHS, recipe=BATCHINGS, epochs=st.integers(1, 3), seed=SEEDS)
 def test_steps_hold_no_more_than_the_recipe_allows(
     lengths: Rows, recipe: dict[str, Any], epochs: int, seed: int
@@ -70,7 +68,6 @@ def test_steps_hold_no_more_than_the_recipe_allows(
             assert lengths[step].sum() <= recipe["bins"] * CAPACITY
 
 
-@settings(deadline=None)
 @given(lengths=LENGTHS, recipe=BATCHINGS, epochs=st.integers(1, 3), seed=SEEDS)
 def test_an_epoch_depends_on_seed_and_number_alone(
     lengths: Rows, recipe: dict[str, Any], epochs: int, seed: int
@@ -82,7 +79,6 @@ def test_an_epoch_depends_on_seed_and_number_alone(
     assert same(taken, longer[: len(taken)])
 
 
-@settings(deadline=None)
 @given(
     lengths=LENGTHS, recipe=BATCHINGS.filter(lambda recipe: recipe["kind"] == "tokens"),
     epochs=st.integers(1, 3), seed=SEEDS,
@@ -108,7 +104,6 @@ def test_epochs_and_seeds_differ(recipe: dict[str, Any]) -> None:
     assert not same(taken, batching.steps(lengths, recipe, 2, 2))
 
 
-@settings(deadline=None)
 @given(lengths=LENGTHS, most=st.integers(1, 20))
 def test_bins_hold_each_document_once_within_capacity_and_rows(lengths: Rows, most: int) -> None:
     bins = batching.pack(lengths, CAPACITY, most)
@@ -118,7 +113,7 @@ def test_bins_hold_each_document_once_within_capacity_and_rows(lengths: Rows, mo
         assert lengths[members].sum() <= CAPACITY
 
 
-@settings(deadline=None, max_examples=50)
+@settings(max_examples=50)
 @given(seed=SEEDS, count=st.integers(1, 400), share=st.integers(4, 12))
 def test_bins_are_near_the_fewest_possible(seed: int, count: int, share: int) -> None:
     lengths = np.random.default_rng(seed).integers(1, 1200 // share + 1, count)
@@ -176,7 +171,7 @@ def test_a_matched_arm_differs_from_the_plain_one_in_its_steps_alone() -> None:
     assert batching.total_tokens(short, plain) == batching.total_tokens(short, matched)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     lengths=LENGTHS, seed=SEEDS, share=st.floats(0, 1), budget=st.integers(1, 150),
     padded=st.booleans(),

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
 from transformers import get_scheduler
@@ -36,7 +36,6 @@ Gradients = dict[str, torch.Tensor]
 # --- learning rates and budgets
 
 
-@settings(deadline=None)
 @given(
     total=st.integers(1, 80), warmup=st.integers(0, 100),
     schedule=st.sampled_from(["cosine", "linear", "constant"]),
@@ -391,7 +390,7 @@ def tokens() -> torch.Tensor:
 
 def test_untrained_adapters_change_nothing(tokens: torch.Tensor) -> None:
     base, tuned = tiny.model(), loading.tune(tiny.model(), tiny.tuned(tiny.LORA), 3).eval()
-    assert torch.equal(base(tokens).logits, tuned(tokens).logits)
+    torch.testing.assert_close(tuned(tokens).logits, base(tokens).logits)
     trained = [name for name, weight in tuned.named_parameters() if weight.requires_grad]
     assert len(trained) == 2 * 2 * 2
     assert all("lora_" in name for name in trained)
@@ -422,7 +421,7 @@ def test_save_and_load_is_identity(tokens: torch.Tensor, tmp_path: Path) -> None
     assert loaded.state_dict().keys() == model.state_dict().keys()
     for name, tensor in model.state_dict().items():
         assert torch.equal(loaded.state_dict()[name], tensor)
-    assert torch.equal(loaded(tokens).logits, model(tokens).logits)
+    torch.testing.assert_close(loaded(tokens).logits, model(tokens).logits)
     tokenizer = loading.load_tokenizer(tmp_path / "once")
     text = "i feel joy<|eot_id|> 日本\n\n"
     assert tokenizer(text).input_ids == tiny.tokenizer()(text).input_ids

@@ -33,7 +33,7 @@ def drawn(tokens: int, seed: int) -> tuple[torch.Tensor, torch.nn.Linear, torch.
     return states, head, torch.randint(WORDS, (tokens,), generator=generator)
 
 
-@settings(deadline=None, max_examples=60)
+@settings(max_examples=60)
 @given(
     tokens=st.integers(1, 20), rows=st.integers(1, 25), seed=st.integers(0, 99),
     ignored=st.sets(st.integers(0, 19)), weighted=st.booleans(),

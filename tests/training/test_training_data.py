@@ -52,7 +52,7 @@ def expected(inputs: dict[str, Path], limit: int = LIMIT) -> ExpectedSets:
     return ExpectedSets(task, tiny.tokenizer(), 1000, {"training_set": limit})
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(lengths=st.lists(st.integers(1, LIMIT), min_size=1, max_size=9))
 def test_no_training_set_is_longer_than_expected(
     tmp_path_factory: pytest.TempPathFactory, lengths: list[int]

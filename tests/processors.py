@@ -1,0 +1,128 @@
+"""Goldens and bitwise promises, as on other processors.
+
+    make test-processors
+
+The switches of five libraries stand for the processors: which instructions torch, oneDNN, MKL,
+OpenBLAS and numpy compute with, and in how many threads. For each, in a process of its own, the
+small experiments are made and held against golden.json, one of them is made twice and has the same
+bytes, and `TESTS` hold. The switches are of x86-64. One that a processor does not heed changes
+nothing, so the bytes of what was made are compared too, and `DIFFERENT` kinds must be among them.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+
+import goldens
+from infuse.core.files import read_json
+from infuse.core.manifest import SEAL
+from infuse.workflow.node import Node
+from trees import ROOT, copied
+
+AVX512 = " ".join(f"AVX512{part}" for part in ("F", "CD", "_SKX", "_CLX", "_CNL", "_ICL", "_SPR"))
+PROCESSORS: dict[str, dict[str, str]] = {
+    "this one": {},
+    "SSE": {
+        "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41",
+        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "MKL_CBWR": "COMPATIBLE",
+        "OPENBLAS_CORETYPE": "Prescott", "NPY_DISABLE_CPU_FEATURES": f"FMA3 AVX2 {AVX512}",
+    },
+    "AVX": {
+        "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX", "OPENBLAS_CORETYPE": "Sandybridge",
+        "NPY_DISABLE_CPU_FEATURES": f"FMA3 AVX2 {AVX512}",
+    },
+    "AVX2": {
+        "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
+        "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell",
+        "NPY_DISABLE_CPU_FEATURES": AVX512,
+    },
+    "AVX2, products as on any": {
+        "ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE", "OPENBLAS_CORETYPE": "Nehalem",
+    },
+    "two threads": {
+        "THREADS": "2", "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2",
+        "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE",
+    },
+}  # fmt: skip
+DIFFERENT = 4  # so many kinds of bytes, at least
+LOOP = "tests/training/test_loop.py::test_"
+TESTS = (  # of the same bytes: after a kill, in another layout, among other rows
+    LOOP + "a_killed_run_ends_with_the_same_bytes[full-second epoch]",
+    LOOP + "a_killed_run_ends_with_the_same_bytes[lora-second epoch]",
+    LOOP + "how_often_a_run_saves_changes_nothing",
+    LOOP + "losses_are_those_of_long_ago",
+    LOOP + "layouts_train_alike",
+    "tests/training/test_step.py::test_packed_equals_unpacked",
+    "tests/inference/test_generation.py::test_neighbours_change_nothing",
+    "tests/inference/test_generation.py::test_killed_and_resumed_the_bytes_are_the_same",
+)
+
+
+def contents(root: Path, nodes: Sequence[Node]) -> dict[str, dict[str, object]]:
+    """Size and SHA-256 of each file that does not tell of the run."""
+    made = {node.path: read_json(root / node.path / SEAL)["files"] for node in nodes}
+    return {
+        path: {name: told for name, told in files.items() if name != "costs.csv"}
+        for path, files in made.items()
+    }
+
+
+def check() -> int:
+    """Hold what is promised on this processor; the exit code."""
+    threads = int(os.environ.get("THREADS", "1"))
+    changes = [change | {"compute": {"threads": threads}} for change in goldens.EXPERIMENTS]
+    bytes_of, held, count = [], 0, 0
+    with tempfile.TemporaryDirectory() as folder:
+        for place, change in enumerate([*changes, changes[0]]):
+            root, nodes = copied(Path(folder, str(place))), goldens.nodes(change)
+            goldens.make(root, nodes)
+            bytes_of.append(contents(root, nodes))
+            if place < len(changes):
+                ours = goldens.compare(root, change, keys=threads == 1)
+                count, held = count + ours[0], held + ours[1]
+    assert bytes_of[0] == bytes_of[-1], "the same config gave other bytes"
+    weights = [told for made in bytes_of for told in made.values()]
+    digest = hashlib.sha256(repr(weights).encode()).hexdigest()[:8]
+    print(f"{digest}: {held} of {count} artifacts held", flush=True)
+    return int(pytest.main(["-p", "no:cacheprovider", "-r", "fE", *TESTS]))
+
+
+def run(name: str) -> tuple[int, str, float]:
+    """Check as a processor, in a process of its own; exit code, what it said, seconds."""
+    start = time.monotonic()
+    paths = {"PYTHONPATH": os.pathsep.join(str(ROOT / part) for part in ("scripts", "tests"))}
+    said = subprocess.run(
+        [sys.executable, __file__, name], cwd=ROOT, env=os.environ | paths | PROCESSORS[name],
+        text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False,
+    )  # fmt: skip
+    return said.returncode, said.stdout, time.monotonic() - start
+
+
+def main() -> int:
+    """Check as each processor, two at a time; the exit code."""
+    failed, kinds = 0, set()
+    with ThreadPoolExecutor(2) as pool:
+        for name, (code, said, seconds) in zip(PROCESSORS, pool.map(run, PROCESSORS), strict=True):
+            told = next((line for line in said.splitlines() if " held" in line), "not made")
+            print(f"{name}: {told}; {'failed' if code else 'passed'}, {seconds:.0f} s", flush=True)
+            kinds.add(told.split(":")[0])
+            failed += code != 0
+            if code:
+                print(said)
+    print(f"{len(kinds)} kinds of bytes, expected {DIFFERENT} or more")
+    return int(failed > 0 or len(kinds) < DIFFERENT)
+
+
+if __name__ == "__main__":
+    sys.exit(check() if sys.argv[1:] else main())
