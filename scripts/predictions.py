@@ -15,8 +15,6 @@ from typing import Any
 
 from infuse.core.files import read_rows, write_rows
 from infuse.core.schemas import PREDICTIONS, TASK
-from infuse.inference import generation
-from infuse.inference.classification import Reader
 from infuse.workflow.job import Job, run
 
 VERSION = 4
@@ -26,6 +24,9 @@ log = logging.getLogger("infuse")
 
 def predictions(job: Job) -> dict[str, Any]:
     """Classify the test split in chunks."""
+    from infuse.inference import generation
+    from infuse.inference.classification import Reader
+
     reader = Reader(job.inputs["classifier"], job.params["backend"], job.params["compute"])
     texts = read_rows(job.inputs["task"] / "test.parquet", TASK)
     prompts = reader.prompts([row["text"] for row in texts])

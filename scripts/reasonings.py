@@ -25,9 +25,6 @@ from infuse.data.linear_text import linear_model
 from infuse.data.sources import hub_label_names, names_in_notes, read_file, read_hub
 from infuse.data.splits import grouped
 from infuse.data.texts import folded
-from infuse.inference import generation
-from infuse.inference.backends import load_writer
-from infuse.models import loading
 from infuse.workflow.job import Job, run
 
 VERSION = 4
@@ -86,6 +83,10 @@ def _kept(job: Job) -> dict[tuple[str, int], Row]:
 
 def _write(job: Job, texts: list[Row]) -> Made:
     """What the reasoner, or the base model, writes."""
+    from infuse.inference import generation
+    from infuse.inference.backends import load_writer
+    from infuse.models import loading
+
     loading.set_threads(job.params["compute"])
     encoder = Encoder(loading.load_tokenizer(job.inputs["reasoner"]))
     writer = load_writer(job.params["backend"], job.inputs["reasoner"], job.params["compute"])

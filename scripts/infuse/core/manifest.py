@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import logging
+import shutil
 from collections.abc import Mapping
 from fnmatch import fnmatch
 from pathlib import Path
@@ -12,6 +14,7 @@ from infuse.core.errors import UserError
 from infuse.core.files import json_text, read_json, write_json
 from infuse.core.hashing import fingerprint
 
+log = logging.getLogger("infuse")
 SEAL = "provenance.json"
 _APART = {SEAL, "README.md"}  # a card is for people, who may mend it
 # What file managers, editors and disks leave, beside files with a hidden name; in lower case.
@@ -85,6 +88,19 @@ def anew(folder: Path) -> str:
     except (UserError, LookupError, TypeError):
         cost = ""
     return f"move {folder} elsewhere, and it is made anew{cost}"
+
+
+def whole(folder: Path) -> bool:
+    """Whether a folder of work is there and undamaged; a damaged one is removed."""
+    if not folder.is_dir():
+        return False
+    try:
+        check(folder)
+    except UserError as damage:
+        log.warning("%s; it is made again", damage)
+        shutil.rmtree(folder)
+        return False
+    return True
 
 
 def names(folder: Path) -> list[str]:

@@ -7,7 +7,6 @@ chunks are fixed by the rows and their prompts, so a resumed run writes the same
 from __future__ import annotations
 
 import itertools
-import logging
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
@@ -17,18 +16,19 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 import torch
-from transformers import DynamicCache
-from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
-from transformers.modeling_utils import PreTrainedModel
 
-from infuse.core.errors import UserError
 from infuse.core.files import read_rows, settle, write_rows
-from infuse.core.manifest import check, seal
+from infuse.core.manifest import seal, whole
 from infuse.core.progress import Progress
 from infuse.data.examples import Ids
+from infuse.models.hf import (
+    DynamicCache,
+    DynamicLayer,
+    DynamicSlidingWindowLayer,
+    PreTrainedModel,
+)
 from infuse.models.loading import backbone
 
-log = logging.getLogger("infuse")
 MOST_SCORES = 768  # prefix and ending pairs whose logits are in memory at once
 
 
@@ -58,7 +58,7 @@ def in_chunks(
     chunks = [order[at : at + chunk_rows] for at in range(0, len(order), chunk_rows)]
     chunks = chunks[number - 1 :: jobs]
     folders = [work / f"chunk-{index:06d}" for index in range(len(chunks))]
-    missing = [not _whole(folder) for folder in folders]
+    missing = [not whole(folder) for folder in folders]
     rest = sum(map(len, itertools.compress(chunks, missing)))
     total = sum(map(len, chunks))
     progress = Progress(total, "rows", total - rest)
@@ -74,19 +74,6 @@ def in_chunks(
     for chunk, folder in zip(chunks, folders, strict=True):
         rows |= zip(chunk, read_rows(folder / "rows.parquet", schema), strict=True)
     return [rows[row] for row in sorted(rows)]
-
-
-def _whole(folder: Path) -> bool:
-    """Whether a chunk is there and undamaged; a damaged one is removed."""
-    if not folder.is_dir():
-        return False
-    try:
-        check(folder)
-    except UserError as damage:
-        log.warning("%s; its rows are written again", damage)
-        shutil.rmtree(folder)
-        return False
-    return True
 
 
 @torch.inference_mode()

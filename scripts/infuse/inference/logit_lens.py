@@ -17,11 +17,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from transformers.modeling_utils import PreTrainedModel
 
 from infuse.core.errors import UserError
 from infuse.data.examples import Ids
 from infuse.models.heads import Head
+from infuse.models.hf import PreTrainedModel
 from infuse.models.loading import backbone
 
 SURE = 0.95  # the probability from which a layer's prediction counts as settled

@@ -8,7 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from transformers.modeling_utils import PreTrainedModel
+
+from infuse.models.hf import PreTrainedModel
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,12 @@ from typing import Any
 
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
-from transformers import (
+
+from infuse.core.errors import UserError, first_line
+from infuse.core.hub_errors import complaint
+from infuse.models import gpus, self_check
+from infuse.models.heads import Head, head_of
+from infuse.models.hf import (
     AutoConfig,
     AutoModelForCausalLM,
     AutoModelForSequenceClassification,
@@ -21,18 +26,13 @@ from transformers import (
     GenerationConfig,
     LlamaConfig,
     LlamaForCausalLM,
+    PreTrainedModel,
+    PreTrainedTokenizerFast,
+    disable_progress_bar,
 )
-from transformers.modeling_utils import PreTrainedModel
-from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
-from transformers.utils import logging as transformers_logging
-
-from infuse.core.errors import UserError, first_line
-from infuse.core.hub_errors import complaint
-from infuse.models import gpus, self_check
-from infuse.models.heads import Head, head_of
 from infuse.models.self_check import ALL_LINEAR
 
-transformers_logging.disable_progress_bar()
+disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses kernels of no use here
 
 SPECIAL = (

@@ -9,12 +9,14 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import AutoConfig
-from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
-from transformers.pytorch_utils import Conv1D
-from transformers.utils import find_adapter_config_file
 
 from infuse.core.errors import UserError
+from infuse.models.hf import (
+    MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    AutoConfig,
+    Conv1D,
+    find_adapter_config_file,
+)
 
 ALL_LINEAR = "all-linear"  # peft's word for the modules of all layers
 WINDOW = 5  # tokens, to which a sliding window is narrowed, so that a short text is longer

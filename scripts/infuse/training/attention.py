@@ -13,7 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from torch.nn import functional
-from transformers import AttentionInterface, AttentionMaskInterface
+
+from infuse.models.hf import AttentionInterface, AttentionMaskInterface
 
 PACKED = "packed_documents"
 

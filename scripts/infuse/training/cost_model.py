@@ -14,9 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers import AutoConfig, AutoModelForCausalLM
 
 from infuse.data.examples import Documents
+from infuse.models.hf import AutoConfig, AutoModelForCausalLM
 from infuse.models.loading import backbone, tune
 from infuse.models.self_check import ALL_LINEAR
 from infuse.training.attention import PACKED, places

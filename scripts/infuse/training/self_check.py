@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers.modeling_utils import PreTrainedModel
 
 from infuse.core.errors import UserError, first_line
 from infuse.core.files import read_json, read_labels, read_table
@@ -19,6 +18,7 @@ from infuse.data.answers import read_answer
 from infuse.data.chat import SLOT, renderer
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
 from infuse.models import loading, self_check
+from infuse.models.hf import PreTrainedModel
 from infuse.training.step import Engine
 
 TWICE = 20  # renderings of a chat, which must be alike; two might be by chance

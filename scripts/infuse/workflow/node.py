@@ -8,6 +8,7 @@ a path is the right one, whatever its time stamp says.
 from __future__ import annotations
 
 import ast
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import cache, cached_property
 from pathlib import Path
@@ -75,8 +76,12 @@ class Node:
         """The file that holds `spec`."""
         return f"results/specs/{self.stage}/{self.id}.json"
 
-    def spec(self) -> dict[str, Any]:
-        """All that the script is told."""
+    def spec(self, following: Iterable[Node] = ()) -> dict[str, Any]:
+        """All that the script is told.
+
+        Args:
+            following: the nodes that the same process goes on with.
+        """
         return {
             "stage": self.stage,
             "name": f"{self.stage} {self.name}",
@@ -88,6 +93,7 @@ class Node:
             "beside": {role: node.path for role, node in self.beside.items()},
             "output": self.path,
             "work": f"results/unfinished/{self.stage}-{self.id}",
+            "following": [node.spec_path for node in following],
         }
 
     @property
@@ -95,9 +101,9 @@ class Node:
         """The nodes that must be made first, by role."""
         return self.inputs | self.beside
 
-    def write_spec(self) -> None:
+    def write_spec(self, following: Iterable[Node] = ()) -> None:
         """Write the spec to its file."""
-        write_json(Path(self.spec_path), self.spec())
+        write_json(Path(self.spec_path), self.spec(following))
 
 
 def reached(*last: Node) -> dict[tuple[str, str], Node]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -19,6 +20,8 @@ from infuse.workflow.graph import Graph
 from infuse.workflow.local_files import PARTS, contents_of_files
 from infuse.workflow.node import Node, reached
 from infuse.workflow.notes import notes
+
+TRAINED = ("reasoner", "classifier")  # whoever trained one lets it write, in the same process
 
 
 @dataclass(frozen=True)
@@ -79,8 +82,14 @@ class Plan:
 
     def write_specs(self) -> None:
         """Write each node's spec to its file."""
+        following = defaultdict[str, list[Node]](list)
         for node in self.nodes.values():
-            node.write_spec()
+            # What other jobs share, or another engine writes, is not for the job that trained.
+            if node.params.get("backend") == "transformers" and "shard" not in node.params:
+                for source in node.inputs.values():
+                    following[source.path].append(node)
+        for node in self.nodes.values():
+            node.write_spec(following[node.path] if node.stage in TRAINED else ())
 
 
 def build(config: Experiment, places: Sequence[Path] = ()) -> Plan:
