@@ -3,6 +3,8 @@
 IN   results/artifacts/{base,triples,task}/
 OUT  results/artifacts/{tokens,reasoner,reasonings}/<name>-<key>/
 COST the default, two minutes; Llama-3.2-1B on 280,000 long triples, hours of a GPU
+
+It has priority: whatever learns reasonings waits for it, and other classifiers fill the other cores.
 """
 
 
@@ -15,6 +17,7 @@ use rule task as tokens with:
         "results/logs/tokens/{id}.log",
     benchmark:
         "results/benchmarks/tokens/{id}.tsv"
+    priority: 1
     threads: experiment.compute.threads
     params:
         stage="tokens",
@@ -31,6 +34,7 @@ use rule task as reasoner with:
         "results/logs/reasoner/{id}.log",
     benchmark:
         "results/benchmarks/reasoner/{id}.tsv"
+    priority: 1
     threads: experiment.compute.threads
     resources:
         gpu=gpus,
@@ -51,6 +55,7 @@ use rule task as reasonings with:
         "results/benchmarks/reasonings/{id}.tsv"
     conda:
         writing
+    priority: 1
     threads: experiment.compute.threads
     resources:
         gpu=gpus,
