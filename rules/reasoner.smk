@@ -53,9 +53,9 @@ use rule task as reasonings with:
         "results/logs/reasonings/{id}.log",
     benchmark:
         "results/benchmarks/reasonings/{id}.tsv"
+    priority: 1
     conda:
         writing
-    priority: 1
     threads: experiment.compute.threads
     resources:
         gpu=gpus,
