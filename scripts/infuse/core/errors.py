@@ -71,9 +71,10 @@ def meant(name: str, valid: list[str]) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
-def not_installed(missing: ModuleNotFoundError) -> str | None:
-    """How to install what an import misses; None where it is a part of the workflow."""
-    package = (missing.name or "infuse").partition(".")[0]
+def not_installed(failure: Exception) -> str | None:
+    """How to install a package, where its lack is the failure."""
+    missing = failure.name if isinstance(failure, ModuleNotFoundError) else None
+    package = (missing or "infuse").partition(".")[0]
     if package == "infuse":
         return None
     return f"{package} is not installed: pip install -r envs/everything.txt"

@@ -81,8 +81,10 @@ def run(stage: Callable[[Job], dict[str, Any]]) -> None:
         log.error("error: %s", mistake)
         sys.exit(1)
     except Exception as failure:
-        told = isinstance(failure, ModuleNotFoundError) and not_installed(failure)
-        log.error("error: %s", told or f"{type(failure).__name__}: {failure}")
+        lacking = not_installed(failure)
+        log.error("error: %s", lacking or f"{type(failure).__name__}: {failure}")
+        if lacking:
+            sys.exit(1)
         if arguments.log is None:
             raise
         log.debug("", exc_info=True)
