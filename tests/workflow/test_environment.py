@@ -35,6 +35,13 @@ def test_no_package_is_pinned_twice() -> None:
     assert len(names) > 200 and len(set(names)) == len(names)
 
 
+def test_transformers_is_imported_in_one_place() -> None:
+    """Elsewhere it would bring what `infuse.models.hf` keeps away."""
+    imports = re.compile(r"^\s*(from|import) transformers\b", re.MULTILINE)
+    found = [file for file in (ROOT / "scripts").rglob("*.py") if imports.search(file.read_text())]
+    assert [file.name for file in found] == ["hf.py"]
+
+
 def test_a_job_starts_without_what_it_does_not_need() -> None:
     """And an experiment without what everything.txt adds."""
     late, absent = ["sklearn", "scipy", "pandas"], ["datasets", "peft", "accelerate", "dvc"]
