@@ -122,7 +122,8 @@ def _follow(spec: dict[str, Any]) -> None:
 
 
 def _make_ahead(spec: dict[str, Any], moved: Mapping[str, Path]) -> None:
-    work, inputs = Path(spec["work"]), set(spec["inputs"].values())
+    work = Path(spec["work"])
+    inputs = {path for part in ("inputs", "beside") for path in spec.get(part, {}).values()}
     ready = moved.keys() <= inputs and all(Path(path).is_dir() for path in inputs - moved.keys())
     if not ready or Path(spec["output"]).is_dir():
         return
