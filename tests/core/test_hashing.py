@@ -35,7 +35,7 @@ def folder(root: Path) -> Path:
     return root
 
 
-@settings(deadline=None, max_examples=30)
+@settings(max_examples=30)
 @given(name=st.sampled_from(LOADED + BESIDE), text=st.sampled_from(["{} ", '{"a": 1}']))
 def test_a_changed_file_changes_the_hash_if_it_is_loaded(
     tmp_path_factory: pytest.TempPathFactory, name: str, text: str

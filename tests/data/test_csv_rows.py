@@ -32,7 +32,7 @@ def read(path: str) -> list[tuple[str, str]]:
     return [(row["text"], row["label"]) for row in read_file(path, COLUMNS)]
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     rows=ROWS,
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONNUMERIC]),
@@ -55,7 +55,7 @@ def test_what_a_standard_writer_writes_comes_back(
         assert f"{path}, line " in str(refusal) and (bare or swallowed)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(max_examples=300)
 @given(
     rows=st.lists(
         st.tuples(st.text(st.sampled_from('ab ,"'), max_size=8), st.sampled_from(["joy", "1"])),

@@ -14,7 +14,7 @@ from infuse.evaluation import scores as ev
 
 LABELS = ["joy", "fear", "love", "envy"]
 Row = dict[str, Any]
-calm = settings(deadline=None, max_examples=50)
+calm = settings(max_examples=50)
 PAIRS = st.lists(st.tuples(st.sampled_from(LABELS), st.sampled_from(LABELS)), min_size=1)
 
 

@@ -18,7 +18,7 @@ from infuse.inference.replies import Fault, Reply, answered, read
 from loopback_server import Answer, completion, serve
 from trees import ROOT
 
-calm = settings(max_examples=60, deadline=None, suppress_health_check=list(HealthCheck))
+calm = settings(max_examples=60, suppress_health_check=list(HealthCheck))
 GREEDY = {"temperature": 0.0, "max_new_tokens": 8, "seed": 3}
 QUESTION = [[{"role": "user", "content": "a"}]]
 

@@ -120,7 +120,7 @@ def asked(folder: Path, kinds: list[str], server: Server, **section: Any) -> dic
     return zero_shot(Job("zero_shot", params, settings, {"task": folder}, folder, folder))
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(kinds=st.lists(st.sampled_from(sorted(KINDS)), max_size=8))
 def test_each_text_has_one_outcome(kinds: list[str]) -> None:
     kinds = ["right", *kinds]

@@ -181,7 +181,7 @@ CHANGES = [
 ]  # fmt: skip
 
 
-@settings(deadline=None, max_examples=20)
+@settings(max_examples=20)
 @given(changes=st.lists(st.sampled_from(CHANGES), max_size=4))
 def test_each_file_is_laid_over_what_those_before_it_made(changes: Sequence[Any]) -> None:
     whole = functools.reduce(merge, changes, yaml.safe_load((ROOT / "config.yaml").read_text()))
