@@ -15,7 +15,7 @@ first, with the probabilities `SHARES`:
 Last, noise replaces some labels by one of the other five. `PRIOR` is thus not quite the share of
 each label: where direct lines have p(y), contrast lines have
 (p(y) + sum over z != y of p(z) p(y) / (1 - p(z))) / 2, which is more even, and ambiguous lines what
-their clauses give. Altogether, with the default noise, joy gets 0.30 and surprise 0.06.
+their clauses give. Altogether, with the default noise, joy gets 0.24 and surprise 0.10.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ Kind = Literal["direct", "contrast", "ambiguous"]
 _Option = TypeVar("_Option")
 
 LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
-PRIOR = (0.27, 0.34, 0.08, 0.15, 0.12, 0.04)
+PRIOR = (0.21, 0.25, 0.14, 0.15, 0.15, 0.10)
 KINDS: tuple[Kind, ...] = ("direct", "contrast", "ambiguous")
 SHARES = (0.4, 0.4, 0.2)
 LIKELIER = 0.7
@@ -80,12 +80,12 @@ _FEELING = _Domain(
     "feeling",
     PRIOR,
     cues={
-        "sadness": "miserable gloomy heartbroken tearful",
-        "joy": "delighted cheerful elated merry",
-        "love": "smitten devoted tender adoring",
-        "anger": "furious outraged livid irate",
-        "fear": "scared terrified anxious panicky",
-        "surprise": "astonished amazed startled stunned",
+        "sadness": "miserable gloomy heartbroken",
+        "joy": "delighted cheerful elated",
+        "love": "smitten devoted tender",
+        "anger": "furious outraged livid",
+        "fear": "scared terrified anxious",
+        "surprise": "astonished amazed startled",
     },
     shared=(
         ("my heart was racing", "fear", "love"),
