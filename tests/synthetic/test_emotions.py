@@ -128,7 +128,8 @@ def test_in_a_contrast_no_word_by_itself_tells_which_cue_holds(
     by_word: dict[str, list[bool]] = {}
     for line in contrasts:
         true, false = (emotions.LABELS.index(owner[cue]) for cue in (line.held, line.denied))
-        likelier_true.append(emotions.PRIOR[true] > emotions.PRIOR[false])
+        if emotions.PRIOR[true] != emotions.PRIOR[false]:
+            likelier_true.append(emotions.PRIOR[true] > emotions.PRIOR[false])
         first_true.append(line.text.index(line.held) < line.text.index(line.denied))
         for word in line.how, line.said:
             by_word.setdefault(word, []).append(first_true[-1])
@@ -159,8 +160,8 @@ def test_words_beat_the_majority_and_two_together_beat_words() -> None:
     words.fit(texts[:3000], labels[:3000])
     tested = labels[3000:]
     majority = max(np.mean(tested == label) for label in emotions.LABELS)
-    assert 0.25 < majority < 0.36
-    assert 0.60 < words.score(texts[3000:], tested) < 0.74
+    assert 0.20 < majority < 0.28
+    assert 0.60 < words.score(texts[3000:], tested) < 0.72
     assert 0.82 < emotions.best_accuracy() < 0.88
     assert 0.82 < np.mean(tested == [line.best for line in rows[3000:]]) < 0.91
 
