@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infuse.config.recipe import RowBatching, TokenBatching
 from infuse.core.errors import UserError
 from infuse.training import batching
 from infuse.training.batching import Rows
@@ -20,7 +21,7 @@ SEEDS = st.integers(0, 2**31)
 CAPACITY = 60
 LENGTHS = st.lists(st.integers(1, CAPACITY), min_size=1, max_size=80).map(np.array)
 BATCHINGS = st.one_of(
-    st.builds(lambda rows: {"kind": "rows", "rows": rows}, st.integers(1, 90)),
+    st.builds(lambda rows: RowBatching(kind="rows", rows=rows), st.integers(1, 90)),
     st.builds(
         lambda rows, bins: {
             "kind": "tokens", "bin_tokens": CAPACITY, "bin_rows": rows, "bins": bins,
@@ -29,7 +30,7 @@ BATCHINGS = st.one_of(
         st.integers(1, 20), st.integers(1, 5),
     ),
 )  # fmt: skip
-PAPER = {"kind": "tokens", "bin_tokens": 16384, "bin_rows": 200, "bins": 8, "drop_last": True}
+PAPER = TokenBatching(kind="tokens", bin_tokens=16384, bin_rows=200, bins=8, drop_last=True)
 PAPER_RATE = {"learning_rate": 2e-5, "warmup_steps": 10, "schedule": "cosine"}
 
 
@@ -95,7 +96,7 @@ def test_whole_steps_alone(lengths: Rows, recipe: dict[str, Any], epochs: int, s
     assert same(taken, [step for at, step in enumerate(every) if at % count < whole])
 
 
-@pytest.mark.parametrize("recipe", [{"kind": "rows", "rows": 10}, PAPER])
+@pytest.mark.parametrize("recipe", [RowBatching(kind="rows", rows=10), PAPER])
 def test_epochs_and_seeds_differ(recipe: dict[str, Any]) -> None:
     lengths = np.random.default_rng(0).integers(1, 400, 100)
     taken = batching.steps(lengths, recipe, 2, 1)

@@ -21,6 +21,7 @@ from transformers import get_scheduler
 from transformers.modeling_utils import PreTrainedModel
 
 import tiny
+from infuse.config.recipe import Full, Lora, RowBatching
 from infuse.core import signals
 from infuse.core.errors import UserError
 from infuse.core.manifest import seal
@@ -72,9 +73,11 @@ def test_account() -> None:
 
 # --- whole runs
 
-TUNINGS: list[dict[str, Any]] = [tiny.FULL, tiny.LORA]
+TUNINGS: list[Full | Lora] = [tiny.FULL, tiny.LORA]
 DOCUMENTS = tiny.random_documents(60, 2)
-STEPS = batching.steps(DOCUMENTS.lengths, {"kind": "rows", "rows": 4}, 2, 1)  # 15 in each epoch
+STEPS = batching.steps(
+    DOCUMENTS.lengths, RowBatching(kind="rows", rows=4), 2, 1
+)  # 15 in each epoch
 
 
 class Deadly(list[Rows]):
@@ -101,7 +104,7 @@ class Broken(list[Rows]):
 
 def run(
     work: Path,
-    tuning: dict[str, Any] = tiny.FULL,
+    tuning: Full | Lora = tiny.FULL,
     steps: list[Rows] = STEPS,
     seed: int = 5,
     every: int = 8,
@@ -136,7 +139,7 @@ def undisturbed(
 ) -> dict[str, tuple[History, bytes]]:
     """Runs that nothing disturbs."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    return {tuning["kind"]: run(folder / tuning["kind"], tuning) for tuning in TUNINGS}
+    return {tuning.kind: run(folder / tuning.kind, tuning) for tuning in TUNINGS}
 
 
 NEVER = 1000
@@ -154,7 +157,7 @@ DEATHS: dict[str, tuple[int, tuple[str, str, int] | None, list[int]]] = {
 
 
 @pytest.mark.parametrize("death", sorted(DEATHS))
-@pytest.mark.parametrize("tuning", TUNINGS, ids=lambda tuning: str(tuning["kind"]))
+@pytest.mark.parametrize("tuning", TUNINGS, ids=lambda tuning: str(tuning.kind))
 def test_a_killed_run_ends_with_the_same_bytes(
     undisturbed: dict[str, tuple[History, bytes]],
     tmp_path: Path,
@@ -172,7 +175,7 @@ def test_a_killed_run_ends_with_the_same_bytes(
     assert [said for said in caplog.messages if "resumed" in said] == [
         f"resumed after step {step}" for step in left[-1:]
     ]
-    expected, same = undisturbed[str(tuning["kind"])]
+    expected, same = undisturbed[str(tuning.kind)]
     assert asdict(history) == asdict(expected)
     assert weights == same
 
@@ -368,7 +371,7 @@ def test_many_rows_are_named_in_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("tuning", TUNINGS, ids=lambda tuning: str(tuning["kind"]))
+@pytest.mark.parametrize("tuning", TUNINGS, ids=lambda tuning: str(tuning.kind))
 def test_weights_that_are_not_finite_are_not_saved(
     tmp_path: Path, value: float, tuning: dict[str, Any]
 ) -> None:
