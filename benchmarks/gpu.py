@@ -155,8 +155,8 @@ def theirs(
     with tempfile.TemporaryDirectory() as folder:
         told = TrainingArguments(
             folder, max_steps=len(steps), per_device_train_batch_size=1, bf16=True,
-            gradient_accumulation_steps=each, learning_rate=RECIPE["learning_rate"],
-            lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=RECIPE["max_grad_norm"],
+            gradient_accumulation_steps=each, learning_rate=RECIPE.learning_rate,
+            lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=RECIPE.max_grad_norm,
             logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True,
             use_cpu=DEVICE == "cpu", train_sampling_strategy="sequential",
             gradient_checkpointing=setup["recomputed"],

@@ -37,6 +37,7 @@ from transformers import PrinterCallback, TrainerCallback
 
 from infuse.config.base import Architecture
 from infuse.config.compute import Compute
+from infuse.config.reasonings import Decoding
 from infuse.config.recipe import Recipe
 from infuse.core.files import read_json
 from infuse.data.examples import Encoder, Ids, classifier_pieces, collect
@@ -104,7 +105,7 @@ class Data:
         )
         self.encoder = Encoder(self.tokenizer, CONFIG["task"]["system"], CONFIG["date_string"])
         pieces = classifier_pieces(self.encoder, texts, labels, reasons, "reason_label", SEPARATOR)
-        self.documents = collect(pieces, RECIPE["max_length"])[0]
+        self.documents = collect(pieces, RECIPE.max_length)[0]
         asked = sorted(pieces[-PROMPTS:], key=lambda piece: len(piece.prompt))
         self.prompts = [piece.prompt for piece in asked]
         self.prefixes = [one.prompt + one.target[: -one.label_tokens - 1] for one in asked]
@@ -198,8 +199,8 @@ def their_training(data: Data, model: Any, steps: int, **setup: Any) -> tuple[fl
     )  # fmt: skip
     same = {
         "per_device_train_batch_size": STEP_ROWS, "train_sampling_strategy": "sequential",
-        "max_steps": steps, "learning_rate": RECIPE["learning_rate"],
-        "lr_scheduler_type": "constant", "max_grad_norm": RECIPE["max_grad_norm"],
+        "max_steps": steps, "learning_rate": RECIPE.learning_rate,
+        "lr_scheduler_type": "constant", "max_grad_norm": RECIPE.max_grad_norm,
         "completion_only_loss": True, "bf16": False,
         "use_cpu": True, "report_to": [], "save_strategy": "no", "disable_tqdm": True,
     }  # fmt: skip
@@ -248,7 +249,7 @@ def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
         return sum(len(ids) + (len(ids) < limit) for ids in made[name]) / (clock() - start)
 
     def engine(writer: Any) -> Callable[[list[Ids]], list[Ids]]:
-        wishes = {"max_new_tokens": limit}
+        wishes = Decoding(max_new_tokens=limit)
         return lambda part: [
             one.tokens for one in writer.write(part, range(len(part)), {end}, wishes)
         ]

@@ -19,6 +19,7 @@ from transformers import MistralConfig, MistralForCausalLM
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
+from infuse.config.base import Architecture
 from infuse.config.compute import Compute
 from infuse.config.recipe import Full, Lora, Recipe
 from infuse.data.examples import Documents
@@ -140,14 +141,20 @@ def llama_2() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
+def architecture(**sizes: int) -> Architecture:
+    """A small Llama, with other sizes where they are given."""
+    small = {
+        "vocabulary": 350, "hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 4,
+        "key_value_heads": 2, "positions": WINDOW, "seed": 0,
+    }  # fmt: skip
+    return Architecture.model_validate(small | sizes)
+
+
 def model(seed: int = 0) -> PreTrainedModel:
     """A Llama of two layers with weights large enough that every token matters to every other."""
     loading.set_threads(COMPUTE)
     small = loading.scratch_model(
-        {
-            "hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 4,
-            "key_value_heads": 2, "positions": WINDOW, "seed": seed,
-        },
+        architecture(seed=seed),
         tokenizer(),
     )  # fmt: skip
     return _enlarged(small)

@@ -42,10 +42,9 @@ needs_vllm = pytest.mark.skipif(
 )
 ENGINES = ["transformers", pytest.param("vllm", marks=needs_vllm)]
 ENCODER = Encoder(tiny.tokenizer(), "name it")
-SHAPE = {
-    "hidden_size": 64, "intermediate_size": 96, "layers": 2, "heads": 2, "key_value_heads": 1,
-    "positions": 96, "seed": 1,
-}  # fmt: skip
+SHAPE = tiny.architecture(
+    hidden_size=64, intermediate_size=96, heads=2, key_value_heads=1, positions=96, seed=1
+)
 SYMBOLS = range(100, 120)
 GREEDY = Decoding(max_new_tokens=12)
 SAMPLED = Decoding(max_new_tokens=12, temperature=1.3, top_p=0.9, seed=4)
@@ -82,7 +81,7 @@ def explained(*those: Any) -> list[Piece]:
 
 def teach(model: PreTrainedModel, pieces: list[Piece], epochs: int, folder: Path) -> None:
     """Train the model on these, and save it."""
-    documents, _ = collect(pieces, SHAPE["positions"])
+    documents, _ = collect(pieces, SHAPE.positions)
     steps = batching.steps(documents.lengths, RowBatching(kind="rows", rows=32), epochs, 0)
     engine = Engine(model, tiny.COMPUTE | {"micro_tokens": 4096})
     recipe = tiny.RECIPE | {"learning_rate": 0.01, "warmup_steps": 20}
@@ -297,7 +296,7 @@ def test_rows_and_seeds_draw_differently(fast: Writer) -> None:
 @needs_vllm
 def test_what_does_not_fit_is_told(slow: Writer, fast: Writer) -> None:
     assert isinstance(fast, VllmWriter)
-    assert fast.positions == SHAPE["positions"]
+    assert fast.positions == SHAPE.positions
     told = "^row 7: more tokens than the 96 of vLLM$"
     full = ENCODER.begin + [SYMBOLS[15]] * (fast.positions - 1)
     with pytest.raises(UserError, match=told):

@@ -46,7 +46,8 @@ def test_rates_equal_those_of_transformers(total: int, warmup: int, schedule: st
     optimizer = torch.optim.SGD([weight], lr=0.01)
     name = "constant_with_warmup" if schedule == "constant" else schedule
     scheduler = get_scheduler(name, optimizer, warmup, total)
-    recipe = {"learning_rate": 0.01, "warmup_steps": warmup, "schedule": schedule}
+    changed = {"learning_rate": 0.01, "warmup_steps": warmup, "schedule": schedule}
+    recipe = tiny.RECIPE | changed
     for step in range(total):
         assert loop.learning_rate(step, total, recipe) == pytest.approx(
             scheduler.get_last_lr()[0], rel=1e-9, abs=1e-15
@@ -60,7 +61,7 @@ def test_account() -> None:
         tiny.documents([4, 6, 10], [1, 4, 5]), label_tokens=np.array([1, 2, 3], np.int32)
     )
     steps = [np.array([0, 1]), np.array([2]), np.array([1, 1])]
-    recipe = {"learning_rate": 1.0, "warmup_steps": 2, "schedule": "constant"}
+    recipe = tiny.RECIPE | {"learning_rate": 1.0, "warmup_steps": 2, "schedule": "constant"}
     assert loop.account(documents, steps, recipe) == {
         "documents": 3,
         "steps": 3,
@@ -183,11 +184,8 @@ def test_a_killed_run_ends_with_the_same_bytes(
 def wide() -> PreTrainedModel:
     """A model whose layers have weights enough for 8 bits."""
     loading.set_threads(tiny.COMPUTE)
-    shape = {
-        "hidden_size": 64, "intermediate_size": 96, "layers": 1, "heads": 4, "key_value_heads": 4,
-        "positions": tiny.WINDOW, "seed": 0,
-    }  # fmt: skip
-    return loading.scratch_model(shape, tiny.tokenizer())
+    sizes = tiny.architecture(hidden_size=64, intermediate_size=96, layers=1, key_value_heads=4)
+    return loading.scratch_model(sizes, tiny.tokenizer())
 
 
 def test_the_state_of_an_8_bit_optimizer_is_kept(tmp_path: Path) -> None:

@@ -26,8 +26,8 @@ TWICE = 20  # renderings of a chat, which must be alike; two might be by chance
 NEAR = 1e-3  # of a loss, what kernels may differ by
 TEXTS = ["We sang by the river, and in town they heard it.", "No."]
 _PLAIN = Compute.model_validate({
-    "device": "cpu", "dtype": "float32", "micro_tokens": 10**6, "gradient_checkpointing": "never",
-    "compile": False,
+    "device": "cpu", "dtype": "float32", "threads": 1, "deterministic": True, "layout": "padded",
+    "micro_tokens": 10**6, "gradient_checkpointing": "never", "compile": False,
 })  # fmt: skip
 log = logging.getLogger("infuse")
 
