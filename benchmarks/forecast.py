@@ -30,9 +30,12 @@ sys.path.insert(0, str(ROOT / "scripts"))
 import numpy as np
 import yaml
 
+from infuse.config.compute import Compute
+from infuse.config.recipe import Recipe
+
 Row = dict[str, Any]
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
-RECIPE = CONFIG["classifier"]["recipe"]
+RECIPE = Recipe.model_validate(CONFIG["classifier"]["recipe"])
 # layers, width, words, tokens of a pass, whether activations are computed again
 MODELS = [
     (8, 512, 8000, 4096, False),
@@ -107,7 +110,7 @@ def one_model(layers: int, width: int, words: int, tokens: int, recomputed: int)
     from infuse.training.optimizers import new_optimizer
     from infuse.training.step import Engine
 
-    compute = CONFIG["compute"] | {
+    compute = Compute.model_validate(CONFIG["compute"]) | {
         "layout": "packed", "micro_tokens": tokens, "threads": 2,
         "gradient_checkpointing": "always" if recomputed else "never",
     }  # fmt: skip
@@ -126,7 +129,7 @@ def one_model(layers: int, width: int, words: int, tokens: int, recomputed: int)
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         size.save_pretrained(folder)
-        shape = cost_model.shape(Path(folder), RECIPE["tuning"])
+        shape = cost_model.shape(Path(folder), RECIPE.tuning)
         told = cost_model.memory(shape, Path(folder), compute, RECIPE, bool(recomputed), tokens)
     before = _resident()
     model = loading.tune(LlamaForCausalLM(size), RECIPE, 0)

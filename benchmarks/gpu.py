@@ -42,6 +42,8 @@ if "enable_gqa" not in inspect.signature(varlen.varlen_attn).parameters:
 
     varlen.varlen_attn = _without_word
 
+from infuse.config.compute import Compute
+from infuse.config.recipe import Recipe, TokenBatching
 from infuse.data.examples import Documents
 from infuse.models import loading
 from infuse.training import batching, cost_model
@@ -70,12 +72,14 @@ LENGTHS: dict[str, Callable[[np.random.Generator, int, int], Any]] = {
         drawn.gamma(3.2, 7.0, count * window // 66).astype(int) + 46, 50, 140
     ),
 }
-RECIPE = {
+RECIPE = Recipe.model_validate({
+    "epochs": 1, "max_length": 8192, "batching": {"kind": "rows", "rows": 1},
     "optimizer": "adamw", "weights": "float32", "weight_decay": 0.0, "learning_rate": 2e-5,
-    "max_grad_norm": 1.0, "tuning": {"kind": "full"},
-}  # fmt: skip
+    "schedule": "constant", "warmup_steps": 0, "max_grad_norm": 1.0, "evaluations_per_epoch": 0,
+    "tuning": {"kind": "full"},
+})  # fmt: skip
 Row = dict[str, Any]
-FULL = cost_model.Work.of(RECIPE["tuning"])
+FULL = cost_model.Work.of(RECIPE.tuning)
 
 
 def drawn_documents(name: str, size: Row, window: int, windows: int) -> Documents:
@@ -99,11 +103,11 @@ def ours(
     documents: Documents, steps: list[batching.Rows], arguments: Any, deterministic: bool
 ) -> tuple[list[float], list[float]]:
     """Seconds and loss of each step of our engine."""
-    compute = {
+    compute = Compute.model_validate({
         "device": DEVICE, "dtype": "bfloat16", "threads": torch.get_num_threads(),
         "layout": "packed", "micro_tokens": arguments.window, "gradient_checkpointing": "auto",
         "deterministic": deterministic, "compile": True,
-    }  # fmt: skip
+    })  # fmt: skip
     recipe = RECIPE | {"weights": arguments.weights}
     loading.set_threads(compute)
     model = loading.tune(new_model(SIZES[arguments.size]), recipe, 0)
@@ -111,11 +115,11 @@ def ours(
     model.train()
     optimizer = new_optimizer(model, recipe)
     for group in optimizer.param_groups:
-        group["lr"] = recipe["learning_rate"]
+        group["lr"] = recipe.learning_rate
     took, losses = [], []
     for number, rows in enumerate(steps):
         start = _now()
-        losses.append(engine.step(documents, rows, recipe["max_grad_norm"], number)[0])
+        losses.append(engine.step(documents, rows, recipe.max_grad_norm, number)[0])
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
         took.append(_now() - start)
@@ -151,8 +155,8 @@ def theirs(
     with tempfile.TemporaryDirectory() as folder:
         told = TrainingArguments(
             folder, max_steps=len(steps), per_device_train_batch_size=1, bf16=True,
-            gradient_accumulation_steps=each, learning_rate=RECIPE["learning_rate"],
-            lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=RECIPE["max_grad_norm"],
+            gradient_accumulation_steps=each, learning_rate=RECIPE.learning_rate,
+            lr_scheduler_type="constant", weight_decay=0.0, max_grad_norm=RECIPE.max_grad_norm,
             logging_steps=1, save_strategy="no", report_to=[], disable_tqdm=True,
             use_cpu=DEVICE == "cpu", train_sampling_strategy="sequential",
             gradient_checkpointing=setup["recomputed"],
@@ -212,14 +216,14 @@ def measured(arguments: argparse.Namespace) -> Iterator[Row]:
     size = SIZES[arguments.size]
     with tempfile.TemporaryDirectory() as folder:
         LlamaConfig(**size, architectures=["LlamaForCausalLM"]).save_pretrained(folder)
-        shape = cost_model.shape(Path(folder), {"kind": "full"})
+        shape = cost_model.shape(Path(folder), RECIPE.tuning)
     count = arguments.warm_up + arguments.steps
     for name in arguments.lengths:
         documents = drawn_documents(name, size, arguments.window, arguments.windows * count)
-        packing = {
-            "kind": "tokens", "bin_tokens": arguments.window, "bin_rows": len(documents),
-            "bins": arguments.windows, "drop_last": True,
-        }  # fmt: skip
+        packing = TokenBatching(
+            kind="tokens", bin_tokens=arguments.window, bin_rows=len(documents),
+            bins=arguments.windows, drop_last=True,
+        )  # fmt: skip
         steps = batching.steps(documents.lengths, packing, 1, 0)[:count]
         timed = steps[-arguments.steps :]
         visited = documents.lengths[np.concatenate(timed)].astype(float)

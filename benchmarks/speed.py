@@ -35,6 +35,10 @@ import torch
 import yaml
 from transformers import PrinterCallback, TrainerCallback
 
+from infuse.config.base import Architecture
+from infuse.config.compute import Compute
+from infuse.config.reasonings import Decoding
+from infuse.config.recipe import Recipe
 from infuse.core.files import read_json
 from infuse.data.examples import Encoder, Ids, classifier_pieces, collect
 from infuse.inference import generation
@@ -47,7 +51,8 @@ Row = dict[str, Any]
 ROOT = Path(__file__).parents[1]
 PARTS = ("training", "generation", "scoring", "workflow")
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
-RECIPE = CONFIG["classifier"]["recipe"] | {
+COMPUTE = Compute.model_validate(CONFIG["compute"])
+RECIPE = Recipe.model_validate(CONFIG["classifier"]["recipe"]) | {
     "schedule": "constant", "warmup_steps": 0, "evaluations_per_epoch": 0
 }  # fmt: skip
 SEPARATOR = CONFIG["classifier"]["separators"]["reason_label"]
@@ -100,7 +105,7 @@ class Data:
         )
         self.encoder = Encoder(self.tokenizer, CONFIG["task"]["system"], CONFIG["date_string"])
         pieces = classifier_pieces(self.encoder, texts, labels, reasons, "reason_label", SEPARATOR)
-        self.documents = collect(pieces, RECIPE["max_length"])[0]
+        self.documents = collect(pieces, RECIPE.max_length)[0]
         asked = sorted(pieces[-PROMPTS:], key=lambda piece: len(piece.prompt))
         self.prompts = [piece.prompt for piece in asked]
         self.prefixes = [one.prompt + one.target[: -one.label_tokens - 1] for one in asked]
@@ -110,7 +115,7 @@ class Data:
 
     def model(self, size: str) -> Any:
         """A model with random weights."""
-        return loading.scratch_model(CONFIG["base"] | SIZES[size], self.tokenizer)
+        return loading.scratch_model(Architecture.of(CONFIG["base"] | SIZES[size]), self.tokenizer)
 
 
 def seconds(work: Callable[[], object]) -> float:
@@ -149,7 +154,7 @@ def training_rows(data: Data, rounds: int) -> Iterator[Row]:
     """Our engine against SFTTrainer: the same documents, steps, optimizer and loss."""
     best: dict[str, str] = {}
     for threads, size in itertools.product((1, 2), SIZES):
-        compute = CONFIG["compute"] | {"threads": threads}
+        compute = COMPUTE | {"threads": threads}
         loading.set_threads(compute)
         ours = partial(our_training, data, data.model(size), compute)
         theirs = partial(their_training, data, data.model(size))
@@ -167,9 +172,7 @@ def training_rows(data: Data, rounds: int) -> Iterator[Row]:
             yield row(what, "tokens/s", rates["ours"], rates[setup], bound)
 
 
-def our_training(
-    data: Data, model: Any, compute: Mapping[str, Any], steps: int
-) -> tuple[float, float]:
+def our_training(data: Data, model: Any, compute: Compute, steps: int) -> tuple[float, float]:
     """Tokens a second, and mean loss, of the first rows in so many steps."""
     taken = list(np.arange(steps * STEP_ROWS).reshape(steps, STEP_ROWS))
     engine = loop.Engine(copy.deepcopy(model), compute)
@@ -196,8 +199,8 @@ def their_training(data: Data, model: Any, steps: int, **setup: Any) -> tuple[fl
     )  # fmt: skip
     same = {
         "per_device_train_batch_size": STEP_ROWS, "train_sampling_strategy": "sequential",
-        "max_steps": steps, "learning_rate": RECIPE["learning_rate"],
-        "lr_scheduler_type": "constant", "max_grad_norm": RECIPE["max_grad_norm"],
+        "max_steps": steps, "learning_rate": RECIPE.learning_rate,
+        "lr_scheduler_type": "constant", "max_grad_norm": RECIPE.max_grad_norm,
         "completion_only_loss": True, "bf16": False,
         "use_cpu": True, "report_to": [], "save_strategy": "no", "disable_tqdm": True,
     }  # fmt: skip
@@ -224,7 +227,7 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
 
 def learned(data: Data, size: str) -> Any:
     """A model that has seen enough diary lines to end its answers."""
-    engine = loop.Engine(data.model(size), CONFIG["compute"])
+    engine = loop.Engine(data.model(size), COMPUTE)
     steps = list(np.arange(48 * 16).reshape(48, 16))
     recipe = RECIPE | {"learning_rate": 0.003, "warmup_steps": 10}
     with tempfile.TemporaryDirectory() as work:
@@ -234,7 +237,7 @@ def learned(data: Data, size: str) -> Any:
 
 def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
     """VLLM, and our loop, against transformers' own generate; greedy, one thread."""
-    loading.set_threads(CONFIG["compute"])
+    loading.set_threads(COMPUTE)
     model, end = learned(data, "4 x 256"), data.encoder.end_of_turn
     limit, chunk = CONFIG["prediction"]["max_new_tokens"], CONFIG["prediction"]["batch_rows"]
     made: dict[str, list[Ids]] = {}
@@ -246,7 +249,7 @@ def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
         return sum(len(ids) + (len(ids) < limit) for ids in made[name]) / (clock() - start)
 
     def engine(writer: Any) -> Callable[[list[Ids]], list[Ids]]:
-        wishes = {"max_new_tokens": limit}
+        wishes = Decoding(max_new_tokens=limit)
         return lambda part: [
             one.tokens for one in writer.write(part, range(len(part)), {end}, wishes)
         ]
@@ -262,9 +265,9 @@ def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
 
     with tempfile.TemporaryDirectory() as folder:
         loading.save(model, data.tokenizer, Path(folder))
-        own = engine(load_writer("transformers", Path(folder), CONFIG["compute"]))
+        own = engine(load_writer("transformers", Path(folder), COMPUTE))
         start = clock()
-        vllm = engine(load_writer("vllm", Path(folder), CONFIG["compute"]))
+        vllm = engine(load_writer("vllm", Path(folder), COMPUTE))
         yield row("generation, 4 x 256, start of vLLM", "s", clock() - start, None)
     best = max(BATCHES, key=lambda batch: rate("generate", batch, generate))
     vllm(data.prompts[:chunk]), own(data.prompts[:chunk])
@@ -292,7 +295,7 @@ def left_padded(prompts: Sequence[Ids]) -> tuple[torch.Tensor, torch.Tensor]:
 
 def scoring_rows(data: Data, rounds: int) -> Iterator[Row]:
     """Scores of six labels against one forward pass over the same texts, in the same batches."""
-    loading.set_threads(CONFIG["compute"])
+    loading.set_threads(COMPUTE)
     batch = CONFIG["prediction"]["batch_rows"]
     parts = [data.prefixes[at : at + batch] for at in range(0, PROMPTS, batch)]
     padded = [left_padded(part) for part in parts]

@@ -14,6 +14,9 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from infuse.config.base import Architecture
+from infuse.config.compute import Compute
+from infuse.config.recipe import Recipe
 from infuse.core.errors import UserError, first_line
 from infuse.core.files import read_rows, read_table, write_json
 from infuse.core.schemas import TASK, TEXT_REASONING_LABEL, TRIPLES
@@ -74,26 +77,27 @@ def _fits(job: Job, tokenizer: Any, model: Any) -> None:
 
 def _from_scratch(job: Job) -> dict[str, Any]:
     texts = list(_corpus(job))
-    loading.set_threads(job.params["compute"])
+    compute = Compute.model_validate(job.params["compute"])
+    loading.set_threads(compute)
     tokenizer = loading.scratch_tokenizer(
         [*texts, *_words(job, len(texts))], job.params["vocabulary"]
     )
-    model = loading.scratch_model(job.params, tokenizer)
+    model = loading.scratch_model(Architecture.of(job.params), tokenizer)
     _fits(job, tokenizer, model)
     facts: dict[str, Any] = {
         "parameters": model.num_parameters(), "vocabulary": len(tokenizer), "texts": len(texts)
     }  # fmt: skip
     log.info("%s parameters, %s tokens known", f"{facts['parameters']:,}", len(tokenizer))
-    recipe = job.params["pretraining"]
-    if recipe is not None:
+    if job.params["pretraining"] is not None:
+        recipe = Recipe.model_validate(job.params["pretraining"])
         encoder = Encoder(tokenizer)
-        pieces = text_pieces(encoder, texts, recipe["max_length"])
-        documents, _ = collect(pieces, recipe["max_length"])
+        pieces = text_pieces(encoder, texts, recipe.max_length)
+        documents, _ = collect(pieces, recipe.max_length)
         steps = batching.steps(
-            documents.lengths, recipe["batching"], recipe["epochs"], job.params["seed"]
+            documents.lengths, recipe.batching, recipe.epochs, job.params["seed"]
         )
         model = loading.tune(model, recipe, job.params["seed"])
-        engine = Engine(model, job.params["compute"])
+        engine = Engine(model, compute)
         with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
             history = loop.train(
                 engine, documents, None, steps, recipe, job.params["seed"], job.work,

@@ -10,12 +10,13 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
+from infuse.config.stages import ClassifierTraining
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, write_json
 from infuse.inference.classification import Form
 from infuse.models import loading
 from infuse.training import loop, self_check, tracking
-from infuse.training.step import Engine
+from infuse.training.setup import engine_for
 from infuse.training.training_data import TrainingSets, lesson
 from infuse.workflow.job import Job, run
 
@@ -26,23 +27,19 @@ log = logging.getLogger("infuse")
 def classifier(job: Job) -> dict[str, Any]:
     """Train, evaluate on the validation split while training, save."""
     form = _form(job)
-    loading.set_threads(job.params["compute"])
-    recipe, seed, weight = (job.params[part] for part in ("recipe", "seed", "label_weight"))
+    training = ClassifierTraining.of(job.params)
+    recipe, seed, weight = training.recipe, training.seed, training.label_weight
     tokenizer = loading.load_tokenizer(job.inputs["base"])
     self_check.made_before(
-        job.inputs["base"], tokenizer, job.params["compute"], job.settings, job.inputs["task"]
+        job.inputs["base"], tokenizer, training.compute, job.settings, job.inputs["task"]
     )
-    sets = TrainingSets(job.inputs, tokenizer, recipe["max_length"])
-    taught = lesson(sets, job.params)
+    sets = TrainingSets(job.inputs, tokenizer, recipe.max_length)
+    taught = lesson(sets, training)
     counts = len(taught.documents), len(taught.steps), taught.dropped or "none"
     log.info("%s documents in %s steps, dropped: %s", *counts)
-    how = loading.in_4_bits(recipe, job.params["compute"])
-    if form.target == "head":
-        model = loading.new_head(job.inputs["base"], len(form.labels), seed, **how)
-    else:
-        model = loading.load_model(job.inputs["base"], **how)
-    model = loading.tune(model, recipe, seed)
-    engine, validation = Engine(model, job.params["compute"], weight), sets.validation(job.params)
+    labels = len(form.labels) if form.target == "head" else None
+    engine = engine_for(job.inputs["base"], recipe, training.compute, seed, labels, weight)
+    validation = sets.validation(training)
     with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
         history = loop.train(
             engine, taught.documents, validation, taught.steps, recipe, seed,

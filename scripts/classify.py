@@ -77,15 +77,15 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     texts = list(itertools.islice(waiting, BATCH))  # before the libraries, which take seconds
     import torch
 
+    from infuse.config.compute import Arithmetic
     from infuse.inference.classification import Form, Reader
 
     Form.load(arguments.model)  # another kind of folder is called that, and not damaged
     check(arguments.model)
     device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
-    compute = {
-        "device": device, "dtype": "float32", "threads": torch.get_num_threads(),
-        "deterministic": True,
-    }  # fmt: skip
+    compute = Arithmetic(
+        device=device, dtype="float32", threads=torch.get_num_threads(), deterministic=True
+    )
     reader = Reader(arguments.model, arguments.backend, compute)
     first = 0
     while texts:

@@ -19,6 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 
+from infuse.config.compute import Compute
+from infuse.config.recipe import Recipe
+from infuse.config.stages import ClassifierTraining
 from infuse.core.errors import UserError
 from infuse.core.files import read_json, read_labels, read_rows, write_text
 from infuse.core.gpu_models import KNOWN, GpuModel
@@ -39,7 +42,7 @@ from infuse.training.cost_model import (
     writing_flops,
 )
 from infuse.training.loop import account, short_warmup
-from infuse.training.step import Engine
+from infuse.training.setup import engine_for
 from infuse.training.training_data import ExpectedSets, Lesson, lesson, open_documents
 from infuse.workflow.job import Job, run
 
@@ -63,14 +66,19 @@ class Training:
         return f"{self.told['stage']} {self.told['name']}"
 
     @property
-    def recipe(self) -> Row:
+    def recipe(self) -> Recipe:
         """How it trains."""
-        return dict(self.told["params"]["recipe"])
+        return Recipe.model_validate(self.told["params"]["recipe"])
+
+    @property
+    def compute(self) -> Compute:
+        """What its arithmetic depends on."""
+        return Compute.model_validate(self.told["params"]["compute"])
 
     @property
     def validations(self) -> int:
         """How often the validation split is read."""
-        return int(self.recipe["epochs"] * self.recipe["evaluations_per_epoch"])
+        return int(self.recipe.epochs * self.recipe.evaluations_per_epoch)
 
 
 def forecast(job: Job) -> dict[str, Any]:
@@ -102,14 +110,12 @@ def forecast(job: Job) -> dict[str, Any]:
 
 
 def _training(job: Job, told: Row) -> Training:
-    params, recipe = told["params"], told["params"]["recipe"]
+    params, recipe = told["params"], Recipe.model_validate(told["params"]["recipe"])
     if told["stage"] == "reasoner":
         documents, validation = (
             open_documents(job.inputs["tokens"], split) for split in ("train", "validation")
         )
-        steps = batching.steps(
-            documents.lengths, recipe["batching"], recipe["epochs"], params["seed"]
-        )
+        steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, params["seed"])
         facts = read_json(job.inputs["tokens"] / SEAL)["facts"]["train"]
         dropped = Counter(
             {(part["reason"], part["domain"]): part["rows"] for part in facts["dropped"]}
@@ -121,19 +127,20 @@ def _training(job: Job, told: Row) -> Training:
         raise UserError("its reasonings are not here, and have no limit")
     tokenizer = loading.load_tokenizer(job.inputs["base"])
     inputs = {"task": job.inputs["task"], **here}
-    sets = ExpectedSets(inputs, tokenizer, recipe["max_length"], limits)
-    taught = lesson(sets, params)
-    validation = sets.validation(params)
+    sets = ExpectedSets(inputs, tokenizer, recipe.max_length, limits)
+    training = ClassifierTraining.of(params)
+    taught = lesson(sets, training)
+    validation = sets.validation(training)
     dropped = Counter({(why, "all"): part["rows"] for why, part in taught.dropped.items()})
     return Training(told, taught, validation, dropped, not any(limits.values()))
 
 
 def _line(job: Job, one: Training, gpu: GpuModel | None) -> tuple[Row, list[str]]:
     """The row of the table, and what is remarkable."""
-    base, compute, recipe = job.inputs["base"], one.told["params"]["compute"], one.recipe
+    base, compute, recipe = job.inputs["base"], one.compute, one.recipe
     documents, steps = one.lesson.documents, one.lesson.steps
     counted = account(documents, steps, recipe, one.told["params"].get("label_weight"))
-    size, work = shape(base, recipe["tuning"]), Work.of(recipe["tuning"])
+    size, work = shape(base, recipe.tuning), Work.of(recipe.tuning)
     learned = training_flops(size, work, documents, steps)
     checks = 0.0
     if one.validation is not None:
@@ -142,9 +149,9 @@ def _line(job: Job, one: Training, gpu: GpuModel | None) -> tuple[Row, list[str]
     checks *= one.validations
     computed, targets = padding_and_targets(documents, steps, compute)
     room = gpu.memory * gpus.GIB if gpu else _room(compute)
-    recomputed = compute["gradient_checkpointing"] == "always"
+    recomputed = compute.gradient_checkpointing == "always"
     takes = memory(size, base, compute, recipe, recomputed, targets)
-    if room and compute["gradient_checkpointing"] == "auto" and takes > room:
+    if room and compute.gradient_checkpointing == "auto" and takes > room:
         recomputed = True
         takes = memory(size, base, compute, recipe, recomputed, targets)
     remarks = list(_remarks(one, takes, room))
@@ -171,9 +178,9 @@ def _line(job: Job, one: Training, gpu: GpuModel | None) -> tuple[Row, list[str]
     return line, remarks
 
 
-def _room(compute: Row) -> float | None:
+def _room(compute: Compute) -> float | None:
     """Bytes of the GPU that is here."""
-    if compute["device"] != "cuda":
+    if compute.device != "cuda":
         return None
     loading.set_threads(compute)
     return float(torch.cuda.get_device_properties(0).total_memory)
@@ -200,28 +207,22 @@ def _writing(job: Job, told: Row) -> Row:
 
 
 def _remarks(one: Training, takes: float, room: float | None) -> Iterator[str]:
-    compute = one.told["params"]["compute"]
+    compute = one.compute
     if told := short_warmup(len(one.lesson.steps), one.recipe):
         yield told
     if room and takes > room:
-        helps = gpus.SAVING.format(**compute)
+        helps = gpus.SAVING.format(**compute.model_dump())
         yield f"{takes / gpus.GIB:.1f} GiB do not fit in {room / gpus.GIB:.1f} GiB: {helps}"
 
 
 def _measured(job: Job, one: Training, work: Work, recomputed: bool) -> float | None:
     """Seconds of a training on this machine, from a few of its passes; None if they do not fit."""
     params, recipe = one.told["params"], one.recipe
-    loading.set_threads(params["compute"])
-    if params["compute"]["compile"]:
+    if one.compute.compile:
         torch.compiler.reset()  # what was compiled for another training would count here
-    how = loading.in_4_bits(recipe, params["compute"])
-    if params.get("target") == "head":
-        labels = len(read_labels(job.inputs["task"]))
-        model = loading.new_head(job.inputs["base"], labels, params["seed"], **how)
-    else:
-        model = loading.load_model(job.inputs["base"], **how)
-    model = loading.tune(model, recipe, params["seed"])
-    engine = Engine(model, params["compute"], params.get("label_weight"))
+    labels = len(read_labels(job.inputs["task"])) if params.get("target") == "head" else None
+    weight = params.get("label_weight")
+    engine = engine_for(job.inputs["base"], recipe, one.compute, params["seed"], labels, weight)
     documents, steps = one.lesson.documents, one.lesson.steps
     try:
         for_token, once = pace(engine, documents, steps, recipe)
@@ -234,10 +235,10 @@ def _measured(job: Job, one: Training, work: Work, recomputed: bool) -> float | 
 
 
 def _device(job: Job) -> str:
-    compute = job.params["trainings"][0]["params"]["compute"]
-    if compute["device"] == "cuda":
+    compute = Compute.model_validate(job.params["trainings"][0]["params"]["compute"])
+    if compute.device == "cuda":
         return torch.cuda.get_device_name()
-    return f"{compute['threads']} thread(s) of the processor"
+    return f"{compute.threads} thread(s) of the processor"
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
+from infuse.config.compute import Arithmetic
 from infuse.core.files import RowWriter, read_batches, read_table
 from infuse.core.progress import Progress
 from infuse.core.schemas import LOGIT_LENS, PREDICTIONS
@@ -28,7 +29,7 @@ log = logging.getLogger("infuse")
 def logit_lens(job: Job) -> dict[str, Any]:
     """Look into the classifier, batch by batch."""
     folder, size = job.inputs["classifier"], job.params["batch_rows"]
-    reader = Reader(folder, "transformers", job.params["compute"])
+    reader = Reader(folder, "transformers", Arithmetic.of(job.params["compute"]))
     inside = parts(reader.model, folder)
     path = job.inputs["predictions"] / "predictions.parquet"
     drawn = _drawn(path, job.params["texts"])

@@ -13,6 +13,7 @@ import logging
 from collections import Counter
 from typing import Any
 
+from infuse.config.compute import Arithmetic
 from infuse.core.files import read_rows, write_rows
 from infuse.core.schemas import PREDICTIONS, TASK
 from infuse.workflow.job import Job, run
@@ -27,7 +28,11 @@ def predictions(job: Job) -> dict[str, Any]:
     from infuse.inference import generation
     from infuse.inference.classification import Reader
 
-    reader = Reader(job.inputs["classifier"], job.params["backend"], job.params["compute"])
+    reader = Reader(
+        job.inputs["classifier"],
+        job.params["backend"],
+        Arithmetic.of(job.params["compute"]),
+    )
     texts = read_rows(job.inputs["task"] / "test.parquet", TASK)
     prompts = reader.prompts([row["text"] for row in texts])
 

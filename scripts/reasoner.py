@@ -11,11 +11,13 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
+from infuse.config.compute import Compute
+from infuse.config.recipe import Recipe
 from infuse.core.files import read_json, write_json
 from infuse.core.manifest import SEAL
 from infuse.models import loading
 from infuse.training import batching, loop, self_check, tracking
-from infuse.training.step import Engine
+from infuse.training.setup import engine_for
 from infuse.training.training_data import open_documents
 from infuse.workflow.job import Job, run
 
@@ -25,21 +27,18 @@ log = logging.getLogger("infuse")
 
 def reasoner(job: Job) -> dict[str, Any]:
     """Train, evaluate on the validation split while training, save."""
-    loading.set_threads(job.params["compute"])
+    compute = Compute.model_validate(job.params["compute"])
     tokenizer = loading.load_tokenizer(job.inputs["base"])
     self_check.made_before(
-        job.inputs["base"], tokenizer, job.params["compute"], job.settings, job.beside.get("task")
+        job.inputs["base"], tokenizer, compute, job.settings, job.beside.get("task")
     )
-    recipe, seed = job.params["recipe"], job.params["seed"]
+    recipe, seed = Recipe.model_validate(job.params["recipe"]), job.params["seed"]
     documents, validation = (
         open_documents(job.inputs["tokens"], split) for split in ("train", "validation")
     )
-    steps = batching.steps(documents.lengths, recipe["batching"], recipe["epochs"], seed)
+    steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, seed)
     log.info("%s documents in %s steps", len(documents), len(steps))
-    how = loading.in_4_bits(recipe, job.params["compute"])
-    model = loading.load_model(job.inputs["base"], **how)
-    model = loading.tune(model, recipe, seed)
-    engine = Engine(model, job.params["compute"])
+    engine = engine_for(job.inputs["base"], recipe, compute, seed)
     with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
         history = loop.train(
             engine, documents, validation, steps, recipe, seed, job.work,

@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from infuse.config.compute import Arithmetic
+from infuse.config.reasonings import Decoding
 from infuse.core.errors import UserError, cut, told
 from infuse.core.files import read_json, read_rows, read_task, write_rows
 from infuse.core.schemas import REASONINGS, TASK, TEXT_REASONING_LABEL
@@ -87,17 +89,19 @@ def _write(job: Job, texts: list[Row]) -> Made:
     from infuse.inference.backends import load_writer
     from infuse.models import loading
 
-    loading.set_threads(job.params["compute"])
+    compute = Arithmetic.of(job.params["compute"])
+    loading.set_threads(compute)
     encoder = Encoder(loading.load_tokenizer(job.inputs["reasoner"]))
-    writer = load_writer(job.params["backend"], job.inputs["reasoner"], job.params["compute"])
+    writer = load_writer(job.params["backend"], job.inputs["reasoner"], compute)
     ends = {encoder.end_of_text, *loading.ends(job.inputs["reasoner"])}
+    decoding = Decoding.of(job.params)
     prompts = [
         encoder.begin + ids
         for ids in encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
     ]
 
     def write(chunk: list[int]) -> list[Row]:
-        written = writer.write([prompts[row] for row in chunk], chunk, ends, job.params)
+        written = writer.write([prompts[row] for row in chunk], chunk, ends, decoding)
         return [
             {
                 "split": texts[row]["split"],

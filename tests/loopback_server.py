@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from infuse.config.reasonings import Decoding
 from infuse.data.examples import Encoder
 from infuse.inference.generation import continue_prompts
 from infuse.models import loading
@@ -251,12 +252,11 @@ def small_model(folder: Path, name: str = "m") -> Answers:
             return error(404, f"The model `{body['model']}` does not exist")
         *system, user = [message["content"] for message in body["messages"]]
         encoder = Encoder(tokenizer, *system)
-        sampling = {"max_new_tokens": body["max_tokens"], "top_p": 1.0, "seed": 0} | {
-            part: body[part] for part in ("temperature", "top_p", "seed") if part in body
-        }
+        told = {part: body[part] for part in ("temperature", "top_p", "seed") if part in body}
+        decoding = Decoding(max_new_tokens=body["max_tokens"], **told)
         with lock:
             prompts = encoder.chats([user])
-            one = continue_prompts(model, prompts, [0], {encoder.end_of_turn}, sampling)[0]
+            one = continue_prompts(model, prompts, [0], {encoder.end_of_turn}, decoding)[0]
         used = len(prompts[0]), len(one.tokens) + (one.finish == "stop")
         return Answer(completion(encoder.text(one.tokens), one.finish, used))
 

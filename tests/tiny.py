@@ -19,29 +19,30 @@ from transformers import MistralConfig, MistralForCausalLM
 from transformers.modeling_utils import PreTrainedModel
 from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
+from infuse.config.base import Architecture
+from infuse.config.compute import Compute
+from infuse.config.recipe import Full, Lora, Recipe
 from infuse.data.examples import Documents
 from infuse.models import loading
 from patience import PATIENCE
 
-COMPUTE = {
+COMPUTE = Compute.model_validate({
     "device": "cpu", "dtype": "float32", "threads": int(os.environ.get("THREADS", "1")),
     "layout": "padded", "micro_tokens": 256, "gradient_checkpointing": "auto",
     "deterministic": True, "compile": False,
-}  # fmt: skip
-RECIPE: dict[str, Any] = {
-    "epochs": 2, "learning_rate": 0.003, "schedule": "cosine", "warmup_steps": 3,
+})  # fmt: skip
+FULL = Full(kind="full")
+LORA = Lora(kind="lora", rank=4, alpha=8, dropout=0.2, modules=["q_proj", "v_proj"])
+RECIPE = Recipe.model_validate({
+    "epochs": 2, "max_length": 64, "batching": {"kind": "rows", "rows": 4},
+    "learning_rate": 0.003, "schedule": "cosine", "warmup_steps": 3,
     "optimizer": "adamw", "weights": "float32", "weight_decay": 0.01, "max_grad_norm": 1.0,
-    "evaluations_per_epoch": 0,
-}  # fmt: skip
-FULL = {"kind": "full"}
-LORA = {
-    "kind": "lora", "rank": 4, "alpha": 8, "dropout": 0.2, "modules": ["q_proj", "v_proj"],
-    "bits": None,
-}  # fmt: skip
+    "evaluations_per_epoch": 0, "tuning": FULL,
+})  # fmt: skip
 WINDOW = 64
 
 
-def tuned(tuning: dict[str, Any]) -> dict[str, Any]:
+def tuned(tuning: Full | Lora) -> Recipe:
     """The recipe with this tuning."""
     return RECIPE | {"tuning": tuning}
 
@@ -140,14 +141,20 @@ def llama_2() -> PreTrainedTokenizerFast:
     )  # fmt: skip
 
 
+def architecture(**sizes: int) -> Architecture:
+    """A small Llama, with other sizes where they are given."""
+    small = {
+        "vocabulary": 350, "hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 4,
+        "key_value_heads": 2, "positions": WINDOW, "seed": 0,
+    }  # fmt: skip
+    return Architecture.model_validate(small | sizes)
+
+
 def model(seed: int = 0) -> PreTrainedModel:
     """A Llama of two layers with weights large enough that every token matters to every other."""
     loading.set_threads(COMPUTE)
     small = loading.scratch_model(
-        {
-            "hidden_size": 32, "intermediate_size": 48, "layers": 2, "heads": 4,
-            "key_value_heads": 2, "positions": WINDOW, "seed": seed,
-        },
+        architecture(seed=seed),
         tokenizer(),
     )  # fmt: skip
     return _enlarged(small)

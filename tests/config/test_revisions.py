@@ -21,6 +21,7 @@ from huggingface_hub.errors import RemoteEntryNotFoundError, RepositoryNotFoundE
 from hypothesis import given
 from hypothesis import strategies as st
 
+import tiny
 from infuse.config import experiment, revisions
 from infuse.core.errors import UserError
 from infuse.core.hub_errors import complaint
@@ -130,10 +131,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     texts = emotions.texts(96, 1)
     tokenizer = loading.scratch_tokenizer([text.text for text in texts], 400)
     tokenizer.pad_token = None
-    small = {
-        "hidden_size": 32, "intermediate_size": 48, "layers": 1, "heads": 2,
-        "key_value_heads": 1, "positions": 256, "seed": 0,
-    }  # fmt: skip
+    small = tiny.architecture(layers=1, heads=2, key_value_heads=1, positions=256)
     made = tmp_path_factory.mktemp("model")
     loading.save(loading.scratch_model(small, tokenizer), tokenizer, made)
     return {file.name: file.read_bytes() for file in made.iterdir()}

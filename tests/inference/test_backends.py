@@ -25,6 +25,8 @@ import torch
 from transformers.modeling_utils import PreTrainedModel
 
 import tiny
+from infuse.config.reasonings import Decoding
+from infuse.config.recipe import RowBatching
 from infuse.core.errors import UserError
 from infuse.data.examples import Encoder, Ids, Piece, classifier_pieces, collect
 from infuse.inference import generation
@@ -40,13 +42,12 @@ needs_vllm = pytest.mark.skipif(
 )
 ENGINES = ["transformers", pytest.param("vllm", marks=needs_vllm)]
 ENCODER = Encoder(tiny.tokenizer(), "name it")
-SHAPE = {
-    "hidden_size": 64, "intermediate_size": 96, "layers": 2, "heads": 2, "key_value_heads": 1,
-    "positions": 96, "seed": 1,
-}  # fmt: skip
+SHAPE = tiny.architecture(
+    hidden_size=64, intermediate_size=96, heads=2, key_value_heads=1, positions=96, seed=1
+)
 SYMBOLS = range(100, 120)
-GREEDY = {"max_new_tokens": 12}
-SAMPLED = {"max_new_tokens": 12, "temperature": 1.3, "top_p": 0.9, "seed": 4}
+GREEDY = Decoding(max_new_tokens=12)
+SAMPLED = Decoding(max_new_tokens=12, temperature=1.3, top_p=0.9, seed=4)
 ROOT = Path(__file__).parents[2]
 LABELS = ["joy", "fear", "anger"]
 BETWEEN = "\n\nEmotion: "
@@ -80,8 +81,8 @@ def explained(*those: Any) -> list[Piece]:
 
 def teach(model: PreTrainedModel, pieces: list[Piece], epochs: int, folder: Path) -> None:
     """Train the model on these, and save it."""
-    documents, _ = collect(pieces, SHAPE["positions"])
-    steps = batching.steps(documents.lengths, {"kind": "rows", "rows": 32}, epochs, 0)
+    documents, _ = collect(pieces, SHAPE.positions)
+    steps = batching.steps(documents.lengths, RowBatching(kind="rows", rows=32), epochs, 0)
     engine = Engine(model, tiny.COMPUTE | {"micro_tokens": 4096})
     recipe = tiny.RECIPE | {"learning_rate": 0.01, "warmup_steps": 20}
     loop.train(engine, documents, None, steps, recipe, 0, folder / "work", len(steps))
@@ -123,7 +124,7 @@ def elsewhere(work: Callable[..., Any], *arguments: object) -> Any:
         return pool.submit(work, *arguments).result(120)
 
 
-def write(writer: Writer, asked: Sequence[Ids], sampling: dict[str, Any], **other: int) -> Any:
+def write(writer: Writer, asked: Sequence[Ids], sampling: Decoding, **other: int) -> Any:
     end = other.get("end", ENCODER.end_of_text)
     return writer.write(asked, range(len(asked)), {end}, sampling)
 
@@ -213,7 +214,7 @@ def in_silence(folder: Path, asked: list[Ids], end: int, said: Path) -> tuple[An
         os.dup2(file.fileno(), 2)
     sys.stdout, sys.stderr = open(1, "w", closefd=False), open(2, "w", closefd=False)  # noqa
     written = write(
-        load_writer("vllm", folder, tiny.COMPUTE), asked, {"max_new_tokens": 30}, end=end
+        load_writer("vllm", folder, tiny.COMPUTE), asked, Decoding(max_new_tokens=30), end=end
     )
     return written, len(psutil.Process().children(recursive=True))
 
@@ -229,7 +230,7 @@ def test_a_merged_classifier_in_a_process_of_its_own(folder: Path, tmp_path: Pat
     asked, end, said = ENCODER.chats(texts), ENCODER.end_of_turn, tmp_path / "said"
     written, started = elsewhere(in_silence, tmp_path, asked, end, said)
     slow = load_writer("transformers", tmp_path, tiny.COMPUTE)
-    assert written == write(slow, asked, {"max_new_tokens": 30}, end=end)
+    assert written == write(slow, asked, Decoding(max_new_tokens=30), end=end)
     right = [f"{reason}{BETWEEN}{label}" for reason, label in zip(reasons, labels, strict=True)]
     hits = [ENCODER.text(one.tokens) == text for one, text in zip(written, right, strict=True)]
     assert sum(hits) > 150
@@ -242,7 +243,7 @@ def test_a_merged_classifier_in_a_process_of_its_own(folder: Path, tmp_path: Pat
 
 @needs_vllm
 @pytest.mark.parametrize("sampling", [GREEDY, SAMPLED], ids=["greedy", "sampled"])
-def test_neighbours_change_nothing(fast: Writer, sampling: dict[str, Any]) -> None:
+def test_neighbours_change_nothing(fast: Writer, sampling: Decoding) -> None:
     """Nor does it matter that these are more prompt tokens than vLLM takes in one step."""
     asked, end = puzzles(300, 5), ENCODER.end_of_text
     assert sum(map(len, asked)) > 5000
@@ -295,7 +296,7 @@ def test_rows_and_seeds_draw_differently(fast: Writer) -> None:
 @needs_vllm
 def test_what_does_not_fit_is_told(slow: Writer, fast: Writer) -> None:
     assert isinstance(fast, VllmWriter)
-    assert fast.positions == SHAPE["positions"]
+    assert fast.positions == SHAPE.positions
     told = "^row 7: more tokens than the 96 of vLLM$"
     full = ENCODER.begin + [SYMBOLS[15]] * (fast.positions - 1)
     with pytest.raises(UserError, match=told):
@@ -307,7 +308,7 @@ def test_what_does_not_fit_is_told(slow: Writer, fast: Writer) -> None:
         room = fast.positions - len(prompt)
         if len(one.tokens) + (one.finish == "stop") <= room:
             assert write(fast, [prompt], GREEDY) == [one]
-            fitting += room < GREEDY["max_new_tokens"]
+            fitting += room < GREEDY.max_new_tokens
         else:
             assert write(fast, [prompt], GREEDY) == [Written(one.tokens[:room], "length")]
     assert 5 < fitting < len(asked) - 5

@@ -19,6 +19,7 @@ from transformers import TemperatureLogitsWarper, TopPLogitsWarper
 from transformers.modeling_utils import PreTrainedModel
 
 import tiny
+from infuse.config.reasonings import Decoding
 from infuse.core.files import write_rows
 from infuse.data.examples import Encoder, Ids, Piece, classifier_pieces, collect
 from infuse.inference import generation
@@ -26,7 +27,7 @@ from infuse.inference.generation import Written, continue_prompts, score_endings
 from infuse.training.step import Engine
 
 NEVER = -1  # a token that no model writes
-SAMPLING: dict[str, Any] = {"max_new_tokens": 16, "temperature": 0.9, "top_p": 0.9, "seed": 4}
+SAMPLING = Decoding(max_new_tokens=16, temperature=0.9, top_p=0.9, seed=4)
 
 
 @pytest.fixture(scope="module")
@@ -64,7 +65,7 @@ def cut(one: Written, end: int) -> Written:
 @pytest.mark.parametrize("seed", [1, 2])
 def test_greedy_equals_transformers(model: PreTrainedModel, seed: int) -> None:
     asked = prompts(16, seed)
-    greedy = {"max_new_tokens": 20}
+    greedy = Decoding(max_new_tokens=20)
     free = continue_prompts(model, asked, range(16), {NEVER}, greedy)
     for end in (NEVER, common_token(free, 3)):
         written = continue_prompts(model, asked, range(16), {end}, greedy)
@@ -80,7 +81,7 @@ def test_greedy_equals_transformers(model: PreTrainedModel, seed: int) -> None:
 
 def test_rows_that_end_one_after_another(model: PreTrainedModel) -> None:
     """A row that has ended leaves the batch; its neighbours must keep their own caches."""
-    starts, greedy = prompts(60, 4), {"max_new_tokens": 16}
+    starts, greedy = prompts(60, 4), Decoding(max_new_tokens=16)
     chains = [
         one.tokens[: max(map(one.tokens.index, one.tokens)) + 1]  # the last token is a new one
         for one in continue_prompts(model, starts, range(60), {NEVER}, greedy)
@@ -95,7 +96,7 @@ def test_rows_that_end_one_after_another(model: PreTrainedModel) -> None:
 
 def test_temperature_zero_is_greedy(model: PreTrainedModel) -> None:
     asked = prompts(4, 3)
-    greedy = continue_prompts(model, asked, range(4), {NEVER}, {"max_new_tokens": 8})
+    greedy = continue_prompts(model, asked, range(4), {NEVER}, Decoding(max_new_tokens=8))
     cold = SAMPLING | {"temperature": 0, "max_new_tokens": 8}
     assert continue_prompts(model, asked, range(4), {NEVER}, cold) == greedy
     tepid = SAMPLING | {"temperature": 1e-4, "max_new_tokens": 8}
@@ -106,9 +107,11 @@ def test_temperature_zero_is_greedy(model: PreTrainedModel) -> None:
 
 
 @pytest.mark.parametrize(
-    "sampling", [{"max_new_tokens": 16}, SAMPLING | {"temperature": 0.4}], ids=["greedy", "sampled"]
+    "sampling",
+    [Decoding(max_new_tokens=16), SAMPLING | {"temperature": 0.4}],
+    ids=["greedy", "sampled"],
 )
-def test_neighbours_change_nothing(model: PreTrainedModel, sampling: dict[str, Any]) -> None:
+def test_neighbours_change_nothing(model: PreTrainedModel, sampling: Decoding) -> None:
     asked = prompts(4, 5) * 8
     rows = list(range(100, 132))
     free = continue_prompts(model, asked, rows, {NEVER}, sampling)

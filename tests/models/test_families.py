@@ -14,6 +14,7 @@ from transformers.modeling_utils import PreTrainedModel
 import families
 import tiny
 from families import FAMILIES
+from infuse.config.reasonings import Decoding
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
 from infuse.inference import generation
 from infuse.inference.classification import Form, Reader
@@ -157,7 +158,9 @@ def test_what_it_learns_it_writes_and_scores(folders: Any, name: str, tmp_path: 
 def test_it_writes_what_it_would_without_a_cache(folders: Any, name: str) -> None:
     model = loading.load_model(folders(name)).eval()
     prompts = Encoder(words(folders, name), **CHAT).chats(TEXTS)
-    written = generation.continue_prompts(model, prompts, range(3), {-1}, {"max_new_tokens": 12})
+    written = generation.continue_prompts(
+        model, prompts, range(3), {-1}, Decoding(max_new_tokens=12)
+    )
     for prompt, one in zip(prompts, written, strict=True):
         with torch.inference_mode(), self_check.plainest(model):
             whole = model(input_ids=torch.tensor([prompt + one.tokens]), use_cache=False).logits[0]

@@ -15,6 +15,7 @@ from safetensors.torch import load_file
 from transformers.modeling_utils import PreTrainedModel
 
 import tiny
+from infuse.config.recipe import Lora, RowBatching
 from infuse.core.errors import UserError
 from infuse.models import loading
 from infuse.training import attention, batching, loop
@@ -24,7 +25,7 @@ from infuse.training.step import Engine
 
 COARSE = tiny.LORA | {"modules": ["all-linear"], "bits": 4}
 DOCUMENTS = tiny.random_documents(60, 2)
-STEPS = batching.steps(DOCUMENTS.lengths, {"kind": "rows", "rows": 4}, 2, 1)
+STEPS = batching.steps(DOCUMENTS.lengths, RowBatching(kind="rows", rows=4), 2, 1)
 TOKENS = torch.from_numpy(np.random.default_rng(0).integers(5, 300, (4, 20)))
 WEIGHTS = "model.safetensors"
 KINDS: dict[str, Callable[[], PreTrainedModel]] = {"llama": tiny.model, "mistral": tiny.mistral}
@@ -38,10 +39,10 @@ def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
     return folder
 
 
-def tuned(base: Path, tuning: dict[str, Any] = COARSE, **compute: Any) -> Engine:
+def tuned(base: Path, tuning: Lora = COARSE, **compute: Any) -> Engine:
     """The base model as a recipe with weights in the precision of the products trains it."""
     arithmetic = tiny.COMPUTE | {"layout": "packed", "micro_tokens": 48} | compute
-    recipe = tiny.tuned(tuning) | {"weights": arithmetic["dtype"]}
+    recipe = tiny.tuned(tuning) | {"weights": arithmetic.dtype}
     model = loading.load_model(base, **loading.in_4_bits(recipe, arithmetic))
     return Engine(loading.tune(model, recipe, 5), arithmetic)
 

@@ -11,13 +11,13 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+import tiny
 from infuse.models.loading import load_model, load_tokenizer, save, scratch_model, scratch_tokenizer
 from stage_runner import Outcome, RunStage
 
-SIZES = {
-    "hidden_size": 8, "intermediate_size": 8, "layers": 2, "heads": 2, "key_value_heads": 1,
-    "positions": 16, "seed": 0,
-}  # fmt: skip
+SIZES = tiny.architecture(
+    hidden_size=8, intermediate_size=8, heads=2, key_value_heads=1, positions=16
+)
 WEIGHTS = "model.safetensors"
 
 

@@ -19,6 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 import forecast as stage
 import tiny
+from infuse.config.recipe import RowBatching
 from infuse.core.files import read_json
 from infuse.core.gpu_models import KNOWN
 from infuse.data.examples import Documents
@@ -108,7 +109,7 @@ def test_weights_in_4_bits_take_the_memory_that_is_told(tmp_path: Path) -> None:
         for part in model.modules():
             if state := getattr(part, "quant_state", None):
                 held[bits] += state.absmax.nbytes + state.state2.absmax.nbytes
-        size = cost_model.shape(tmp_path, recipe["tuning"])
+        size = cost_model.shape(tmp_path, recipe.tuning)
         trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         assert size.trained == trained
         told[bits] = cost_model.memory(size, tmp_path, compute, recipe, False, 8)
@@ -138,7 +139,7 @@ def test_activations_are_those_that_are_kept(
     """Counted in one layer, against what a pass of the whole model keeps."""
     compute, recipe = PACKED | {"dtype": dtype}, tiny.tuned(tuning)
     if tuning["kind"] == "lora":
-        recipe["weights"] = dtype
+        recipe.weights = dtype
     model = loading.load_model(folder, **loading.in_4_bits(recipe, compute))
     engine = Engine(loading.tune(model, recipe, 0), compute)
     engine.model.train()
@@ -187,7 +188,7 @@ def test_memory_follows_from_its_settings(folder: Path) -> None:
 
 def test_a_measured_pace_leaves_the_weights_alone() -> None:
     documents = tiny.random_documents(40, 3)
-    steps = batching.steps(documents.lengths, {"kind": "rows", "rows": 8}, 1, 0)
+    steps = batching.steps(documents.lengths, RowBatching(kind="rows", rows=8), 1, 0)
     engine = Engine(tiny.model(), tiny.COMPUTE)
     for_token, once = cost_model.pace(engine, documents, steps, tiny.RECIPE)
     assert for_token > 0 and once > 0

@@ -208,7 +208,7 @@ def test_another_architecture_is_refused(model: Callable[[], PreTrainedModel], s
 
 def params(**change: Any) -> dict[str, Any]:
     own = ("device", "dtype", "threads", "deterministic")
-    compute = {part: tiny.COMPUTE[part] for part in own}
+    compute = {part: getattr(tiny.COMPUTE, part) for part in own}
     return {"texts": None, "normed": True, "batch_rows": 16, "compute": compute} | change
 
 

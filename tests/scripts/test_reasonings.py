@@ -225,7 +225,11 @@ def test_shards_write_what_one_job_would(
 ) -> None:
     """Also where there are more shards than chunks, and for texts that have got other labels."""
     loading.save(tiny.model(1), tiny.tokenizer(), tmp_path / "reasoner")
-    params = WRITING | {"temperature": temperature, "batch_rows": 4, "compute": tiny.COMPUTE}
+    params = WRITING | {
+        "temperature": temperature,
+        "batch_rows": 4,
+        "compute": tiny.COMPUTE.model_dump(),
+    }
     inputs = {"task": task_folder(tmp_path / "task", MANY), "reasoner": tmp_path / "reasoner"}
     write_json(inputs["task"] / "changed.json", [5, 7, 8, 9, 12])
     for name, count in (("first", 13), ("relabelled", 5)):

@@ -11,6 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import tiny
+from infuse.config.recipe import RowBatching, TokenBatching
 from infuse.core.errors import UserError
 from infuse.training import batching
 from infuse.training.batching import Rows
@@ -20,17 +22,16 @@ SEEDS = st.integers(0, 2**31)
 CAPACITY = 60
 LENGTHS = st.lists(st.integers(1, CAPACITY), min_size=1, max_size=80).map(np.array)
 BATCHINGS = st.one_of(
-    st.builds(lambda rows: {"kind": "rows", "rows": rows}, st.integers(1, 90)),
+    st.builds(lambda rows: RowBatching(kind="rows", rows=rows), st.integers(1, 90)),
     st.builds(
-        lambda rows, bins: {
-            "kind": "tokens", "bin_tokens": CAPACITY, "bin_rows": rows, "bins": bins,
-            "drop_last": False,
-        },
+        lambda rows, bins: TokenBatching(
+            kind="tokens", bin_tokens=CAPACITY, bin_rows=rows, bins=bins
+        ),
         st.integers(1, 20), st.integers(1, 5),
     ),
 )  # fmt: skip
-PAPER = {"kind": "tokens", "bin_tokens": 16384, "bin_rows": 200, "bins": 8, "drop_last": True}
-PAPER_RATE = {"learning_rate": 2e-5, "warmup_steps": 10, "schedule": "cosine"}
+PAPER = TokenBatching(kind="tokens", bin_tokens=16384, bin_rows=200, bins=8, drop_last=True)
+PAPER_RATE = tiny.RECIPE | {"learning_rate": 2e-5, "warmup_steps": 10, "schedule": "cosine"}
 
 
 def same(left: list[Rows], right: list[Rows]) -> bool:
@@ -61,11 +62,11 @@ def test_steps_hold_no_more_than_the_recipe_allows(
     lengths: Rows, recipe: dict[str, Any], epochs: int, seed: int
 ) -> None:
     for step in batching.steps(lengths, recipe, epochs, seed):
-        if recipe["kind"] == "rows":
-            assert 1 <= len(step) <= recipe["rows"]
+        if isinstance(recipe, RowBatching):
+            assert 1 <= len(step) <= recipe.rows
         else:
-            assert 1 <= len(step) <= recipe["bins"] * recipe["bin_rows"]
-            assert lengths[step].sum() <= recipe["bins"] * CAPACITY
+            assert 1 <= len(step) <= recipe.bins * recipe.bin_rows
+            assert lengths[step].sum() <= recipe.bins * CAPACITY
 
 
 @given(lengths=LENGTHS, recipe=BATCHINGS, epochs=st.integers(1, 3), seed=SEEDS)
@@ -80,7 +81,7 @@ def test_an_epoch_depends_on_seed_and_number_alone(
 
 
 @given(
-    lengths=LENGTHS, recipe=BATCHINGS.filter(lambda recipe: recipe["kind"] == "tokens"),
+    lengths=LENGTHS, recipe=BATCHINGS.filter(lambda recipe: isinstance(recipe, TokenBatching)),
     epochs=st.integers(1, 3), seed=SEEDS,
 )  # fmt: skip
 def test_whole_steps_alone(lengths: Rows, recipe: dict[str, Any], epochs: int, seed: int) -> None:
@@ -89,13 +90,13 @@ def test_whole_steps_alone(lengths: Rows, recipe: dict[str, Any], epochs: int, s
         batching.steps(lengths, recipe | {"drop_last": left_out}, epochs, seed)
         for left_out in (False, True)
     )
-    bins = len(batching.pack(lengths, CAPACITY, recipe["bin_rows"]))
-    count, whole = math.ceil(bins / recipe["bins"]), max(1, bins // recipe["bins"])
+    bins = len(batching.pack(lengths, CAPACITY, recipe.bin_rows))
+    count, whole = math.ceil(bins / recipe.bins), max(1, bins // recipe.bins)
     assert len(every) == epochs * count
     assert same(taken, [step for at, step in enumerate(every) if at % count < whole])
 
 
-@pytest.mark.parametrize("recipe", [{"kind": "rows", "rows": 10}, PAPER])
+@pytest.mark.parametrize("recipe", [RowBatching(kind="rows", rows=10), PAPER])
 def test_epochs_and_seeds_differ(recipe: dict[str, Any]) -> None:
     lengths = np.random.default_rng(0).integers(1, 400, 100)
     taken = batching.steps(lengths, recipe, 2, 1)

@@ -21,6 +21,7 @@ from transformers import get_scheduler
 from transformers.modeling_utils import PreTrainedModel
 
 import tiny
+from infuse.config.recipe import Full, Lora, RowBatching
 from infuse.core import signals
 from infuse.core.errors import UserError
 from infuse.core.manifest import seal
@@ -45,7 +46,8 @@ def test_rates_equal_those_of_transformers(total: int, warmup: int, schedule: st
     optimizer = torch.optim.SGD([weight], lr=0.01)
     name = "constant_with_warmup" if schedule == "constant" else schedule
     scheduler = get_scheduler(name, optimizer, warmup, total)
-    recipe = {"learning_rate": 0.01, "warmup_steps": warmup, "schedule": schedule}
+    changed = {"learning_rate": 0.01, "warmup_steps": warmup, "schedule": schedule}
+    recipe = tiny.RECIPE | changed
     for step in range(total):
         assert loop.learning_rate(step, total, recipe) == pytest.approx(
             scheduler.get_last_lr()[0], rel=1e-9, abs=1e-15
@@ -59,7 +61,7 @@ def test_account() -> None:
         tiny.documents([4, 6, 10], [1, 4, 5]), label_tokens=np.array([1, 2, 3], np.int32)
     )
     steps = [np.array([0, 1]), np.array([2]), np.array([1, 1])]
-    recipe = {"learning_rate": 1.0, "warmup_steps": 2, "schedule": "constant"}
+    recipe = tiny.RECIPE | {"learning_rate": 1.0, "warmup_steps": 2, "schedule": "constant"}
     assert loop.account(documents, steps, recipe) == {
         "documents": 3,
         "steps": 3,
@@ -72,9 +74,11 @@ def test_account() -> None:
 
 # --- whole runs
 
-TUNINGS: list[dict[str, Any]] = [tiny.FULL, tiny.LORA]
+TUNINGS: list[Full | Lora] = [tiny.FULL, tiny.LORA]
 DOCUMENTS = tiny.random_documents(60, 2)
-STEPS = batching.steps(DOCUMENTS.lengths, {"kind": "rows", "rows": 4}, 2, 1)  # 15 in each epoch
+STEPS = batching.steps(
+    DOCUMENTS.lengths, RowBatching(kind="rows", rows=4), 2, 1
+)  # 15 in each epoch
 
 
 class Deadly(list[Rows]):
@@ -101,7 +105,7 @@ class Broken(list[Rows]):
 
 def run(
     work: Path,
-    tuning: dict[str, Any] = tiny.FULL,
+    tuning: Full | Lora = tiny.FULL,
     steps: list[Rows] = STEPS,
     seed: int = 5,
     every: int = 8,
@@ -136,7 +140,7 @@ def undisturbed(
 ) -> dict[str, tuple[History, bytes]]:
     """Runs that nothing disturbs."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    return {tuning["kind"]: run(folder / tuning["kind"], tuning) for tuning in TUNINGS}
+    return {tuning.kind: run(folder / tuning.kind, tuning) for tuning in TUNINGS}
 
 
 NEVER = 1000
@@ -154,7 +158,7 @@ DEATHS: dict[str, tuple[int, tuple[str, str, int] | None, list[int]]] = {
 
 
 @pytest.mark.parametrize("death", sorted(DEATHS))
-@pytest.mark.parametrize("tuning", TUNINGS, ids=lambda tuning: str(tuning["kind"]))
+@pytest.mark.parametrize("tuning", TUNINGS, ids=lambda tuning: str(tuning.kind))
 def test_a_killed_run_ends_with_the_same_bytes(
     undisturbed: dict[str, tuple[History, bytes]],
     tmp_path: Path,
@@ -172,7 +176,7 @@ def test_a_killed_run_ends_with_the_same_bytes(
     assert [said for said in caplog.messages if "resumed" in said] == [
         f"resumed after step {step}" for step in left[-1:]
     ]
-    expected, same = undisturbed[str(tuning["kind"])]
+    expected, same = undisturbed[str(tuning.kind)]
     assert asdict(history) == asdict(expected)
     assert weights == same
 
@@ -180,11 +184,8 @@ def test_a_killed_run_ends_with_the_same_bytes(
 def wide() -> PreTrainedModel:
     """A model whose layers have weights enough for 8 bits."""
     loading.set_threads(tiny.COMPUTE)
-    shape = {
-        "hidden_size": 64, "intermediate_size": 96, "layers": 1, "heads": 4, "key_value_heads": 4,
-        "positions": tiny.WINDOW, "seed": 0,
-    }  # fmt: skip
-    return loading.scratch_model(shape, tiny.tokenizer())
+    sizes = tiny.architecture(hidden_size=64, intermediate_size=96, layers=1, key_value_heads=4)
+    return loading.scratch_model(sizes, tiny.tokenizer())
 
 
 def test_the_state_of_an_8_bit_optimizer_is_kept(tmp_path: Path) -> None:
@@ -368,7 +369,7 @@ def test_many_rows_are_named_in_part(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])
-@pytest.mark.parametrize("tuning", TUNINGS, ids=lambda tuning: str(tuning["kind"]))
+@pytest.mark.parametrize("tuning", TUNINGS, ids=lambda tuning: str(tuning.kind))
 def test_weights_that_are_not_finite_are_not_saved(
     tmp_path: Path, value: float, tuning: dict[str, Any]
 ) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiny
+from infuse.config.stages import ClassifierTraining, TargetForm
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import TASK, TEXT_REASONING_LABEL
 from infuse.data.examples import Encoder
@@ -22,11 +22,11 @@ LIMIT = 12
 RECIPE = tiny.RECIPE | {"batching": {"kind": "rows", "rows": 3}, "epochs": 2}
 
 
-def form(target: str = "reason_label") -> dict[str, Any]:
-    return {
+def form(target: str = "reason_label") -> ClassifierTraining:
+    return ClassifierTraining.model_validate({
         "chat": CHAT, "target": target, "separator": " so ", "recipe": RECIPE, "seed": 1,
-        "match": {},
-    }  # fmt: skip
+        "match": {}, "label_weight": None, "compute": tiny.COMPUTE,
+    })  # fmt: skip
 
 
 def folders(root: Path, reasonings: list[str]) -> dict[str, Path]:
@@ -85,7 +85,8 @@ def test_a_matched_arm_is_expected_to_take_as_many_steps(tmp_path: Path) -> None
         "kind": "tokens", "bin_tokens": 64, "bin_rows": 9, "bins": 1, "drop_last": False
     }  # fmt: skip
     recipe = RECIPE | {"batching": batching}
-    arm = form("label") | {"recipe": recipe, "match": {"steps": form(), "by": "splitting"}}
+    steps = TargetForm.of(form().model_dump())
+    arm = form("label") | {"recipe": recipe, "match": {"steps": steps, "by": "splitting"}}
     roles = {"training_set": 0, "match steps": LIMIT}
     sets = ExpectedSets({"task": inputs["task"]}, tiny.tokenizer(), 1000, roles)
     other = lesson(expected(inputs), form() | {"recipe": recipe})

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from infuse.config import experiment, revisions
+from infuse.config.recipe import Recipe
 from infuse.evaluation import fidelity
 from infuse.training import batching
 from infuse.workflow import plan
@@ -115,10 +116,10 @@ def test_the_adequate_recipe_takes_enough_steps() -> None:
     """A thousand for each pass over 16,000 texts, whatever the arm's targets."""
     made = planned(PAPER, ADEQUATE)
     for node in made.stage("classifier"):
-        recipe = node.params["recipe"]
+        recipe = Recipe.model_validate(node.params["recipe"])
         for longest in (70, 350):
             lengths = np.random.default_rng(0).integers(50, longest, 16_000)
-            steps = batching.steps(lengths, recipe["batching"], recipe["epochs"], 1)
-            assert len(steps) == 3000 > 20 * recipe["warmup_steps"]
+            steps = batching.steps(lengths, recipe.batching, recipe.epochs, 1)
+            assert len(steps) == 3000 > 20 * recipe.warmup_steps
     assert fidelity.recipe_name(told(made, "tables").params["recipes"]) == "our own"
     assert told(made, "reasoner").key == told(planned(PAPER), "reasoner").key

@@ -10,10 +10,9 @@ from infuse.config.recipe import Recipe, fit
 from infuse.config.values import GGUF_FILE, Commit, CorpusFile, HubId, PositiveInt, Section, Seed
 
 
-class Scratch(Section):
-    """A tokenizer and a small Llama made by the workflow, pre-trained where a recipe is given."""
+class Architecture(Section):
+    """Sizes of a tokenizer and a small Llama with random weights, drawn by the seed."""
 
-    kind: Literal["scratch"]
     vocabulary: Annotated[int, Field(ge=300)]
     hidden_size: PositiveInt
     intermediate_size: PositiveInt
@@ -22,8 +21,6 @@ class Scratch(Section):
     key_value_heads: PositiveInt
     positions: PositiveInt
     seed: Seed
-    corpus: list[CorpusFile]
-    pretraining: Recipe | None
 
     @field_validator("heads")
     @classmethod
@@ -42,6 +39,14 @@ class Scratch(Section):
         if heads % groups:
             raise ValueError(f": expected a number that divides heads ({heads}), found {groups}")
         return groups
+
+
+class Scratch(Architecture):
+    """An architecture made by the workflow, pre-trained where a recipe is given."""
+
+    kind: Literal["scratch"]
+    corpus: list[CorpusFile]
+    pretraining: Recipe | None
 
     @field_validator("pretraining")
     @classmethod

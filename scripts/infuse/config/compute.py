@@ -13,16 +13,21 @@ Tracker = Literal[
 ]
 
 
-class Compute(Section):
-    """What the arithmetic depends on; all of it enters the keys of what is computed."""
+class Arithmetic(Section):
+    """What writing and scoring depend on."""
 
     device: Literal["cpu", "cuda"]
     dtype: Literal["float32", "bfloat16"]
     threads: PositiveInt
+    deterministic: bool
+
+
+class Compute(Arithmetic):
+    """What training depends on; all of it enters the keys of what is computed."""
+
     layout: Literal["padded", "packed"]
     micro_tokens: PositiveInt
     gradient_checkpointing: Literal["never", "always", "auto"]
-    deterministic: bool
     compile: bool
 
     @field_validator("compile")

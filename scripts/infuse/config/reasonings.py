@@ -9,13 +9,24 @@ from pydantic import Field, field_validator
 from infuse.config.values import Commit, DataFile, HubId, PositiveInt, Section, Seed
 
 
-class Sampling(Section):
-    """How a model writes; temperature 0 is greedy."""
+class Decoding(Section):
+    """How a model writes: at most so many tokens, the end included; temperature 0 is greedy.
+
+    A row's random numbers come from the seed and the row's number.
+    """
+
+    max_new_tokens: PositiveInt
+    temperature: Annotated[float, Field(ge=0)] = 0.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: Seed = 0
+
+
+class Sampling(Decoding):
+    """Reasonings that a model of this workflow writes, so many rows at a time."""
 
     kind: str
     temperature: Annotated[float, Field(ge=0)]
     top_p: Annotated[float, Field(gt=0, le=1)]
-    max_new_tokens: PositiveInt
     batch_rows: PositiveInt
     seed: Seed
 

@@ -9,14 +9,14 @@ from pydantic import BeforeValidator, Field, PositiveFloat, ValidationInfo, fiel
 from infuse.config.values import Count, PositiveInt, Section
 
 
-class Rows(Section):
+class RowBatching(Section):
     """A fixed number of rows for each optimizer step."""
 
     kind: Literal["rows"]
     rows: PositiveInt
 
 
-class Tokens(Section):
+class TokenBatching(Section):
     """Rows are packed into bins; a step takes `bins` of them, so short rows mean few steps."""
 
     kind: Literal["tokens"]
@@ -56,12 +56,16 @@ class Lora(Section):
     bits: Literal[4] | None = None
 
 
+Batching = Annotated[RowBatching | TokenBatching, Field(discriminator="kind")]
+Tuning = Annotated[Full | Lora, Field(discriminator="kind")]
+
+
 class Recipe(Section):
     """How a model is trained."""
 
     epochs: PositiveInt
     max_length: Annotated[int, Field(ge=8)]
-    batching: Annotated[Rows | Tokens, Field(discriminator="kind")]
+    batching: Batching
     learning_rate: PositiveFloat
     schedule: Literal["cosine", "linear", "constant"]
     warmup_steps: Count
@@ -70,13 +74,20 @@ class Recipe(Section):
     weight_decay: Annotated[float, Field(ge=0)]
     max_grad_norm: PositiveFloat
     evaluations_per_epoch: Count
-    tuning: Annotated[Full | Lora, Field(discriminator="kind")]
+    tuning: Tuning
+
+    @property
+    def bits(self) -> int | None:
+        """In how many bits frozen weights are kept; None: in `weights`."""
+        return self.tuning.bits if isinstance(self.tuning, Lora) else None
 
     @field_validator("batching")
     @classmethod
-    def _document_fits_bin(cls, batching: Rows | Tokens, info: ValidationInfo) -> Rows | Tokens:
+    def _document_fits_bin(
+        cls, batching: RowBatching | TokenBatching, info: ValidationInfo
+    ) -> RowBatching | TokenBatching:
         longest = info.data.get("max_length", 0)
-        if isinstance(batching, Tokens) and batching.bin_tokens < longest:
+        if isinstance(batching, TokenBatching) and batching.bin_tokens < longest:
             raise ValueError(
                 f".bin_tokens: expected at least max_length ({longest}),"
                 f" found {batching.bin_tokens}"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
@@ -45,6 +46,16 @@ class Section(BaseModel):
 
     What a validator says is the end of a line that begins with the key path of its field.
     """
+
+    @classmethod
+    def of(cls, params: Mapping[str, Any]) -> Self:
+        """The section, from parameters of a stage that hold it beside others."""
+        return cls.model_validate({part: params[part] for part in cls.model_fields})
+
+    def __or__(self, change: Mapping[str, Any]) -> Self:
+        """The section with other values for some of its keys."""
+        own = {part: getattr(self, part) for part in type(self).model_fields}
+        return self.model_validate(own | dict(change))
 
     model_config = ConfigDict(extra="forbid", strict=True, frozen=True, allow_inf_nan=False)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol
@@ -15,6 +15,8 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 
+from infuse.config.compute import Arithmetic
+from infuse.config.reasonings import Decoding
 from infuse.core.errors import UserError, first_line
 from infuse.data.examples import Ids
 from infuse.inference.generation import Written, continue_prompts
@@ -44,12 +46,12 @@ class Writer(Protocol):
         prompts: Sequence[Ids],
         rows: Sequence[int],
         ends: Collection[int],
-        sampling: Mapping[str, Any],
+        decoding: Decoding,
     ) -> list[Written]:
         """Continue each prompt; arguments and result are those of `continue_prompts`."""
 
 
-def load_writer(backend: str, folder: Path, compute: Mapping[str, Any]) -> Writer:
+def load_writer(backend: str, folder: Path, compute: Arithmetic) -> Writer:
     """The model of a folder, in the backend `transformers` or `vllm`.
 
     Args:
@@ -69,7 +71,7 @@ class TransformersWriter:
         model: on its device, for whoever needs its scores too.
     """
 
-    def __init__(self, folder: Path, compute: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, compute: Arithmetic) -> None:
         device = loading.set_threads(compute)
         self.model = loading.load_model(folder).to(device).eval()
 
@@ -78,35 +80,35 @@ class TransformersWriter:
         prompts: Sequence[Ids],
         rows: Sequence[int],
         ends: Collection[int],
-        sampling: Mapping[str, Any],
+        decoding: Decoding,
     ) -> list[Written]:
         """Continue each prompt; see `continue_prompts`."""
-        return continue_prompts(self.model, prompts, rows, ends, sampling)
+        return continue_prompts(self.model, prompts, rows, ends, decoding)
 
 
 class VllmWriter:
-    """vLLM, in this process, with weights and arithmetic in `compute["dtype"]`.
+    """vLLM, in this process, with weights and arithmetic in `compute.dtype`.
 
     Attributes:
         positions: prompt and continuation together are at most so many tokens.
     """
 
-    def __init__(self, folder: Path, compute: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, compute: Arithmetic) -> None:
         loading.set_threads(compute)
         for name, value in _ENVIRONMENT.items():
             os.environ.setdefault(name, value)
         with _silence(), _any_kernel():
-            self._vllm = _import_vllm(compute["device"])
+            self._vllm = _import_vllm(compute.device)
             try:
                 self._model = self._vllm.LLM(
-                    str(folder), dtype=compute["dtype"], seed=0, skip_tokenizer_init=True,
+                    str(folder), dtype=compute.dtype, seed=0, skip_tokenizer_init=True,
                     generation_config="vllm",  # the model's own may set a temperature
                     max_model_len=-1,  # the model's, or what memory holds
                     enable_prefix_caching=True,  # prompts share the chat before a text
                     # Half a prompt draws a token to throw away: on CPU that fails, on a GPU it
                     # may move the row's later draws.
                     enable_chunked_prefill=False,
-                    use_tqdm_on_load=False, **_SETTINGS[compute["device"]],
+                    use_tqdm_on_load=False, **_SETTINGS[compute.device],
                 )  # fmt: skip
                 # What its kernels don't support, it says at the first token.
                 self._continue([[0]], [self._vllm.SamplingParams(max_tokens=1, detokenize=False)])
@@ -120,7 +122,7 @@ class VllmWriter:
         prompts: Sequence[Ids],
         rows: Sequence[int],
         ends: Collection[int],
-        sampling: Mapping[str, Any],
+        decoding: Decoding,
     ) -> list[Written]:
         """Continue each prompt; see `continue_prompts`.
 
@@ -131,7 +133,7 @@ class VllmWriter:
             if len(prompt) >= self.positions:
                 raise UserError(f"row {row}: more tokens than the {self.positions} of vLLM")
         try:
-            wishes = [self._wish(row, ends, sampling) for row in rows]
+            wishes = [self._wish(row, ends, decoding) for row in rows]
         except Exception as refusal:
             raise UserError(f"vLLM refuses the sampling: {first_line(refusal)}") from None
         # A chunk must not depend on the chunks before it.
@@ -154,14 +156,14 @@ class VllmWriter:
             made.outputs[0] for made in self._model.generate(asked, list(wishes), use_tqdm=False)
         ]
 
-    def _wish(self, row: int, ends: Collection[int], sampling: Mapping[str, Any]) -> Any:
+    def _wish(self, row: int, ends: Collection[int], decoding: Decoding) -> Any:
         """VLLM's `SamplingParams` of one row."""
         drawn: dict[str, Any] = {"temperature": 0.0}
-        if sampling.get("temperature"):
-            drawn = {part: sampling[part] for part in ("temperature", "top_p")}
-            drawn["seed"] = int(np.random.default_rng([sampling["seed"], row]).integers(2**63))
+        if decoding.temperature:
+            drawn = {"temperature": decoding.temperature, "top_p": decoding.top_p}
+            drawn["seed"] = int(np.random.default_rng([decoding.seed, row]).integers(2**63))
         return self._vllm.SamplingParams(
-            max_tokens=sampling["max_new_tokens"], stop_token_ids=sorted(ends), ignore_eos=True,
+            max_tokens=decoding.max_new_tokens, stop_token_ids=sorted(ends), ignore_eos=True,
             detokenize=False, **drawn,
         )  # fmt: skip
 

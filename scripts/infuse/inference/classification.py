@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from infuse.config.compute import Arithmetic
+from infuse.config.reasonings import Decoding
 from infuse.core.errors import UserError
 from infuse.core.files import read_json, write_json
 from infuse.data.answers import Answer, read_answer
@@ -88,7 +90,7 @@ class Reader:
         positions: most tokens of a prompt and an answer together.
     """
 
-    def __init__(self, folder: Path, backend: str, compute: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, backend: str, compute: Arithmetic) -> None:
         self.form = Form.load(folder)
         device = loading.set_threads(compute)
         self._encoder = Encoder(loading.load_tokenizer(folder), **self.form.chat)
@@ -128,7 +130,9 @@ class Reader:
                 Read(Answer(label, "", label, "answered"), 0, score, label)
                 for label, score in zip(said, scores, strict=True)
             ]
-        written = self._writer.write(prompts, rows, self._ends, {"max_new_tokens": max_new_tokens})
+        written = self._writer.write(
+            prompts, rows, self._ends, Decoding(max_new_tokens=max_new_tokens)
+        )
         written = [self._within(*both) for both in zip(prompts, written, strict=True)]
         form = self.form
         answers = [

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -17,6 +17,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import torch
 
+from infuse.config.reasonings import Decoding
 from infuse.core.files import read_rows, settle, write_rows
 from infuse.core.manifest import seal, whole
 from infuse.core.progress import Progress
@@ -82,16 +83,16 @@ def continue_prompts(
     prompts: Sequence[Ids],
     rows: Sequence[int],
     ends: Collection[int],
-    sampling: Mapping[str, Any],
+    decoding: Decoding,
 ) -> list[Written]:
     """Continue each prompt until one of the tokens `ends`, or `max_new_tokens`.
 
     Args:
         rows: the row of each prompt, for its random numbers.
-        sampling: max_new_tokens, and temperature (0 or absent: greedy), top_p, seed.
+        decoding: how tokens are chosen, and how many at most.
     """
-    limit = sampling["max_new_tokens"]
-    drawn = _uniform(rows, limit, sampling) if sampling.get("temperature") else None
+    limit = decoding.max_new_tokens
+    drawn = _uniform(rows, limit, decoding) if decoding.temperature else None
     written: list[Ids] = [[] for _ in prompts]
     stopped = [False] * len(prompts)
     live = list(range(len(prompts)))  # the rows still in the batch
@@ -101,7 +102,7 @@ def continue_prompts(
         logits = _forward(model, tokens, mask, cache)[:, -1].float()
         chosen = (
             logits.argmax(-1) if drawn is None
-            else _sample(logits, drawn[live, place], sampling["temperature"], sampling["top_p"])
+            else _sample(logits, drawn[live, place], decoding.temperature, decoding.top_p)
         )  # fmt: skip
         for row, token in zip(live, chosen.tolist(), strict=True):
             if token in ends:
@@ -242,11 +243,9 @@ def _left_padded(prompts: Sequence[Ids], device: torch.device) -> tuple[torch.Te
     return tokens.to(device), mask.to(device)
 
 
-def _uniform(
-    rows: Sequence[int], limit: int, sampling: Mapping[str, Any]
-) -> npt.NDArray[np.float64]:
+def _uniform(rows: Sequence[int], limit: int, decoding: Decoding) -> npt.NDArray[np.float64]:
     """Random numbers in [0, 1), float64 [rows, limit]."""
-    return np.stack([np.random.default_rng([sampling["seed"], row]).random(limit) for row in rows])
+    return np.stack([np.random.default_rng([decoding.seed, row]).random(limit) for row in rows])
 
 
 def _sample(

@@ -1,4 +1,4 @@
 """Models, tokenizers, chat templates, and the GPUs that they run on.
 
-May import: core.
+May import: core, config.
 """

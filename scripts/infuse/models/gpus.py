@@ -5,12 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import tempfile
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import torch
 
+from infuse.config.compute import Arithmetic
 from infuse.core import locks
 from infuse.core.errors import UserError
 
@@ -58,7 +57,7 @@ def _visible() -> list[str]:
         return []
 
 
-def require(compute: Mapping[str, Any]) -> None:
+def require(compute: Arithmetic) -> None:
     """Refuse to start on a GPU that is not here, or is not up to it.
 
     Raises:
@@ -66,8 +65,6 @@ def require(compute: Mapping[str, Any]) -> None:
     """
     if not torch.cuda.is_available():
         raise UserError("compute.device: cuda, but torch finds no GPU here")
-    if compute["dtype"] == "bfloat16" and not torch.cuda.is_bf16_supported(
-        including_emulation=False
-    ):
+    if compute.dtype == "bfloat16" and not torch.cuda.is_bf16_supported(including_emulation=False):
         name = torch.cuda.get_device_name()
         raise UserError(f"compute.dtype: bfloat16, but {name} has none; expected float32")

@@ -13,6 +13,9 @@ from typing import Any
 import torch
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 
+from infuse.config.base import Architecture
+from infuse.config.compute import Arithmetic, Compute
+from infuse.config.recipe import Recipe
 from infuse.core.errors import UserError, first_line
 from infuse.core.hub_errors import complaint
 from infuse.models import gpus, self_check
@@ -46,21 +49,21 @@ CHAT_TEMPLATE = Path(__file__).with_name("chat_template.jinja")
 TEMPLATES = {"plain": Path(__file__).with_name("plain_template.jinja")}
 
 
-def set_threads(compute: Mapping[str, Any]) -> torch.device:
+def set_threads(compute: Arithmetic) -> torch.device:
     """Fix what floating-point results depend on, and give the device.
 
     Raises:
         UserError: the config asks for a GPU that is not here, or for what it does not have.
     """
-    if compute["device"] == "cuda":
+    if compute.device == "cuda":
         gpus.claim()
         gpus.require(compute)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.set_num_threads(compute["threads"])
-    torch.use_deterministic_algorithms(compute["deterministic"])
+    torch.set_num_threads(compute.threads)
+    torch.use_deterministic_algorithms(compute.deterministic)
     # Otherwise each new tensor is filled first, a tenth of the time of small models.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
-    return torch.device(compute["device"])
+    return torch.device(compute.device)
 
 
 def scratch_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokenizerFast:
@@ -85,18 +88,18 @@ def scratch_tokenizer(texts: Iterable[str], vocabulary: int) -> PreTrainedTokeni
     )
 
 
-def scratch_model(params: Mapping[str, Any], tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
-    """A small Llama with random weights drawn from `params["seed"]`."""
-    torch.manual_seed(params["seed"])
+def scratch_model(sizes: Architecture, tokenizer: PreTrainedTokenizerFast) -> PreTrainedModel:
+    """A small Llama with random weights, drawn by the seed."""
+    torch.manual_seed(sizes.seed)
     return LlamaForCausalLM(
         LlamaConfig(
             vocab_size=len(tokenizer),
-            hidden_size=params["hidden_size"],
-            intermediate_size=params["intermediate_size"],
-            num_hidden_layers=params["layers"],
-            num_attention_heads=params["heads"],
-            num_key_value_heads=params["key_value_heads"],
-            max_position_embeddings=params["positions"],
+            hidden_size=sizes.hidden_size,
+            intermediate_size=sizes.intermediate_size,
+            num_hidden_layers=sizes.layers,
+            num_attention_heads=sizes.heads,
+            num_key_value_heads=sizes.key_value_heads,
+            max_position_embeddings=sizes.positions,
             tie_word_embeddings=True,
             bos_token_id=tokenizer.bos_token_id,
             eos_token_id=tokenizer.eos_token_id,
@@ -234,7 +237,7 @@ def _why(what: str, error: Exception, asked: Mapping[str, Any]) -> str:
     return complaint(error, asked.get("revision", "main")) or told
 
 
-def in_4_bits(recipe: Mapping[str, Any], compute: Mapping[str, Any]) -> dict[str, Any]:
+def in_4_bits(recipe: Recipe, compute: Compute) -> dict[str, Any]:
     """How a model is loaded for a recipe that keeps its frozen weights in 4 bits; else nothing.
 
     The weights of the layers are NF4 with constants of 8 bits (arXiv 2305.14314), on the device
@@ -243,9 +246,9 @@ def in_4_bits(recipe: Mapping[str, Any], compute: Mapping[str, Any]) -> dict[str
     Raises:
         UserError: bitsandbytes can't do that on the device.
     """
-    if recipe["tuning"].get("bits") is None:
+    if recipe.bits is None:
         return {}
-    device = compute["device"]
+    device = compute.device
     try:
         from bitsandbytes.functional import dequantize_4bit, quantize_4bit
 
@@ -259,34 +262,34 @@ def in_4_bits(recipe: Mapping[str, Any], compute: Mapping[str, Any]) -> dict[str
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
         bnb_4bit_use_double_quant=True,
-        bnb_4bit_compute_dtype=compute["dtype"],
+        bnb_4bit_compute_dtype=compute.dtype,
     )
-    dtype = getattr(torch, recipe["weights"])
+    dtype = getattr(torch, recipe.weights)
     return {"quantization_config": form, "dtype": dtype, "device_map": {"": device}}
 
 
-def tune(model: PreTrainedModel, recipe: Mapping[str, Any], seed: int) -> PreTrainedModel:
+def tune(model: PreTrainedModel, recipe: Recipe, seed: int) -> PreTrainedModel:
     """The model with its weights in the recipe's precision, those set to be trained that are.
 
     For 4 bits it must have been loaded as `in_4_bits` says.
     """
-    tuning = recipe["tuning"]
-    if tuning.get("bits") is None:
-        model.to(dtype=getattr(torch, recipe["weights"]))
+    tuning = recipe.tuning
+    if recipe.bits is None:
+        model.to(dtype=getattr(torch, recipe.weights))
     for _, layer in _coarse(model):
         # On some CPUs an evaluation would leave the weights in a form that has no gradients.
         layer.support_avx512bf16_for_cpu = False
-    if tuning["kind"] == "full":
+    if tuning.kind == "full":
         return model
     from peft import LoraConfig, get_peft_model
 
-    self_check.modules(model, tuning["modules"], "recipe.tuning.modules")
+    self_check.modules(model, tuning.modules, "recipe.tuning.modules")
     torch.manual_seed(seed)
     adapters = LoraConfig(
-        r=tuning["rank"],
-        lora_alpha=tuning["alpha"],
-        lora_dropout=tuning["dropout"],
-        target_modules=ALL_LINEAR if tuning["modules"] == [ALL_LINEAR] else tuning["modules"],
+        r=tuning.rank,
+        lora_alpha=tuning.alpha,
+        lora_dropout=tuning.dropout,
+        target_modules=ALL_LINEAR if tuning.modules == [ALL_LINEAR] else tuning.modules,
         task_type="SEQ_CLS" if hasattr(model, "score") else "CAUSAL_LM",
     )
     try:

@@ -8,18 +8,18 @@ from __future__ import annotations
 
 import bisect
 import itertools
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from infuse.config.recipe import Batching, RowBatching
 from infuse.core.errors import UserError
 
 Rows = npt.NDArray[np.int64]
 
 
-def steps(lengths: Rows, batching: Mapping[str, Any], epochs: int, seed: int) -> list[Rows]:
+def steps(lengths: Rows, batching: Batching, epochs: int, seed: int) -> list[Rows]:
     """The rows of each step, over all epochs; every epoch visits each row once, in its own order.
 
     With `drop_last`, an epoch leaves out the rows of a last step that has fewer bins than others.
@@ -31,24 +31,22 @@ def steps(lengths: Rows, batching: Mapping[str, Any], epochs: int, seed: int) ->
     taken: list[Rows] = []
     for epoch in range(epochs):
         order = _order(len(lengths), seed, epoch)
-        if batching["kind"] == "rows":
-            groups = [
-                order[at : at + batching["rows"]] for at in range(0, len(order), batching["rows"])
-            ]
+        if isinstance(batching, RowBatching):
+            groups = [order[at : at + batching.rows] for at in range(0, len(order), batching.rows)]
         else:
-            bins = pack(lengths[order], batching["bin_tokens"], batching["bin_rows"])
+            bins = pack(lengths[order], batching.bin_tokens, batching.bin_rows)
             bins = [bins[at] for at in _order(len(bins), seed, epoch)]
             groups = [
-                order[np.concatenate(bins[at : at + batching["bins"]])]
-                for at in range(0, len(bins), batching["bins"])
+                order[np.concatenate(bins[at : at + batching.bins])]
+                for at in range(0, len(bins), batching.bins)
             ]
-            if batching["drop_last"]:
-                groups = groups[: max(1, len(bins) // batching["bins"])]
+            if batching.drop_last:
+                groups = groups[: max(1, len(bins) // batching.bins)]
         taken.extend(groups)
     return taken
 
 
-def repeated_steps(lengths: Rows, batching: Mapping[str, Any], count: int, seed: int) -> list[Rows]:
+def repeated_steps(lengths: Rows, batching: Batching, count: int, seed: int) -> list[Rows]:
     """Exactly `count` steps of the size that `batching` says, over as many epochs as they take."""
     one = len(steps(lengths, batching, 1, seed))
     return steps(lengths, batching, count // one + 1, seed)[:count]

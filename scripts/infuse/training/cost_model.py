@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import copy
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,8 @@ from typing import Any
 import numpy as np
 import torch
 
+from infuse.config.compute import Compute
+from infuse.config.recipe import Lora, Recipe, Tuning
 from infuse.data.examples import Documents
 from infuse.models.hf import AutoConfig, AutoModelForCausalLM
 from infuse.models.loading import backbone, tune
@@ -57,7 +59,7 @@ class Shape:
         return self.body + self.head + self.embedding
 
 
-def shape(folder: Path, tuning: Mapping[str, Any]) -> Shape:
+def shape(folder: Path, tuning: Tuning) -> Shape:
     """The sizes of the model in a folder, of which no weight is read."""
     config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
@@ -67,19 +69,19 @@ def shape(folder: Path, tuning: Mapping[str, Any]) -> Shape:
     lookups = 0 if out is words else words.numel()
     body = sum(weight.numel() for weight in decoder.parameters()) - words.numel()
     trained, coarse = body + out.numel() + lookups, 0
-    if tuning["kind"] == "lora":
+    if tuning.kind == "lora":
         layers = {
             name: layer
             for name, layer in decoder.named_modules()
             if isinstance(layer, torch.nn.Linear)
         }
-        ends = ("",) if tuning["modules"] == [ALL_LINEAR] else tuple(tuning["modules"])
+        ends = ("",) if tuning.modules == [ALL_LINEAR] else tuple(tuning.modules)
         trained = sum(
-            tuning["rank"] * (layer.in_features + layer.out_features)
+            tuning.rank * (layer.in_features + layer.out_features)
             for name, layer in layers.items()
             if name.endswith(ends)
         )
-        if tuning["bits"] is not None:
+        if tuning.bits is not None:
             coarse = sum(layer.weight.numel() for layer in layers.values())
     width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     return Shape(
@@ -106,13 +108,13 @@ class Work:
     backward: int
 
     @classmethod
-    def of(cls, tuning: Mapping[str, Any]) -> Work:
+    def of(cls, tuning: Tuning) -> Work:
         """Of a recipe's tuning; the few products of adapters are left out.
 
         Frozen weights take part in both products, but have no gradient. In 4 bits they are as many,
         in the products' precision; that they are unpacked for each is not counted.
         """
-        return cls(2, 4 if tuning["kind"] == "full" else 2)
+        return cls(2, 4 if tuning.kind == "full" else 2)
 
     @property
     def whole(self) -> int:
@@ -138,10 +140,10 @@ def training_flops(size: Shape, work: Work, documents: Documents, steps: Sequenc
 
 
 def padding_and_targets(
-    documents: Documents, steps: Sequence[Rows], compute: Mapping[str, Any]
+    documents: Documents, steps: Sequence[Rows], compute: Compute
 ) -> tuple[float, int]:
     """Computed tokens for each real one, padding included; and the most targets of a pass."""
-    padded, most, computed = compute["layout"] == "padded", 0, 0
+    padded, most, computed = compute.layout == "padded", 0, 0
     for rows in steps:
         for part in passes(documents, rows, compute):
             lengths = documents.lengths[part]
@@ -161,8 +163,8 @@ def writing_flops(size: Shape, lengths: Sequence[int], written: int) -> float:
 def memory(
     size: Shape,
     folder: Path,
-    compute: Mapping[str, Any],
-    recipe: Mapping[str, Any],
+    compute: Compute,
+    recipe: Recipe,
     recomputed: bool,
     targets: int,
 ) -> float:
@@ -172,10 +174,10 @@ def memory(
         targets: of a pass, at most.
     """
     bytes_of = {"float32": 4, "bfloat16": 2}
-    weights, products = bytes_of[recipe["weights"]], bytes_of[compute["dtype"]]
-    adapted = recipe["tuning"]["kind"] == "lora"
+    weights, products = bytes_of[recipe.weights], bytes_of[compute.dtype]
+    adapted = recipe.tuning.kind == "lora"
     moments = size.trained * 2 * (4 if adapted else weights)  # adapters are kept in float32
-    if recipe["optimizer"] == EIGHT_BITS:
+    if recipe.optimizer == EIGHT_BITS:
         exact = 0 if adapted else size.embedding or size.head  # those of embeddings are
         moments = 2 * (size.trained - exact) + 8 * exact
     state = size.trained * (4 + 4 if adapted else weights) + moments
@@ -187,28 +189,28 @@ def memory(
         logits_bytes = LOGITS * (2 * products + 4) + (0 if adapted else 8 * size.head)
     else:
         logits_bytes = logits * (2 * products + 3 * 4)
-    dtype = getattr(torch, compute["dtype"])
-    kept = _activations(folder, dtype, recipe, recomputed) * compute["micro_tokens"]
+    dtype = getattr(torch, compute.dtype)
+    kept = _activations(folder, dtype, recipe, recomputed) * compute.micro_tokens
     return float(fine * weights + size.coarse * COARSE + state + copies + logits_bytes + kept)
 
 
-def _activations(
-    folder: Path, dtype: torch.dtype, recipe: Mapping[str, Any], recomputed: bool
-) -> float:
+def _activations(folder: Path, dtype: torch.dtype, recipe: Recipe, recomputed: bool) -> float:
     """Bytes that a token leaves for the backward pass, counted in layers of this width."""
     config = AutoConfig.from_pretrained(folder)
     one, two = (_kept(config, layers, dtype, recipe) for layers in (1, 2))
     layers, layer = config.num_hidden_layers, two - one
-    inputs = config.hidden_size * getattr(torch, recipe["weights"]).itemsize
+    inputs = config.hidden_size * getattr(torch, recipe.weights).itemsize
     return layers * inputs + one if recomputed else one + (layers - 1) * layer
 
 
-def _kept(config: Any, layers: int, dtype: torch.dtype, recipe: Mapping[str, Any]) -> float:
+def _kept(config: Any, layers: int, dtype: torch.dtype, recipe: Recipe) -> float:
     """The same of a model with so many layers; those in 4 bits leave what others do."""
     config = copy.deepcopy(config)
     config.num_hidden_layers, config.vocab_size, config.pad_token_id = layers, 8, None
     model = AutoModelForCausalLM.from_config(config, attn_implementation=PACKED)
-    whole = {**recipe, "tuning": {**recipe["tuning"], "bits": None}}
+    frozen = {"bits": None} if isinstance(recipe.tuning, Lora) else {}
+    tuning = recipe.tuning | frozen
+    whole = recipe | {"tuning": tuning}
     model = tune(model, whole, 0).train()
     decoder = backbone(model)[0]
     constant = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
@@ -239,7 +241,7 @@ def _kept(config: Any, layers: int, dtype: torch.dtype, recipe: Mapping[str, Any
 
 
 def pace(
-    engine: Engine, documents: Documents, steps: Sequence[Rows], recipe: Mapping[str, Any]
+    engine: Engine, documents: Documents, steps: Sequence[Rows], recipe: Recipe
 ) -> tuple[float, float]:
     """Measure seconds for a token, and for what is done once a step, on the engine's own device.
 
@@ -250,7 +252,7 @@ def pace(
     engine.model.train()
     chosen = np.unique(np.linspace(0, len(steps) - 1, 8).astype(int))
     parts = [part for step in chosen for part in engine.passes(documents, steps[step])[:2]]
-    for part in parts if engine.compute["compile"] else parts[:1]:
+    for part in parts if engine.compute.compile else parts[:1]:
         engine.step(documents, part, 1.0, 0)
     began, tokens, took = time.monotonic(), 0, 0.0
     for part in parts:

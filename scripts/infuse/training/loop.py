@@ -9,12 +9,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from infuse.config.recipe import Recipe
 from infuse.core.errors import UserError, first_line
 from infuse.core.files import read_json, settle, write_json
 from infuse.core.manifest import check, seal
@@ -50,16 +50,16 @@ class History:
             watch(int(entry["step"]), {name: entry[name] for name in entry if name != "step"})
 
 
-def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
+def learning_rate(step: int, total: int, recipe: Recipe) -> float:
     """The rate of step 0, 1, ..., total - 1: linear warm-up from 0, then the schedule down to 0.
 
     Equal to the schedules of transformers' `get_scheduler`: the first warm-up step has rate 0.
     """
-    peak, warmup = recipe["learning_rate"], recipe["warmup_steps"]
+    peak, warmup = recipe.learning_rate, recipe.warmup_steps
     if step < warmup:
         return float(peak * step / warmup)
     passed = (step - warmup) / max(1, total - warmup)
-    match recipe["schedule"]:
+    match recipe.schedule:
         case "constant":
             share = 1.0
         case "linear":
@@ -69,9 +69,9 @@ def learning_rate(step: int, total: int, recipe: Mapping[str, Any]) -> float:
     return float(peak * share)
 
 
-def short_warmup(steps: int, recipe: Mapping[str, Any]) -> str:
+def short_warmup(steps: int, recipe: Recipe) -> str:
     """What to say of a training that ends before its warm-up does; nothing of another."""
-    warmup, peak = recipe["warmup_steps"], recipe["learning_rate"]
+    warmup, peak = recipe.warmup_steps, recipe.learning_rate
     if steps > warmup:
         return ""
     highest = peak * (steps - 1) / warmup
@@ -86,7 +86,7 @@ def train(
     documents: Documents,
     validation: Documents | None,
     steps: Sequence[Rows],
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     seed: int,
     work: Path,
     checkpoint_steps: int,
@@ -137,7 +137,7 @@ def train(
                 group["lr"] = rate
             drawn = seed * 1_000_003 + step
             with _enough_memory(engine):
-                loss, norm = _step(engine, documents, rows, recipe["max_grad_norm"], drawn, step)
+                loss, norm = _step(engine, documents, rows, recipe.max_grad_norm, drawn, step)
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
             values = {
@@ -180,12 +180,12 @@ def _enough_memory(engine: Engine) -> Iterator[None]:
     try:
         yield
     except torch.OutOfMemoryError as failure:
-        helps = SAVING.format(**engine.compute)
+        helps = SAVING.format(**engine.compute.model_dump())
         raise UserError(f"the GPU's memory is full ({first_line(failure)}): {helps}") from None
 
 
-def _evaluation_steps(total: int, recipe: Mapping[str, Any]) -> set[int]:
-    count = recipe["epochs"] * recipe["evaluations_per_epoch"]
+def _evaluation_steps(total: int, recipe: Recipe) -> set[int]:
+    count = recipe.epochs * recipe.evaluations_per_epoch
     return {total * (index + 1) // count for index in range(count)}
 
 
@@ -253,7 +253,7 @@ class _Checkpoints:
 def account(
     documents: Documents,
     steps: Sequence[Rows],
-    recipe: Mapping[str, Any],
+    recipe: Recipe,
     label_weight: float | None = None,
 ) -> dict[str, float]:
     """What a training took: the budget that a fair comparison must hold equal."""

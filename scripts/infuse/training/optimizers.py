@@ -7,11 +7,13 @@ from typing import Any
 
 import torch
 
+from infuse.config.recipe import Recipe
+
 EIGHT_BITS = "paged_adamw_8bit"
 _CODES = {"qmap1": "dynamic", "qmap2": "udynamic"}  # of 8 bits; all weights share them
 
 
-def new_optimizer(model: torch.nn.Module, recipe: Mapping[str, Any]) -> torch.optim.Optimizer:
+def new_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimizer:
     """AdamW of a recipe for what is trained of a model, with rate 0 until a step sets its own.
 
     `paged_adamw_8bit` keeps the two moments in 8 bits (arXiv 2110.02861), on a GPU in memory that
@@ -19,8 +21,8 @@ def new_optimizer(model: torch.nn.Module, recipe: Mapping[str, Any]) -> torch.op
     transformers' Trainer.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    told = {"lr": 0.0, "weight_decay": recipe["weight_decay"]}
-    if recipe["optimizer"] != EIGHT_BITS:
+    told: dict[str, Any] = {"lr": 0.0, "weight_decay": recipe.weight_decay}
+    if recipe.optimizer != EIGHT_BITS:
         return torch.optim.AdamW(weights, fused=True, **told)
     from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit
     from bitsandbytes.optim.optimizer import GlobalOptimManager

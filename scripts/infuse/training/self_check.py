@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from infuse.config.compute import Compute
 from infuse.core.errors import UserError, first_line
 from infuse.core.files import read_json, read_labels, read_table
 from infuse.core.manifest import SEAL
@@ -24,10 +25,10 @@ from infuse.training.step import Engine
 TWICE = 20  # renderings of a chat, which must be alike; two might be by chance
 NEAR = 1e-3  # of a loss, what kernels may differ by
 TEXTS = ["We sang by the river, and in town they heard it.", "No."]
-_PLAIN = {
-    "device": "cpu", "dtype": "float32", "micro_tokens": 10**6, "gradient_checkpointing": "never",
-    "compile": False,
-}  # fmt: skip
+_PLAIN = Compute.model_validate({
+    "device": "cpu", "dtype": "float32", "threads": 1, "deterministic": True, "layout": "padded",
+    "micro_tokens": 10**6, "gradient_checkpointing": "never", "compile": False,
+})  # fmt: skip
 log = logging.getLogger("infuse")
 
 
@@ -169,7 +170,7 @@ def _loss(model: PreTrainedModel, documents: Documents, layout: str) -> tuple[fl
 def made_before(
     base: Path,
     tokenizer: Any,
-    compute: Mapping[str, Any],
+    compute: Compute,
     settings: Mapping[str, Any],
     folder: Path | None,
 ) -> None:
@@ -180,7 +181,7 @@ def made_before(
         folder: the task's.
     """
     facts = read_json(base / SEAL)["facts"]
-    if compute["layout"] == "packed" and not facts.get("packed", True):
+    if compute.layout == "packed" and not facts.get("packed", True):
         raise UserError(
             "compute.layout: packed documents have another loss than the model's own: set"
             " compute.layout to padded"
@@ -200,9 +201,10 @@ def save(engine: Engine, tokenizer: Any, documents: Documents, folder: Path) -> 
     load = loading.load_head if hasattr(engine.model, "score") else loading.load_model
     loading.save(engine.model, tokenizer, folder)
     loading.whole(engine.model).to("cpu")  # a GPU need not hold both
-    saved = _mean(Engine(load(folder), {**engine.compute, "compile": False}), documents, few)
+    eager = engine.compute | {"compile": False}
+    saved = _mean(Engine(load(folder), eager), documents, few)
     # Merged weights may be rounded to the precision of the products.
-    room = NEAR if engine.compute["dtype"] == "float32" else 0.1
+    room = NEAR if engine.compute.dtype == "float32" else 0.1
     if abs(saved - trained) > room * max(1.0, trained):
         raise UserError(
             f"the model was trained to a loss of {trained:.4f} nats, what is saved has {saved:.4f}:"

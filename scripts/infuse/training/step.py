@@ -8,13 +8,14 @@ a document ends. Both are exact; which is faster depends on the processor.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 
+from infuse.config.compute import Compute
 from infuse.data.examples import Documents
 from infuse.models.hf import GradientCheckpointingLayer, PreTrainedModel
 from infuse.models.loading import backbone, whole
@@ -25,18 +26,18 @@ from infuse.training.losses import cross_entropy
 log = logging.getLogger("infuse")
 
 
-def passes(documents: Documents, rows: Rows, compute: Mapping[str, Any]) -> list[Rows]:
+def passes(documents: Documents, rows: Rows, compute: Compute) -> list[Rows]:
     """The forward passes that a step's rows take."""
-    padded = compute["layout"] == "padded"
-    return micro_batches(documents.lengths, rows, compute["micro_tokens"], padded)
+    padded = compute.layout == "padded"
+    return micro_batches(documents.lengths, rows, compute.micro_tokens, padded)
 
 
-def pass_size(used: int, compute: Mapping[str, Any]) -> int:
+def pass_size(used: int, compute: Compute) -> int:
     """Tokens of a packed pass with its padding: few sizes exist where layers are compiled."""
-    if not compute["compile"]:
+    if not compute.compile:
         return used
     size = rounded(used)
-    return min(size, compute["micro_tokens"]) if used <= compute["micro_tokens"] else size
+    return min(size, compute.micro_tokens) if used <= compute.micro_tokens else size
 
 
 @dataclass(frozen=True)
@@ -50,16 +51,16 @@ class Engine:
     """
 
     model: PreTrainedModel
-    compute: Mapping[str, Any]
+    compute: Compute
     label_weight: float | None = None
 
     def __post_init__(self) -> None:
-        model = whole(self.model.to(self.compute["device"]))
-        if self.compute["layout"] == "packed":
+        model = whole(self.model.to(self.compute.device))
+        if self.compute.layout == "packed":
             model.set_attn_implementation(PACKED)
-        if self.compute["gradient_checkpointing"] == "always":
+        if self.compute.gradient_checkpointing == "always":
             self._recompute()
-        if self.compute["compile"]:
+        if self.compute.compile:
             # Layers are alike, so one of them is compiled and all of them use it: for each size of
             # a pass, number and longest length of its documents anew. These are powers of two, but
             # more than torch expects; beyond its limit it would go on with other rounding.
@@ -84,7 +85,7 @@ class Engine:
         try:
             return self._step(documents, rows, max_norm, seed)
         except torch.OutOfMemoryError:
-            if self.compute["gradient_checkpointing"] != "auto" or self._recomputes:
+            if self.compute.gradient_checkpointing != "auto" or self._recomputes:
                 raise
         log.info("the GPU's memory is full: activations are computed again from here on")
         self.model.zero_grad(set_to_none=True)
@@ -118,7 +119,7 @@ class Engine:
             weights: of each token of a label, and of each other; None: 1.
         """
         lengths, starts = documents.lengths[rows], documents.starts[rows]
-        if self.compute["layout"] == "padded":
+        if self.compute.layout == "padded":
             width = int(lengths.max())
             inputs = np.zeros((len(rows), width), np.int64)
             for line, row in enumerate(rows):
@@ -152,7 +153,7 @@ class Engine:
         with self._autocast():
             states = decoder(input_ids=tokens, use_cache=False, **told).last_hidden_state
             states = states.flatten(0, 1)[self._tensor(wanted - 1)]
-            return cross_entropy(states, head, targets, share, compiled=self.compute["compile"])
+            return cross_entropy(states, head, targets, share, compiled=self.compute.compile)
 
     def weights(self, documents: Documents, rows: Rows) -> tuple[float, float] | None:
         """The weights for `loss_sum` by which a step's labels have `label_weight` of its loss."""
@@ -195,5 +196,5 @@ class Engine:
         return torch.from_numpy(values).to(self.model.device)
 
     def _autocast(self) -> torch.autocast:
-        dtype = getattr(torch, self.compute["dtype"])
+        dtype = getattr(torch, self.compute.dtype)
         return torch.autocast(self.model.device.type, dtype, enabled=dtype != torch.float32)

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from infuse.config.stages import ClassifierTraining, TargetForm
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_table
 from infuse.core.schemas import DOCUMENTS, ID, TEXT_LABEL, TEXT_REASONING_LABEL
@@ -64,14 +65,12 @@ class TrainingSets:
     tokenizer: Tokenizer
     max_length: int
 
-    def read(
-        self, role: str, form: Mapping[str, Any], split: str = "train"
-    ) -> tuple[Documents, Dropped]:
+    def read(self, role: str, form: TargetForm, split: str = "train") -> tuple[Documents, Dropped]:
         """Documents of a split, in a form: target, separator, chat; and what was dropped."""
-        target = form["target"]
+        target = form.target
         schema = TEXT_REASONING_LABEL if target in REASONED else TEXT_LABEL
         columns = read_table(self.inputs[role] / f"{split}.parquet", schema).to_pydict()
-        encoder = Encoder(self.tokenizer, **form["chat"])
+        encoder = Encoder(self.tokenizer, **form.chat.model_dump())
         if target == "head":
             names = read_labels(self.inputs["task"])
             places = [names.index(name) for name in columns["label"]]
@@ -79,11 +78,11 @@ class TrainingSets:
         else:
             pieces = classifier_pieces(
                 encoder, columns["text"], columns["label"], columns.get("reasoning"), target,
-                form["separator"],
+                form.separator,
             )  # fmt: skip
         return collect(pieces, self.max_length)
 
-    def validation(self, form: Mapping[str, Any]) -> Documents | None:
+    def validation(self, form: TargetForm) -> Documents | None:
         """Those of the validation split; None where an imported set has no reasonings for it."""
         try:
             return self.read("training_set", form, "validation")[0]
@@ -109,17 +108,15 @@ class ExpectedSets(TrainingSets):
 
     limits: Mapping[str, int]
 
-    def read(
-        self, role: str, form: Mapping[str, Any], split: str = "train"
-    ) -> tuple[Documents, Dropped]:
+    def read(self, role: str, form: TargetForm, split: str = "train") -> tuple[Documents, Dropped]:
         """The documents, or the longest that they may be: of these, the lengths alone count."""
         if role not in self.limits:
             return super().read(role, form, split)
         texts = TrainingSets({**self.inputs, role: self.inputs["task"]}, *self._how)
         if not self.limits[role]:
             return texts.read(role, form, split)
-        documents, dropped = texts.read(role, {**form, "target": "label"}, split)
-        between = Encoder(self.tokenizer).plain([form["separator"]])[0]
+        documents, dropped = texts.read(role, form | {"target": "label"}, split)
+        between = Encoder(self.tokenizer).plain([form.separator or ""])[0]
         return documents.with_longer_targets(self.limits[role] + len(between)), dropped
 
     def ids(self, role: str) -> list[int]:
@@ -132,25 +129,25 @@ class ExpectedSets(TrainingSets):
         return self.tokenizer, self.max_length
 
 
-def lesson(sets: TrainingSets, params: Mapping[str, Any]) -> Lesson:
+def lesson(sets: TrainingSets, training: ClassifierTraining) -> Lesson:
     """What a classifier with these parameters learns from."""
-    documents, dropped = sets.read("training_set", params)
-    recipe, seed, match = (params[part] for part in ("recipe", "seed", "match"))
-    if "supervised_tokens" in match:
-        documents = _as_supervised(sets, documents, match["supervised_tokens"])
-    plan = recipe["batching"], recipe["epochs"], seed
-    if "steps" not in match:
+    documents, dropped = sets.read("training_set", training)
+    recipe, seed, match = training.recipe, training.seed, training.match
+    if match.supervised_tokens is not None:
+        documents = _as_supervised(sets, documents, match.supervised_tokens)
+    plan = recipe.batching, recipe.epochs, seed
+    if match.steps is None:
         return Lesson(documents, batching.steps(documents.lengths, *plan), dropped)
-    other, _ = sets.read("match steps", match["steps"])
+    other, _ = sets.read("match steps", match.steps)
     count = len(batching.steps(other.lengths, *plan))
-    if match["by"] == "repeating":
-        steps = batching.repeated_steps(documents.lengths, recipe["batching"], count, seed)
+    if match.by == "repeating":
+        steps = batching.repeated_steps(documents.lengths, recipe.batching, count, seed)
     else:
-        steps = batching.matched_steps(len(documents), recipe["epochs"], count, seed)
+        steps = batching.matched_steps(len(documents), recipe.epochs, count, seed)
     return Lesson(documents, steps, dropped)
 
 
-def _as_supervised(sets: TrainingSets, documents: Documents, form: Mapping[str, Any]) -> Documents:
+def _as_supervised(sets: TrainingSets, documents: Documents, form: TargetForm) -> Documents:
     """The documents with as many target tokens as the other arm has for the same texts."""
     role = "match supervised_tokens"
     other, _ = sets.read(role, form)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from infuse.config.compute import Arithmetic
 from infuse.config.experiment import Experiment
 from infuse.config.reasonings import Written
 
-WRITING = {"device", "dtype", "threads", "deterministic"}  # of compute, what writing depends on
+WRITING = set(Arithmetic.model_fields)  # of compute, what writing depends on
 
 
 def short_name(section: Any) -> str:
