@@ -40,14 +40,18 @@ def base_node(
         content = base.model_dump(exclude={"file", "package"}) | {"content": contents[where]}
         settings = {"path": path, "contents": {path: contents[where]}, **checks(config)}
         return Node("base", _plain(Path(path).stem), content, settings=settings, beside=beside)
-    files = [entry for entry in base.corpus if entry not in PARTS]
+    corpus = base.corpus
+    if triples is None and "triples" in corpus:
+        # The language is then learned from the texts alone.
+        corpus = list(dict.fromkeys("task" if part == "triples" else part for part in corpus))
+    files = [entry for entry in corpus if entry not in PARTS]
     params = base.model_dump() | training_params(config)
     params["corpus"] = [
-        entry if entry in PARTS else contents[f"base.corpus[{index}]"]
-        for index, entry in enumerate(base.corpus)
+        entry if entry in PARTS else contents[f"base.corpus[{base.corpus.index(entry)}]"]
+        for entry in corpus
     ]
     parts = zip(PARTS, (task, triples), strict=True)
-    inputs = {name: node for name, node in parts if node and name in base.corpus}
+    inputs = {name: node for name, node in parts if node and name in corpus}
     told = task.inputs["task"] if task.stage == "regime" else task
     params["reasoned"] = bool("task" in inputs and told.params["columns"].get("reasoning"))
     read = {path: contents[f"base.corpus[{base.corpus.index(path)}]"] for path in files}
