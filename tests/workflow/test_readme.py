@@ -1,0 +1,44 @@
+"""The README's table is that of the committed result files."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+
+from infuse.synthetic import emotions
+from trees import ROOT
+
+RESULTS = ROOT / "docs/default"  # copied from results/ after `make table3`
+ROWS = {
+    "Q->A": "Q->A: the label alone",
+    "Q->A, equal steps": "Q->A, with as many steps as Q->RA",
+    "Q->RA": "Q->RA: reasoning, then label",
+}
+FLOORS = {
+    "majority label": "the most frequent label",
+    "TF-IDF, logistic regression": "TF-IDF and logistic regression",
+}
+
+
+def lines(file: str) -> list[dict[str, str]]:
+    with (RESULTS / file).open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
+
+
+def table() -> Iterator[str]:
+    """The lines of the README's table."""
+    yield "| generated diary lines | accuracy, % | by seed |"
+    yield "|---|---|---|"
+    for line in lines("table3.csv"):
+        if line["model"] in ROWS:
+            seeds = line["by seed"].replace(" ", ", ")
+            yield f"| {ROWS[line['model']]} | {float(line['accuracy %']):.1f} | {seeds} |"
+    for line in lines("baselines.csv"):
+        if line["baseline"] in FLOORS:
+            yield f"| {FLOORS[line['baseline']]} | {100 * float(line['accuracy']):.1f} | |"
+    yield f"| the best that is possible | {100 * emotions.best_accuracy():.1f} | |"
+
+
+def test_the_table_is_that_of_the_result_files() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert "\n".join(table()) in readme, "\n".join(table())
