@@ -70,7 +70,7 @@ onstart:
         from infuse.models import gpus
 
         try:
-            gpus.require(experiment.compute.model_dump())
+            gpus.require(experiment.compute)
         except UserError as mistake:
             raise WorkflowError(str(mistake)) from None
     begin()

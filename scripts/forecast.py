@@ -20,7 +20,7 @@ import numpy as np
 import torch
 
 from infuse.config.compute import Compute
-from infuse.config.recipe import Recipe
+from infuse.config.recipe import Full, Recipe
 from infuse.config.stages import ClassifierTraining
 from infuse.core.errors import UserError
 from infuse.core.files import read_json, read_labels, read_rows, write_text
@@ -197,7 +197,7 @@ def _writing(job: Job, told: Row) -> Row:
     encoder = Encoder(loading.load_tokenizer(job.inputs["base"]))
     prompts = encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
     lengths = [1 + len(ids) + params["max_new_tokens"] for ids in prompts]
-    size = shape(job.inputs["base"], {"kind": "full"})
+    size = shape(job.inputs["base"], Full(kind="full"))
     work = writing_flops(size, lengths, params["max_new_tokens"])
     return {
         "training": f"{told['stage']} of {params['kind']}", "runs": "1",

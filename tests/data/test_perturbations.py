@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ import tiny
 from infuse.core.errors import UserError
 from infuse.data.examples import Encoder
 from infuse.data.perturbations import FILLER, MASK, Kind, Reasoned, perturb
+from infuse.models.loading import TEMPLATES
 
 LABELS = ["joy", "anger", "very low"]
 KINDS = list(get_args(Kind))
@@ -37,7 +39,10 @@ def sets(draw: st.DrawFn) -> list[Reasoned]:
 
 
 def tokens(name: str, texts: list[str]) -> list[int]:
-    return [len(ids) for ids in Encoder(TOKENIZERS[name]()).plain(texts)]
+    tokenizer = copy.deepcopy(TOKENIZERS[name]())
+    if tokenizer.chat_template is None:
+        tokenizer.chat_template = TEMPLATES["plain"].read_text()
+    return [len(ids) for ids in Encoder(tokenizer).plain(texts)]
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

@@ -149,7 +149,7 @@ def test_state_under_a_wrong_key(built: Tree, tmp_path: Path) -> None:
 def test_without_the_check_damage_is_used(built: Tree, tmp_path: Path) -> None:
     """The inverse: a wrong digit goes all the way into the table."""
     blind: Any = fault("infuse.workflow.job:check", "infuse.core.manifest:sealed")
-    path = nodes(built, "metrics")["tiny-tables"] / "classifiers.csv"
+    path = nodes(built, "metrics")["tiny-tables"] / "means.csv"
     out = built.root / f"results/{tmp_path.name}"
     copies = {"current": f"results/{tmp_path.name}/.tables"}
     before = path.read_text()

@@ -19,6 +19,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import tiny
+from infuse.config.reasonings import Decoding
 from infuse.core.errors import UserError
 from infuse.core.hashing import fingerprint
 from infuse.data.examples import Encoder
@@ -105,7 +106,7 @@ def test_replies_are_what_the_model_writes(
     encoder, model = Encoder(tiny.tokenizer(), "Emotion?"), tiny.model()
     for text, reply in zip(said, replies, strict=True):
         prompts = encoder.chats([text])
-        one = continue_prompts(model, prompts, [0], {encoder.end_of_turn}, sampling)[0]
+        one = continue_prompts(model, prompts, [0], {encoder.end_of_turn}, Decoding.of(sampling))[0]
         length = len(one.tokens) + (one.finish == "stop")
         assert reply == Reply(encoder.text(one.tokens), one.finish, len(prompts[0]), length)
     assert all(reply.completion_tokens for reply in replies)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 
+import tiny
 from infuse.core.errors import UserError
 from infuse.models import gpus
 from trees import ROOT, Tree, environment
@@ -87,9 +88,9 @@ def test_a_chip_without_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation: False)
     monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
-    gpus.require({"dtype": "float32"})
+    gpus.require(tiny.COMPUTE)
     with pytest.raises(UserError, match="bfloat16, but Tesla T4 has none; expected float32"):
-        gpus.require({"dtype": "bfloat16"})
+        gpus.require(tiny.COMPUTE | {"dtype": "bfloat16"})
 
 
 def test_a_run_without_its_gpu_does_not_start(built: Tree) -> None:

@@ -69,7 +69,7 @@ def test_table_2_sorts_cases_by_what_the_reasoning_argues_for() -> None:
 
 def test_reasonings_that_no_linear_model_can_learn_from_are_told_as_such() -> None:
     for training in ([{"reasoning": "so it is", "label": "joy"}], [
-        {"reasoning": "a", "label": label} for label in ("joy", "fear")
+        {"reasoning": " ", "label": label} for label in ("joy", "fear")
     ]):  # fmt: skip
         assert {line["rows"] for line in paper_tables.table2(training, [])} == {cells.NOT_RUN}
 

@@ -19,7 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 import forecast as stage
 import tiny
-from infuse.config.recipe import RowBatching
+from infuse.config.recipe import Full, Lora, RowBatching
 from infuse.core.files import read_json
 from infuse.core.gpu_models import KNOWN
 from infuse.data.examples import Documents
@@ -133,13 +133,11 @@ def test_padding_is_computed_too() -> None:
 
 @pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize("tuning", [tiny.FULL, COARSE], ids=["full", "4 bits"])
-def test_activations_are_those_that_are_kept(
-    folder: Path, dtype: str, tuning: dict[str, Any]
-) -> None:
+def test_activations_are_those_that_are_kept(folder: Path, dtype: str, tuning: Full | Lora) -> None:
     """Counted in one layer, against what a pass of the whole model keeps."""
     compute, recipe = PACKED | {"dtype": dtype}, tiny.tuned(tuning)
-    if tuning["kind"] == "lora":
-        recipe.weights = dtype
+    if tuning.kind == "lora":
+        recipe = recipe | {"weights": dtype}
     model = loading.load_model(folder, **loading.in_4_bits(recipe, compute))
     engine = Engine(loading.tune(model, recipe, 0), compute)
     engine.model.train()

@@ -200,7 +200,7 @@ def test_a_damaged_input_is_named(run_stage: RunStage, tmp_path: Path) -> None:
     assert cut.reason.startswith(f"{file}: not a readable parquet file (")
     file.unlink()
     gone = run_stage("reasonings", **asked, inputs={"task": task}, name="gone")
-    assert gone.reason == f"{file}: no such file"
+    assert gone.reason == f"{file}: no such file; move {task} elsewhere, and it is made anew"
 
 
 # Shards ----------------------------------------------------------------------------------------

@@ -99,7 +99,7 @@ def test_labels_come_back_and_fit() -> None:
 
 
 def test_labels_that_the_tokenizer_changes_are_refused() -> None:
-    words = tiny.llama_2()
+    words = copy.deepcopy(tiny.llama_2())
     words.chat_template = tiny.tokenizer().chat_template
     with refused("the tokenizer makes "):
         self_check.labels(Encoder(words), ["joy", "\N{LOWER ONE EIGHTH BLOCK}so"], [""], 64)

@@ -215,7 +215,7 @@ def _candidates(name: str, value: Any) -> Iterator[Any]:
 
 def test_the_documented_layout_is_the_real_one() -> None:
     """A rule, its script and its test bear one name."""
-    rules = set(re.findall(r"^rule (\w+):", "".join(
+    rules = set(re.findall(r"^(?:rule|use rule task as) (\w+)(?: with)?:", "".join(
         Path(file).read_text() for file in (ROOT / "rules").glob("*.smk")
     ), re.MULTILINE))  # fmt: skip
     scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}

@@ -169,7 +169,7 @@ def test_what_is_not_there_is_named_and_what_is_damaged_is_refused(
     with serve() as hub:
         said = push(tree, hub, "--to", OWNER)
         assert said.returncode == 1
-        assert said.stderr.endswith("error: tiny: nothing was made yet that could be pushed\n")
+        assert said.stderr.endswith("no folder results here; --directory names where it is\n")
         folders = made(built)
         here = tree.root / folders["text_label"].relative_to(built.root)
         shutil.copytree(folders.pop("text_label"), here)

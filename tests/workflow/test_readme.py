@@ -16,7 +16,7 @@ ROWS = {
 }
 FLOORS = {
     "majority label": "the most frequent label",
-    "TF-IDF, logistic regression": "TF-IDF and logistic regression",
+    "TF-IDF of words, logistic regression": "TF-IDF of words, logistic regression",
 }
 
 

@@ -110,7 +110,7 @@ def _completion(choice: Mapping[str, Any], usage: Any) -> Reply:
     finish, message = _FINISHES[end], choice.get("message")
     text, refusal = _content(message) if isinstance(message, dict) else ("", "")
     if finish == "refused" or refusal:
-        return Reply("", "refused", read_, written, refusal or f"finish_reason {end}")
+        return Reply("", "refused", read_, written, refusal.strip() or f"finish_reason {end}")
     if not isinstance(message, dict) and finish == "stop":
         raise Fault("no chat completion (no message)")
     return Reply(text, finish, read_, written)

@@ -119,7 +119,10 @@ def _look_at_model(folder: Path) -> None:
         adapter = (folder / "adapter_config.json").is_file()
         helps = "; it is an adapter: merge it into its model, and save that" * adapter
         raise UserError(f"base.path: expected a model folder, with config.json: {folder}{helps}")
-    files = model_files(folder)
+    try:
+        files = model_files(folder)
+    except UserError as damage:
+        raise UserError(f"base.path: {damage}") from None
     absent = [name for name in files if not (folder / name).is_file()]
     if not any(name.endswith(".safetensors") for name in files):
         absent = ["model.safetensors"]
