@@ -179,7 +179,7 @@ def test_a_thousand_changes_each_give_a_plan_or_one_report(
             ends["valid"] += 1
         except UserError as refusal:
             ends["a missing file"] += 1
-            assert all("no such file" in line or "model folder" in line for line in told(refusal))
+            assert all("no such file" in line or "base.path: " in line for line in told(refusal))
 
     each()
     assert ends.total() >= 1000 and min(ends["refused"], ends["valid"]) >= 100, ends

@@ -154,7 +154,10 @@ def test_without_the_check_damage_is_used(built: Tree, tmp_path: Path) -> None:
     copies = {"current": f"results/{tmp_path.name}/.tables"}
     before = path.read_text()
     try:
-        path.write_text(before.replace(",0.375,", ",0.875,", 1))
+        heading, first, *others = before.splitlines()
+        cells = first.split(",")
+        cells[4] = "0.875"  # the mean accuracy of the first arm
+        path.write_text("\n".join([heading, ",".join(cells), *others, ""]))
         said = run(
             built, again(built, nodes(built, "tables")["tiny"], tmp_path.name, copies), blind
         )
