@@ -29,20 +29,17 @@ from typing import Any
 import yaml
 
 ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(ROOT / "scripts"))
+sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from infuse.config import experiment as config
 from infuse.core import files
 from infuse.evaluation.scores import CLASSIFIERS
 from infuse.workflow import plan
 from infuse.workflow.compared_arms import compared
+from trees import PARTS
 
-PARTS = (
-    "Snakefile", "config.yaml", "envs", "experiments", "profiles", "report", "rules", "scripts",
-)  # fmt: skip
 COLUMNS = ("experiment", "processor", "arm", "seed", "accuracy")
-# Variables of the environment, and what is laid over the section `compute`. On a processor that has
-# no more than the oldest instructions, the first three are one.
+# Variables of the environment, and what is laid over the section `compute`.
 PROCESSORS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
     "this": ({}, {}),
     "sse": ({"ATEN_CPU_CAPABILITY": "default"}, {}),

@@ -135,13 +135,14 @@ def last_inputs(node, *roles):
 
 def by_role(node, roles, paths):
     """Paths of a node's inputs under the names that a rule gives them."""
-    named = {role.rstrip(" *").replace(" ", "_"): [] for role in roles}
+    names = {role: role.rstrip(" *").replace(" ", "_") for role in roles}
+    named = {name: [] for name in names.values()}
     for role, path in zip(node.needs, paths):
-        matching = [name for name in roles if fnmatch(role, name)]
-        if not matching:
+        name = next((name for pattern, name in names.items() if fnmatch(role, pattern)), None)
+        if name is None:
             raise WorkflowError(f"rules/: {node.stage} needs {role!r}, and its rule names {roles}")
         if path is not None:
-            named[matching[0].rstrip(" *").replace(" ", "_")].append(path)
+            named[name].append(path)
     return named
 
 

@@ -40,7 +40,6 @@ needs_vllm = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None and "WITH_VLLM" not in os.environ,
     reason="vLLM is not installed; `make test-vllm` runs this",
 )
-ENGINES = ["transformers", pytest.param("vllm", marks=needs_vllm)]
 ENCODER = Encoder(tiny.tokenizer(), "name it")
 SHAPE = tiny.architecture(
     hidden_size=64, intermediate_size=96, heads=2, key_value_heads=1, positions=96, seed=1

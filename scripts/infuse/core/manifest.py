@@ -90,14 +90,18 @@ def anew(folder: Path) -> str:
     return f"move {folder} elsewhere, and it is made anew{cost}"
 
 
-def whole(folder: Path) -> bool:
-    """Whether a folder of work is there and undamaged; a damaged one is removed."""
+def whole(folder: Path, instead: str = "it is made again") -> bool:
+    """Whether a folder of work is there and undamaged; a damaged one is removed.
+
+    Args:
+        instead: what happens then, for the log.
+    """
     if not folder.is_dir():
         return False
     try:
         check(folder)
     except UserError as damage:
-        log.warning("%s; it is made again", damage)
+        log.warning("%s; %s", damage, instead)
         shutil.rmtree(folder)
         return False
     return True

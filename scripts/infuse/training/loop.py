@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from infuse.config.recipe import Recipe
 from infuse.core.errors import UserError, first_line
 from infuse.core.files import read_json, settle, write_json
-from infuse.core.manifest import check, seal
+from infuse.core.manifest import seal, whole
 from infuse.core.progress import Progress
 from infuse.core.signals import held
 from infuse.data.examples import Documents
@@ -223,11 +223,7 @@ class _Checkpoints:
         """Put the newest whole state back; give the number of steps it holds, and its history."""
         for step in reversed(self._saved()):
             folder = self._folder(step)
-            try:
-                check(folder)
-            except UserError as damage:
-                log.warning("%s; an earlier state is taken", damage)
-                shutil.rmtree(folder)
+            if not whole(folder, "an earlier state is taken"):
                 continue
             tensors = load_file(folder / "state.safetensors")
             for name, weight in self.trained.items():

@@ -81,6 +81,15 @@ def _data_files(config: Experiment) -> Iterator[tuple[str, str]]:
             yield f"triples.source.paths[{index}]", path
 
 
+def local_model(base: Folder | Gguf) -> tuple[str, str]:
+    """The config's key of a base model on this machine, and the path of its folder or file."""
+    if isinstance(base, Folder):
+        return "base.path", base.path
+    if base.file is not None:
+        return "base.file", base.file
+    return "base.package", packaged_gguf(str(base.package))
+
+
 def packaged_gguf(package: str) -> str:
     """The path of the GGUF file that an installed package carries.
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from infuse.config.base import Folder, Gguf, HubModel
 from infuse.config.experiment import Experiment
 from infuse.data.targets import ZERO_SHOT
-from infuse.workflow.local_files import PARTS, packaged_gguf
+from infuse.workflow.local_files import PARTS, local_model
 from infuse.workflow.node import Node
 from infuse.workflow.params import (
     checks,
@@ -28,18 +28,15 @@ def base_node(
     if isinstance(base, HubModel):
         params, settings = base.model_dump(), checks(config)
         return Node("base", short_name(base), params, settings=settings, beside=beside)
-    if isinstance(base, Folder):
-        content = base.model_dump(exclude={"path"}) | {"content": contents["base.path"]}
-        settings = {"path": base.path, "contents": {base.path: contents["base.path"]}}
-        settings |= checks(config)
-        name = _plain(Path(base.path).name)
-        return Node("base", name, content, settings=settings, beside=beside)
-    if isinstance(base, Gguf):
-        where = "base.file" if base.file is not None else "base.package"
-        path = base.file or packaged_gguf(str(base.package))
-        content = base.model_dump(exclude={"file", "package"}) | {"content": contents[where]}
-        settings = {"path": path, "contents": {path: contents[where]}, **checks(config)}
-        return Node("base", _plain(Path(path).stem), content, settings=settings, beside=beside)
+    if isinstance(base, Folder | Gguf):
+        where, path = local_model(base)
+        content = contents[where]
+        params = base.model_dump(exclude={"path", "file", "package"}) | {"content": content}
+        settings = {"path": path, "contents": {path: content}, **checks(config)}
+        name = Path(path).name.removesuffix(".gguf")
+        # It stands in the rules' commands.
+        name = re.sub(r"[^\w.-]", "-", name)
+        return Node("base", name, params, settings=settings, beside=beside)
     corpus = base.corpus
     if triples is None and "triples" in corpus:
         # The language is then learned from the texts alone.
@@ -57,11 +54,6 @@ def base_node(
     read = {path: contents[f"base.corpus[{base.corpus.index(path)}]"] for path in files}
     settings = {"files": files, "contents": read, **training_settings(config), **checks(config)}
     return Node("base", "scratch", params, inputs, settings, beside=beside)
-
-
-def _plain(name: str) -> str:
-    """A name that may stand in the rules' commands."""
-    return re.sub(r"[^\w.-]", "-", name)
 
 
 def gathered(whole: Node, count: int) -> Node:
