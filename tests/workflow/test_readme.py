@@ -1,8 +1,9 @@
-"""The README's table is that of the committed result files."""
+"""The README's table is that of the committed result files, and every link of a page leads on."""
 
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Iterator
 
 from infuse.synthetic import emotions
@@ -42,3 +43,9 @@ def table() -> Iterator[str]:
 def test_the_table_is_that_of_the_result_files() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert "\n".join(table()) in readme, "\n".join(table())
+
+
+def test_every_link_between_pages_leads_on() -> None:
+    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+        for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
+            assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
