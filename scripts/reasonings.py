@@ -10,7 +10,6 @@ Cost: one generation for each text. Chunks are kept, so a killed run goes on whe
 """
 
 import logging
-import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from infuse.config.reasonings import Decoding
 from infuse.core.errors import UserError, cut, told
 from infuse.core.files import read_json, read_rows, read_task, write_rows
 from infuse.core.schemas import REASONINGS, TASK, TEXT_REASONING_LABEL
-from infuse.data.examples import Encoder, reasoner_prompt
+from infuse.data.examples import Encoder, asked, reasoner_prompt
 from infuse.data.keywords import cross_fitted, reasons_of
 from infuse.data.labels import LabelRule, NoLabel
 from infuse.data.linear_text import linear_model
@@ -29,7 +28,7 @@ from infuse.data.splits import grouped
 from infuse.data.texts import folded
 from infuse.workflow.job import Job, run
 
-VERSION = 4
+VERSION = 5
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 Made = tuple[list[Row], dict[str, Any]]  # rows, and facts of their making
@@ -91,14 +90,18 @@ def _write(job: Job, texts: list[Row]) -> Made:
 
     compute = Arithmetic.of(job.params["compute"])
     loading.set_threads(compute)
-    encoder = Encoder(loading.load_tokenizer(job.inputs["reasoner"]))
+    tokenizer = loading.load_tokenizer(job.inputs["reasoner"])
+    encoder = Encoder(tokenizer, date_string=job.params.get("date_string", ""))
     writer = load_writer(job.params["backend"], job.inputs["reasoner"], compute)
     ends = {encoder.end_of_text, *loading.ends(job.inputs["reasoner"])}
     decoding = Decoding.of(job.params)
-    prompts = [
-        encoder.begin + ids
-        for ids in encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
-    ]
+    prompt = job.params["prompt"]
+    if prompt is None:
+        questions = [reasoner_prompt(row["text"], row["label"]) for row in texts]
+        prompts = [encoder.begin + ids for ids in encoder.plain(questions)]
+    else:
+        prompts = encoder.chats([asked(prompt, row["text"], row["label"]) for row in texts])
+        ends.add(encoder.end_of_turn)
 
     def write(chunk: list[int]) -> list[Row]:
         written = writer.write([prompts[row] for row in chunk], chunk, ends, decoding)
@@ -153,14 +156,10 @@ def _asked(job: Job, texts: list[Row]) -> Made:
     """What the model behind an endpoint says of text and label; nothing where it is refused."""
     from infuse.inference import api_client, replies
 
-    def question(row: Row) -> str:
-        # One pass, so that a text which holds "{label}" stays as it is.
-        parts = re.split(r"({text}|{label})", job.params["prompt"])
-        return "".join(row[part[1:-1]] if part in ("{text}", "{label}") else part for part in parts)
-
+    questions = [asked(job.params["prompt"], row["text"], row["label"]) for row in texts]
     answers = api_client.ask(
         job.settings["endpoint"],
-        [[{"role": "user", "content": question(row)}] for row in texts],
+        [[{"role": "user", "content": question}] for question in questions],
         job.params,
         Path(job.settings["answers"]),
     )

@@ -25,7 +25,7 @@ from infuse.data.texts import folded
 from infuse.synthetic import emotions, two_hop
 from infuse.workflow.job import Job, run
 
-VERSION = 4
+VERSION = 5
 OWN = {"generated": emotions.LABELS, "two_hop": two_hop.LABELS}  # labels of our generators
 MOST_LABELS = 200  # more are a sign of the wrong column
 log = logging.getLogger("infuse")

@@ -24,7 +24,7 @@ from infuse.data.sources import listed, read_file, read_hub, share
 from infuse.synthetic import emotions
 from infuse.workflow.job import Job, run
 
-VERSION = 2
+VERSION = 3
 log = logging.getLogger("infuse")
 
 

@@ -21,6 +21,7 @@ from infuse.data.examples import (
     Encoder,
     Piece,
     Target,
+    asked,
     classifier_pieces,
     collect,
     reasoner_pieces,
@@ -183,6 +184,12 @@ def test_reasoner_documents(
             assert tokenizer.decode(piece.target) == reason + "<|end_of_text|>"
         else:
             assert piece.target == []
+
+
+@given(text=TEXTS, label=TEXTS)
+def test_a_question_holds_text_and_label_as_they_are(text: str, label: str) -> None:
+    assert asked("{label}: {text} ({label})", text, label) == f"{label}: {text} ({label})"
+    assert asked("{text}{label}", "{label}", "{text}") == "{label}{text}"
 
 
 @settings(max_examples=100)

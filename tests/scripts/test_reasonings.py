@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 
 import tiny
 from infuse.config import experiment
+from infuse.config.reasonings import Decoding
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import REASONINGS, TASK
+from infuse.data.examples import Encoder
 from infuse.data.labels import LabelRule
 from infuse.data.scales import Scale
+from infuse.inference.generation import continue_prompts
 from infuse.models import loading
 from infuse.workflow import plan
 from infuse.workflow.job import Job
@@ -207,6 +210,7 @@ def test_a_damaged_input_is_named(run_stage: RunStage, tmp_path: Path) -> None:
 
 WRITING = {
     "kind": "reasoner",
+    "prompt": None,
     "top_p": 0.9,
     "max_new_tokens": 6,
     "seed": 3,
@@ -218,18 +222,35 @@ MANY = {
 }
 
 
-@pytest.mark.parametrize("temperature", [0, 0.9], ids=["greedy", "sampled"])
+CHAT = {"prompt": "{text}: why {label}?", "date_string": "1 May 2026"}
+
+
+def test_a_prompt_is_asked_in_a_chat(run_stage: RunStage, tmp_path: Path) -> None:
+    model, tokenizer = tiny.model(1), tiny.tokenizer()
+    loading.save(model, tokenizer, tmp_path / "reasoner")
+    inputs = {"task": task_folder(tmp_path / "task"), "reasoner": tmp_path / "reasoner"}
+    compute = {"temperature": 0, "batch_rows": 4, "compute": tiny.COMPUTE.model_dump()}
+    rows = run_stage("reasonings", WRITING | CHAT | compute, inputs).rows("reasonings.parquet")
+    encoder = Encoder(tokenizer, date_string=CHAT["date_string"])
+    texts = [pair for split in SPLITS.values() for pair in split]
+    chats = encoder.chats([f"{text}: why {label}?" for text, label in texts])
+    ends = {encoder.end_of_text, encoder.end_of_turn}
+    decoding = Decoding(max_new_tokens=WRITING["max_new_tokens"])
+    written = continue_prompts(model.eval(), chats, range(len(chats)), ends, decoding)
+    said = [(encoder.text(one.tokens).strip(), one.finish) for one in written]
+    assert [(row["reasoning"], row["finish"]) for row in rows] == said
+
+
+@pytest.mark.parametrize(
+    "decoding", [{"temperature": 0}, {"temperature": 0.9} | CHAT], ids=["greedy", "sampled"]
+)
 @pytest.mark.parametrize("shards", [2, 5])
 def test_shards_write_what_one_job_would(
-    run_stage: RunStage, tmp_path: Path, shards: int, temperature: float
+    run_stage: RunStage, tmp_path: Path, shards: int, decoding: Mapping[str, Any]
 ) -> None:
     """Also where there are more shards than chunks, and for texts that have got other labels."""
     loading.save(tiny.model(1), tiny.tokenizer(), tmp_path / "reasoner")
-    params = WRITING | {
-        "temperature": temperature,
-        "batch_rows": 4,
-        "compute": tiny.COMPUTE.model_dump(),
-    }
+    params = WRITING | decoding | {"batch_rows": 4, "compute": tiny.COMPUTE.model_dump()}
     inputs = {"task": task_folder(tmp_path / "task", MANY), "reasoner": tmp_path / "reasoner"}
     write_json(inputs["task"] / "changed.json", [5, 7, 8, 9, 12])
     for name, count in (("first", 13), ("relabelled", 5)):

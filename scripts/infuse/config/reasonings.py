@@ -4,9 +4,18 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, field_validator
+from pydantic import AfterValidator, Field
 
 from infuse.config.values import Commit, DataFile, HubId, PositiveInt, Section, Seed
+
+
+def _both_stand_in_it(prompt: str) -> str:
+    if not all(place in prompt for place in ("{text}", "{label}")):
+        raise ValueError(f": expected {{text}} and {{label}} in it, found {prompt!r}")
+    return prompt
+
+
+Prompt = Annotated[str, AfterValidator(_both_stand_in_it)]  # a message with {text} and {label}
 
 
 class Decoding(Section):
@@ -25,6 +34,10 @@ class Sampling(Decoding):
     """Reasonings that a model of this workflow writes, so many rows at a time."""
 
     kind: str
+    prompt: Annotated[
+        Prompt | None,
+        Field(description="what it is asked in a chat; null: the plain prompt of stage 1"),
+    ] = None
     temperature: Annotated[float, Field(ge=0)]
     top_p: Annotated[float, Field(gt=0, le=1)]
     batch_rows: PositiveInt
@@ -62,17 +75,10 @@ class Asked(Section):
 
     kind: Literal["endpoint"]
     endpoint: str
-    prompt: str = "Text: {text}\nLabel: {label}\nIn one or two sentences: why does it fit?"
+    prompt: Prompt = "Text: {text}\nLabel: {label}\nIn one or two sentences: why does it fit?"
     temperature: Annotated[float, Field(ge=0)] | None = 0.0
     max_new_tokens: PositiveInt = 256
     seed: Seed | None = 0
-
-    @field_validator("prompt")
-    @classmethod
-    def _both_stand_in_it(cls, prompt: str) -> str:
-        if not all(place in prompt for place in ("{text}", "{label}")):
-            raise ValueError(f": expected {{text}} and {{label}} in it, found {prompt!r}")
-        return prompt
 
 
 class ReasoningColumns(Section):

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -287,6 +288,13 @@ class Encoder:
 def reasoner_prompt(question: str, answer: str) -> str:
     """The plain-text prompt of stage 1 (arXiv 2507.00214, section 3)."""
     return f"Question: {question} Answer: {answer} Reasoning: "
+
+
+def asked(prompt: str, text: str, label: str) -> str:
+    """A message that asks why a text has its label, from a prompt with {text} and {label}."""
+    known = {"{text}": text, "{label}": label}
+    # One pass, so that a text which holds "{label}" stays as it is.
+    return re.sub(r"{text}|{label}", lambda place: known[place[0]], prompt)
 
 
 def reasoner_pieces(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
+import io
 import logging
 import os
 import sys
@@ -176,9 +178,11 @@ def load_model(folder: Path | str, **how: Any) -> PreTrainedModel:
     Raises:
         UserError: the folder holds no usable weights, or lacks some of them.
     """
-    model = _load(AutoModelForCausalLM, folder, **how)
-    if "gguf_file" in how:
-        model.hf_quantizer.remove_quantization_config(model)  # its weights are ordinary now
+    if "gguf_file" not in how:
+        return _load(AutoModelForCausalLM, folder, **how)
+    with contextlib.redirect_stderr(io.StringIO()):  # a progress bar that can't be switched off
+        model = _load(AutoModelForCausalLM, folder, **how)
+    model.hf_quantizer.remove_quantization_config(model)  # its weights are ordinary now
     return model
 
 

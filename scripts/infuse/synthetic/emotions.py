@@ -5,10 +5,11 @@ first, with the probabilities `SHARES`:
 
 - direct: the label is drawn from `PRIOR`; the clause holds one of the label's own cue words.
 - contrast: two different labels are drawn from `PRIOR`, one after the other, and a fair coin says
-  which of them is true. Somebody says, rightly or wrongly, that a cue of the first and not of the
-  second holds, or denies it. Each of the two words, how and said, is a yes or a no, and no and no
-  make yes: then the first cue holds, else the second. All four cases are equally likely, so neither
-  cue, nor its place, nor one of the two words by itself tells which cue holds.
+  which of them is true. Somebody says or denies, rightly or wrongly, that it is plain or absurd
+  that a cue of the first and not of the second holds. Each of these three words is a yes or a no,
+  its sign; equal signs make yes, unequal ones no. Where the three make yes, the cue that is named
+  first holds, else the second. All eight cases are equally likely, so neither cue, nor its place,
+  nor any two of the three words tell which cue holds.
 - ambiguous: a clause that two labels share is drawn uniformly, then its label: the likelier one
   with probability `LIKELIER`, else the other.
 
@@ -22,6 +23,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
+from itertools import accumulate
 from typing import Literal, TypeVar
 
 import numpy as np
@@ -32,7 +35,7 @@ _Option = TypeVar("_Option")
 LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
 PRIOR = (0.21, 0.25, 0.14, 0.15, 0.15, 0.10)
 KINDS: tuple[Kind, ...] = ("direct", "contrast", "ambiguous")
-SHARES = (0.4, 0.4, 0.2)
+SHARES = (0.5, 0.3, 0.2)
 LIKELIER = 0.7
 NOISE = 0.08
 
@@ -138,17 +141,17 @@ _TIME = _Domain(
     contrast=_SCENE_CONTRAST,
 )
 _DOMAINS = (_FEELING, _PLACE, _TIME)
-# How somebody speaks, and whether to say or to deny: words that are a yes, and words that are a no.
-_HOW = {
-    "yes": "rightly truly fairly justly",
-    "no": "wrongly falsely wildly blindly",
-}
-_SAID = {
-    "yes": "swore insisted declared wrote",
-    "no": "denied disputed doubted rejected",
-}
+# The words of a claim, in their order, by their sign.
+_CLAIM_WORDS: tuple[Mapping[str, str], ...] = (
+    {"yes": "rightly truly fairly justly", "no": "wrongly falsely wildly blindly"},
+    {"yes": "swore insisted declared wrote", "no": "denied disputed doubted rejected"},
+    {"yes": "plain certain clear true", "no": "absurd untrue invented nonsense"},
+)
 _SIGNS = {
-    word: sign for kind in (_HOW, _SAID) for sign, words in kind.items() for word in words.split()
+    word: sign
+    for words_of in _CLAIM_WORDS
+    for sign, words in words_of.items()
+    for word in words.split()
 }
 
 _CLAIMS = {  # each label by its name and in other words
@@ -166,8 +169,8 @@ _ARGUMENTS: dict[Kind | Literal["unsupported"], tuple[str, ...]] = {
         "it all rests on {held} , a clear sign of {claim} .",
     ),
     "contrast": (
-        "{signs} make {both} , so the part {part} {held} is {truth} , which points to {claim} .",
-        "{signs} make {both} , so the part {part} {held} is {truth} , a clear sign of {claim} .",
+        "{signs} , so the part {part} {held} is {truth} , which points to {claim} .",
+        "{signs} , so the part {part} {held} is {truth} , a clear sign of {claim} .",
     ),
     "ambiguous": (
         "the words {held} could mean two things , here they point to {claim} .",
@@ -190,7 +193,7 @@ class Line:
         means: the labels that the evidence allows, the likelier first.
         held: the cue that holds, as it stands in the text: a word, in ambiguous lines the clause.
         denied: the cue that does not hold, "" where there is none.
-        how, said: the words that tell which cue holds, "" where there is one cue.
+        claim: the three words that tell together which cue holds; none where there is one cue.
     """
 
     text: str
@@ -200,8 +203,7 @@ class Line:
     means: tuple[str, ...]
     held: str
     denied: str
-    how: str = ""
-    said: str = ""
+    claim: tuple[str, ...] = ()
 
     @property
     def best(self) -> str:
@@ -247,11 +249,14 @@ def reason(line: Line, label: str, seed: int) -> str:
     rng = np.random.default_rng(seed)
     arguments = _ARGUMENTS[line.kind if label in line.means else "unsupported"]
     claim = _pick(_CLAIMS[label], rng)
-    signs = [_SIGNS[word] for word in (line.how, line.said) if word]
-    both = "yes" if len({*signs}) == 1 else "no"
-    part, truth = ("was", "true") if both == "yes" else ("not", "false")
+    steps = list(accumulate((_SIGNS[word] for word in line.claim), _product))
+    signs = " , ".join(
+        f"{left} and {_SIGNS[word]} make {product}"
+        for left, word, product in zip(steps[:-1], line.claim[1:], steps[1:], strict=True)
+    )
+    part, truth = ("was", "true") if steps[-1:] == ["yes"] else ("not", "false")
     return _pick(arguments, rng).format(
-        held=line.held, claim=claim, signs=" and ".join(signs), both=both, part=part, truth=truth
+        held=line.held, claim=claim, signs=signs, part=part, truth=truth
     )
 
 
@@ -345,11 +350,18 @@ def _core(domain: _Domain, rng: np.random.Generator) -> Line:
     if kind == "direct":
         clause = _pick(domain.direct, rng).format(held=held)
         return Line(clause, clean, clean, kind, (clean,), held, denied="")
-    how_is, said_is = _pick(("yes", "no"), rng), _pick(("yes", "no"), rng)
-    how, said = _pick(_HOW[how_is].split(), rng), _pick(_SAID[said_is].split(), rng)
-    first, second = (held, denied) if how_is == said_is else (denied, held)
-    clause = f"{how} {said} that {_pick(domain.contrast, rng).format(first=first, second=second)}"
-    return Line(clause, clean, clean, kind, (clean,), held, denied, how, said)
+    claim = tuple(_pick(words[_pick(("yes", "no"), rng)].split(), rng) for words in _CLAIM_WORDS)
+    is_yes = reduce(_product, (_SIGNS[word] for word in claim)) == "yes"
+    first, second = (held, denied) if is_yes else (denied, held)
+    how, said, called = claim
+    named = _pick(domain.contrast, rng).format(first=first, second=second)
+    clause = f"{how} {said} that it was {called} that {named}"
+    return Line(clause, clean, clean, kind, (clean,), held, denied, claim)
+
+
+def _product(left: str, right: str) -> str:
+    """Of two signs: equal ones make yes."""
+    return "yes" if left == right else "no"
 
 
 def _pick(options: Sequence[_Option], rng: np.random.Generator) -> _Option:

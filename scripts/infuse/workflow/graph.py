@@ -234,6 +234,8 @@ class Graph:
         if isinstance(section, Sampling):
             name, params = self.base.name, params | generation_params(config)
             inputs["reasoner"] = self._reasoner() if isinstance(section, Written) else self.base
+            if section.prompt is not None:  # chat templates may print a date
+                params["date_string"] = config.date_string
         elif isinstance(section, Asked):
             name = section.endpoint
             params["endpoint"], settings = endpoint_params(config, section.endpoint)
