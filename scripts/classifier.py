@@ -13,6 +13,7 @@ from typing import Any
 from infuse.config.stages import ClassifierTraining
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, write_json
+from infuse.data.chat import standalone
 from infuse.inference.classification import Form
 from infuse.models import loading
 from infuse.training import loop, self_check, tracking
@@ -20,7 +21,7 @@ from infuse.training.setup import engine_for
 from infuse.training.training_data import TrainingSets, lesson
 from infuse.workflow.job import Job, run
 
-VERSION = 4
+VERSION = 5
 log = logging.getLogger("infuse")
 
 
@@ -45,6 +46,7 @@ def classifier(job: Job) -> dict[str, Any]:
             engine, taught.documents, validation, taught.steps, recipe, seed,
             job.work, job.settings["checkpoint_steps"], watch,
         )  # fmt: skip
+    tokenizer.chat_template = standalone(tokenizer, **form.chat)
     self_check.save(engine, tokenizer, validation or taught.documents, job.out)
     write_json(job.out / "history.json", asdict(history))
     form.save(job.out)

@@ -15,6 +15,7 @@ import families
 import tiny
 from families import FAMILIES
 from infuse.config.reasonings import Decoding
+from infuse.data.chat import standalone
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
 from infuse.inference import generation
 from infuse.inference.classification import Form, Reader
@@ -84,6 +85,23 @@ def test_prompts_are_those_of_its_own_tokenizer(folders: Any, name: str) -> None
     assert tokenizer.convert_ids_to_tokens(encoder.begin) == list(family.opens)
     assert tokenizer.convert_ids_to_tokens(encoder.end_of_turn) == family.turn
     assert {*family.ends} <= {*tokenizer.convert_ids_to_tokens(loading.ends(folders(name)))}
+
+
+@every_family
+@pytest.mark.parametrize("system", [SYSTEM, 'it\'s "so" \\n {{ x }} %} \U0001f642', ""])
+def test_a_standalone_template_asks_as_it_was_trained(folders: Any, name: str, system: str) -> None:
+    """Whoever renders a lone message with it, and tells it nothing else."""
+    tokenizer = words(folders, name)
+    chats = Encoder(tokenizer, system, DATE).chats(TEXTS)
+    tokenizer.chat_template = standalone(tokenizer, system, DATE)
+    rendered = [
+        tokenizer.apply_chat_template(
+            [{"role": "user", "content": text}], add_generation_prompt=True, return_dict=False
+        )
+        for text in TEXTS
+    ]
+    assert rendered == chats
+    assert Encoder(tokenizer, system, DATE).chats(TEXTS) == chats
 
 
 @every_family

@@ -10,9 +10,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from transformers import AutoTokenizer
 
 from infuse.core.files import read_labels, read_rows
 from infuse.core.schemas import PREDICTIONS
+from infuse.data.examples import Encoder
+from infuse.inference.classification import Form
+from infuse.models import loading
 from trees import Tree, environment, nodes
 
 
@@ -30,6 +34,17 @@ def classify(
 def answers(said: subprocess.CompletedProcess[bytes]) -> list[dict[str, Any]]:
     assert said.returncode == 0, said.stderr
     return [json.loads(line) for line in said.stdout.decode().splitlines()]
+
+
+@pytest.mark.parametrize("arm", ["label", "reason_label"])
+def test_whoever_renders_a_text_asks_as_it_was_trained(built: Tree, arm: str) -> None:
+    folder = nodes(built, "classifier")[f"{arm}-seed1"]
+    form = Form.load(folder)
+    (prompt,) = Encoder(loading.load_tokenizer(folder), **form.chat).chats(["so be it"])
+    asked = [{"role": "user", "content": "so be it"}]
+    tokenizer = AutoTokenizer.from_pretrained(folder)
+    rendered = tokenizer.apply_chat_template(asked, add_generation_prompt=True, return_dict=False)
+    assert rendered == prompt
 
 
 @pytest.mark.parametrize("arm", ["label", "reason_label"])

@@ -16,6 +16,7 @@ SLOT = "\N{OBJECT REPLACEMENT CHARACTER}"  # where a text will stand
 _TOLD = "\N{INTERLINEAR ANNOTATION ANCHOR}"  # in place of the system message
 # How a model that thinks is told to answer at once: Qwen's and SmolLM's word, Granite's.
 AT_ONCE = {"enable_thinking": False, "thinking": False}
+_AS_GIVEN = "as_given"  # what tells a standalone template to add no message
 log = logging.getLogger("infuse")
 Messages = list[dict[str, str]]
 
@@ -64,23 +65,61 @@ def frame(tokenizer: Any, system: str, date_string: str) -> Frame:
     return Frame(before, after, ending, bare)
 
 
-def renderer(tokenizer: Any, date_string: str) -> Callable[[Messages, bool], str]:
+def standalone(tokenizer: Any, system: str, date_string: str) -> str:
+    """The chat template, with all that a lone message of a user needs around it.
+
+    Whoever renders such a message, any server or library, gets the chat of `frame`: the system
+    message, the date, and no thoughts.
+
+    Raises:
+        UserError: as `frame`.
+    """
+    times: dict[str, str] = {}
+    render = renderer(tokenizer, date_string, times)
+    asked = _asked(render, system)
+    _rendered(render, asked, True)
+    text = " ~ messages[0]['content'] ~ "
+    given = ", ".join(
+        f"{{'role': {one['role']!a}, 'content': "
+        f"{text.join(ascii(part) for part in one['content'].split(SLOT))}}}"
+        for one in asked
+    )
+    lone = f"messages | length == 1 and {_AS_GIVEN} is not defined"
+    lines = [
+        *(f"{{% set {word} = {value} %}}" for word, value in AT_ONCE.items()),
+        f"{{% set date_string = date_string | default({date_string!a}) %}}",
+        f"{{% if {lone} %}}{{% set messages = [{given}] %}}{{% endif %}}",
+    ]
+    if times:
+        lines.append(f"{{% macro strftime_now(form) %}}{{{{ {times}[form] }}}}{{% endmacro %}}")
+    return "".join(lines) + "\n" + str(tokenizer.get_chat_template())
+
+
+def renderer(
+    tokenizer: Any, date_string: str, times: dict[str, str] | None = None
+) -> Callable[[Messages, bool], str]:
     """What renders messages, and opens an answer if that is wanted.
 
     A template that asks for the time is told the date of the config, so that prompts stay alike.
+
+    Args:
+        times: gets each form of the time that is asked for, with the answer.
     """
 
     def now(form: str = "") -> str:
         try:
-            return datetime.strptime(date_string, "%d %b %Y").strftime(form)
+            time = datetime.strptime(date_string, "%d %b %Y").strftime(form)
         except ValueError:  # a date in words of its own
-            return date_string
+            time = date_string
+        if times is not None:
+            times[form] = time
+        return time
 
     def render(messages: Messages, opens: bool) -> str:
         return str(
             tokenizer.apply_chat_template(
                 messages, tokenize=False, add_generation_prompt=opens, date_string=date_string,
-                strftime_now=now, **AT_ONCE,
+                strftime_now=now, **AT_ONCE, **{_AS_GIVEN: True},
             )
         )  # fmt: skip
 

@@ -36,6 +36,7 @@ LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
 PRIOR = (0.21, 0.25, 0.14, 0.15, 0.15, 0.10)
 KINDS: tuple[Kind, ...] = ("direct", "contrast", "ambiguous")
 SHARES = (0.5, 0.3, 0.2)
+SHARES_OF_TRIPLES = (0.25, 0.6, 0.15)
 LIKELIER = 0.7
 NOISE = 0.08
 
@@ -233,7 +234,9 @@ def texts(rows: int, seed: int, noise: float = NOISE) -> list[Line]:
             most probable one.
     """
     _check(noise)
-    return _lines(_FEELING, rows, np.random.default_rng([seed, _TASK_STREAM]), _TASK_FRAMES, noise)
+    return _lines(
+        _FEELING, SHARES, rows, np.random.default_rng([seed, _TASK_STREAM]), _TASK_FRAMES, noise
+    )
 
 
 def reason(line: Line, label: str, seed: int) -> str:
@@ -263,16 +266,19 @@ def reason(line: Line, label: str, seed: int) -> str:
 def triples(rows: int, seed: int) -> list[Triple]:
     """Lines on feelings, places and times in turn, each with its label and an argument for it.
 
-    All are made like lines of the task, noise included, but no question is a text of the task: they
-    have pairs of opener and closer to themselves, and random numbers of their own. Questions are
-    unlikely to repeat in a call for fewer than 30,000 rows.
+    All are made like lines of the task, noise included, but with `SHARES_OF_TRIPLES`: contrasts
+    take most to learn. No question is a text of the task: triples have pairs of opener and closer
+    to themselves, and random numbers of their own. Questions are unlikely to repeat in a call for
+    fewer than 30,000 rows.
 
     Raises:
         ValueError: the seed is negative.
     """
     rng = np.random.default_rng([seed, _TRIPLE_STREAM])
     turns = -(-rows // len(_DOMAINS))
-    lines = [_lines(domain, turns, rng, _TRIPLE_FRAMES, NOISE) for domain in _DOMAINS]
+    lines = [
+        _lines(domain, SHARES_OF_TRIPLES, turns, rng, _TRIPLE_FRAMES, NOISE) for domain in _DOMAINS
+    ]
     made = []
     for row in range(rows):
         turn, at = divmod(row, len(_DOMAINS))
@@ -312,6 +318,7 @@ def _check(noise: float) -> None:
 
 def _lines(
     domain: _Domain,
+    shares: Sequence[float],
     rows: int,
     rng: np.random.Generator,
     frames: Sequence[tuple[str, str]],
@@ -320,7 +327,7 @@ def _lines(
     taken: set[str] = set()
     lines = []
     for _ in range(rows):
-        core = _core(domain, rng)
+        core = _core(domain, shares, rng)
         for _attempt in range(100):
             opener, closer = _pick(frames, rng)
             event = f"my {_pick(_PEOPLE, rng)} {_pick(_DEEDS, rng)}"
@@ -334,9 +341,9 @@ def _lines(
     return lines
 
 
-def _core(domain: _Domain, rng: np.random.Generator) -> Line:
+def _core(domain: _Domain, shares: Sequence[float], rng: np.random.Generator) -> Line:
     """A line before noise of which the text is but the clause."""
-    kind = KINDS[int(rng.choice(len(KINDS), p=SHARES))]
+    kind = KINDS[int(rng.choice(len(KINDS), p=shares))]
     if kind == "ambiguous":
         clause, *means = _pick(domain.shared, rng)
         clean = means[int(rng.random() >= LIKELIER)]
