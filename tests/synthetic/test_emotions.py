@@ -179,6 +179,9 @@ def test_triples_take_turns_and_cite_their_question() -> None:
         assert rare & {*triple.reasoning.split()}
     named = np.mean([triple.answer in triple.reasoning.split() for triple in triples])
     assert standard_errors(float(named), 0.5, len(triples)) < 4
+    contrasts = np.mean([" that it was " in triple.question for triple in triples])
+    share = emotions.SHARES_OF_TRIPLES[emotions.KINDS.index("contrast")]
+    assert standard_errors(float(contrasts), share, len(triples)) < 4
     feelings = {triple.answer for triple in triples if triple.domain == "feeling"}
     assert feelings == set(emotions.LABELS)
 
