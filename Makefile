@@ -42,7 +42,7 @@ check: .venv/everything
 	ruff format --check scripts tests
 	snakefmt --check Snakefile rules
 	snakemake --lint
-	mypy scripts/infuse
+	mypy scripts/infuse scripts/*.py
 
 # Files that are made from others, and that a test keeps in step.
 schema: .venv/ready

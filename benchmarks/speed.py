@@ -115,7 +115,9 @@ class Data:
 
     def model(self, size: str) -> Any:
         """A model with random weights."""
-        return loading.scratch_model(Architecture.of(CONFIG["base"] | SIZES[size]), self.tokenizer)
+        sizes = CONFIG["base"] | SIZES[size]
+        sizes = {part: sizes[part] for part in Architecture.model_fields}
+        return loading.scratch_model(Architecture.model_validate(sizes), self.tokenizer)
 
 
 def seconds(work: Callable[[], object]) -> float:

@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
+from infuse.config.report_params import ArmsParams
 from infuse.core.files import read_csv
 from infuse.evaluation import comparisons as pairs
 from infuse.evaluation import scores as ev
-from infuse.reporting import arm_tables as made
-from infuse.reporting import plots
+from infuse.reporting import arm_tables, plots
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
 
@@ -26,26 +26,29 @@ def arms(job: Job) -> dict[str, Any]:
     def numbers(role: str, name: str, schema: pa.Schema) -> list[ev.Row]:
         return read_csv(job.inputs[role] / f"{name}.csv", schema)
 
+    params = ArmsParams.model_validate(job.params)
     classifiers = numbers("metrics", "classifiers", ev.CLASSIFIERS)
     baselines = numbers("metrics", "baselines", ev.BASELINES)
     means = numbers("metrics", "means", pairs.MEANS)
     comparisons = numbers("metrics", "comparisons", pairs.COMPARISONS)
     points = [
-        made.Point(
-            kind, value, *(numbers(f"regime {kind} {value:g}", *part) for part in made.OF_A_POINT)
+        arm_tables.Point(
+            kind,
+            value,
+            *(numbers(f"regime {kind} {value:g}", *part) for part in arm_tables.OF_A_POINT),
         )
-        for kind, value in job.params["regimes"]
+        for kind, value in params.regimes
     ]
-    plain = [made.Point("", 1.0, classifiers, means, comparisons)]
+    plain = [arm_tables.Point("", 1.0, classifiers, means, comparisons)]
     controls = [
         (name, expected, numbers(f"control {name}", "comparisons", pairs.COMPARISONS))
-        for name, expected in job.params["controls"]
+        for name, expected in params.controls
     ]
     for name, table in {
-        "arms": made.all_arms(job.params["arms"], classifiers, means, baselines),
-        "comparisons": made.comparisons(comparisons),
-        "regimes": made.regimes(plain + points),
-        "controls": made.controls(controls),
+        "arms": arm_tables.all_arms(params.arms, classifiers, means, baselines),
+        "comparisons": arm_tables.comparisons(comparisons),
+        "regimes": arm_tables.regimes(plain + points),
+        "controls": arm_tables.controls(controls),
     }.items():
         write(job.out / name, table)
     plots.save(plots.arms(classifiers, baselines), job.out / "arms")

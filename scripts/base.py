@@ -14,9 +14,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from infuse.config.base import Architecture
-from infuse.config.compute import Compute
-from infuse.config.recipe import Recipe
+from infuse.config.base import HubModel
+from infuse.config.model_params import BASE_PARAMS, LocalModelParams, ScratchParams
 from infuse.core.errors import UserError, first_line
 from infuse.core.files import read_rows, read_table, write_json
 from infuse.core.schemas import TASK, TEXT_REASONING_LABEL, TRIPLES
@@ -34,35 +33,43 @@ log = logging.getLogger("infuse")
 
 def base(job: Job) -> dict[str, Any]:
     """Make or fetch the model, see that it can be used, and save it in one form."""
-    if job.params["kind"] == "scratch":
-        return _from_scratch(job)
-    where, hub = job.settings.get("path"), {}
-    if job.params["kind"] == "hub":
-        where, hub = job.params["id"], {"revision": job.params["revision"]}
-    if job.params["kind"] == "gguf":
-        loading.require_gguf(Path(where))
-        where, hub = str(Path(where).parent), {"gguf_file": Path(where).name}
-    else:
-        model_check.kind(where, **hub)
-    tokenizer = loading.load_tokenizer(where, job.params["chat_template"], **hub)
-    pad = job.params["pad_token"]
-    if pad is not None:
-        if pad not in tokenizer.get_vocab():
-            raise UserError(f"base.pad_token: the tokenizer of {where} has no token {pad!r}")
-        tokenizer.pad_token = pad
+    params = BASE_PARAMS.validate_python(job.params)
+    if isinstance(params, ScratchParams):
+        return _from_scratch(job, params)
+    where, how = _source(job, params)
+    tokenizer = loading.load_tokenizer(where, params.chat_template, **how)
+    if params.pad_token is not None:
+        if params.pad_token not in tokenizer.get_vocab():
+            raise UserError(
+                f"base.pad_token: the tokenizer of {where} has no token {params.pad_token!r}"
+            )
+        tokenizer.pad_token = params.pad_token
     try:
         self_check.template(tokenizer, job.settings.get("date_string", ""))
-        model = loading.load_model(where, **hub).eval()
+        model = loading.load_model(where, **how).eval()
         loading.finite(model)
         model_check.sizes(model, tokenizer)
         facts = self_check.layouts(model, Encoder(tokenizer), job.settings.get("layout", "padded"))
         self_check.guard(Encoder(tokenizer), tokenizer)
     except UserError as mistake:
-        told = str(mistake)
-        raise UserError(told if told.startswith(f"{where}: ") else f"{where}: {told}") from mistake
+        words = str(mistake).removeprefix(f"{where}: ")
+        raise UserError(f"{where}: {words}") from mistake
     _fits(job, tokenizer, model)
     loading.save(model, tokenizer, job.out)
     return {"parameters": model.num_parameters(), **facts}
+
+
+def _source(job: Job, params: HubModel | LocalModelParams) -> tuple[str, dict[str, Any]]:
+    """The hub id or the folder of the model, and what else says how it is loaded."""
+    if isinstance(params, HubModel):
+        where, how = params.id, {"revision": params.revision}
+    else:
+        where, how = job.settings["path"], {}
+    if params.kind == "gguf":
+        loading.require_gguf(Path(where))
+        return str(Path(where).parent), {"gguf_file": Path(where).name}
+    model_check.kind(where, **how)
+    return where, how
 
 
 def _fits(job: Job, tokenizer: Any, model: Any) -> None:
@@ -75,32 +82,27 @@ def _fits(job: Job, tokenizer: Any, model: Any) -> None:
     self_check.task(tokenizer, loading.positions(model), wishes, job.beside["task"])
 
 
-def _from_scratch(job: Job) -> dict[str, Any]:
-    texts = list(_corpus(job))
-    compute = Compute.model_validate(job.params["compute"])
-    loading.set_threads(compute)
-    tokenizer = loading.scratch_tokenizer(
-        [*texts, *_words(job, len(texts))], job.params["vocabulary"]
-    )
-    model = loading.scratch_model(Architecture.of(job.params), tokenizer)
+def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
+    texts = list(_corpus(job, params.reasoned))
+    loading.set_threads(params.compute)
+    tokenizer = loading.scratch_tokenizer([*texts, *_words(job, len(texts))], params.vocabulary)
+    model = loading.scratch_model(params, tokenizer)
     _fits(job, tokenizer, model)
     facts: dict[str, Any] = {
         "parameters": model.num_parameters(), "vocabulary": len(tokenizer), "texts": len(texts)
     }  # fmt: skip
     log.info("%s parameters, %s tokens known", f"{facts['parameters']:,}", len(tokenizer))
-    if job.params["pretraining"] is not None:
-        recipe = Recipe.model_validate(job.params["pretraining"])
+    recipe, seed = params.pretraining, params.seed
+    if recipe is not None:
         encoder = Encoder(tokenizer)
         pieces = text_pieces(encoder, texts, recipe.max_length)
         documents, _ = collect(pieces, recipe.max_length)
-        steps = batching.steps(
-            documents.lengths, recipe.batching, recipe.epochs, job.params["seed"]
-        )
-        model = loading.tune(model, recipe, job.params["seed"])
-        engine = Engine(model, compute)
+        steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, seed)
+        model = loading.tune(model, recipe, seed)
+        engine = Engine(model, params.compute)
         with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
             history = loop.train(
-                engine, documents, None, steps, recipe, job.params["seed"], job.work,
+                engine, documents, None, steps, recipe, seed, job.work,
                 job.settings["checkpoint_steps"], watch,
             )  # fmt: skip
         write_json(job.out / "history.json", asdict(history))
@@ -109,10 +111,10 @@ def _from_scratch(job: Job) -> dict[str, Any]:
     return facts
 
 
-def _corpus(job: Job) -> Iterator[str]:
+def _corpus(job: Job, reasoned: bool) -> Iterator[str]:
     """Texts to learn the language from: no validation or test text is among them."""
     if "task" in job.inputs:
-        schema = TEXT_REASONING_LABEL if job.params["reasoned"] else TASK
+        schema = TEXT_REASONING_LABEL if reasoned else TASK
         for row in read_rows(job.inputs["task"] / "train.parquet", schema):
             yield " ".join(row[part] for part in ("text", "reasoning") if row.get(part))
     if "triples" in job.inputs:

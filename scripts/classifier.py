@@ -10,7 +10,7 @@ import logging
 from dataclasses import asdict
 from typing import Any
 
-from infuse.config.stages import ClassifierTraining
+from infuse.config.model_params import ClassifierParams
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, write_json
 from infuse.data.chat import standalone
@@ -27,20 +27,20 @@ log = logging.getLogger("infuse")
 
 def classifier(job: Job) -> dict[str, Any]:
     """Train, evaluate on the validation split while training, save."""
-    form = _form(job)
-    training = ClassifierTraining.of(job.params)
-    recipe, seed, weight = training.recipe, training.seed, training.label_weight
+    params = ClassifierParams.model_validate(job.params)
+    form = _form(job, params)
+    recipe, seed, weight = params.recipe, params.seed, params.label_weight
     tokenizer = loading.load_tokenizer(job.inputs["base"])
     self_check.made_before(
-        job.inputs["base"], tokenizer, training.compute, job.settings, job.inputs["task"]
+        job.inputs["base"], tokenizer, params.compute, job.settings, job.inputs["task"]
     )
     sets = TrainingSets(job.inputs, tokenizer, recipe.max_length)
-    taught = lesson(sets, training)
+    taught = lesson(sets, params)
     counts = len(taught.documents), len(taught.steps), taught.dropped or "none"
     log.info("%s documents in %s steps, dropped: %s", *counts)
     labels = len(form.labels) if form.target == "head" else None
-    engine = engine_for(job.inputs["base"], recipe, training.compute, seed, labels, weight)
-    validation = sets.validation(training)
+    engine = engine_for(job.inputs["base"], recipe, params.compute, seed, labels, weight)
+    validation = sets.validation(params)
     with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
         history = loop.train(
             engine, taught.documents, validation, taught.steps, recipe, seed,
@@ -54,14 +54,14 @@ def classifier(job: Job) -> dict[str, Any]:
     return account | {"dropped": taught.dropped}
 
 
-def _form(job: Job) -> Form:
+def _form(job: Job, params: ClassifierParams) -> Form:
     """How the classifier will be asked and read; refused where an answer could be read twice."""
-    labels, separator = read_labels(job.inputs["task"]), job.params["separator"]
+    labels, separator = read_labels(job.inputs["task"]), params.separator
     for label in labels:
         if separator and separator in label:
-            where = f"classifier.separators.{job.params['target']}"
+            where = f"classifier.separators.{params.target}"
             raise UserError(f"{where}: {separator!r} stands in the label {label!r}")
-    return Form(labels, job.params["target"], separator, job.params["chat"])
+    return Form(labels, params.target, separator, params.chat.model_dump())
 
 
 if __name__ == "__main__":

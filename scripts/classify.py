@@ -15,13 +15,14 @@ OUT  JSON lines on standard output, one for each text in their order:
 """
 
 import argparse
+import io
 import itertools
 import json
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, TextIO
 
 from scipy.special import softmax
 
@@ -54,8 +55,8 @@ def main() -> None:
     if not arguments.texts and not arguments.file:
         if sys.stdin is None or sys.stdin.isatty():
             parser.error("expected a text, --file, or lines on standard input")
-        sys.stdin.reconfigure(encoding="utf-8")
-    sys.stdout.reconfigure(encoding="utf-8")
+        _as_utf_8(sys.stdin)
+    _as_utf_8(sys.stdout)
     try:
         for line in classify(arguments):
             print(json.dumps(line, ensure_ascii=False), flush=True)
@@ -82,9 +83,12 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
     Form.load(arguments.model)  # another kind of folder is called that, and not damaged
     check(arguments.model)
-    device = arguments.device or ("cuda" if torch.cuda.is_available() else "cpu")
+    best: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
     compute = Arithmetic(
-        device=device, dtype="float32", threads=torch.get_num_threads(), deterministic=True
+        device=arguments.device or best,
+        dtype="float32",
+        threads=torch.get_num_threads(),
+        deterministic=True,
     )
     reader = Reader(arguments.model, arguments.backend, compute)
     first = 0
@@ -93,14 +97,16 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
         asked = [row for row, text in enumerate(texts) if text.strip()]
         rows = [first + row for row in asked]
         read = reader.read([prompts[row] for row in asked], rows, arguments.max_new_tokens)
-        made = dict(zip(asked, read, strict=True))
+        answers = dict(zip(asked, read, strict=True))
         first += len(texts)
         for row, text in enumerate(texts):
-            line = {"text": text, "label": None, "probabilities": None, "reasoning": ""}
-            if row not in made:
+            line: dict[str, Any] = {
+                "text": text, "label": None, "probabilities": None, "reasoning": ""
+            }  # fmt: skip
+            if row not in answers:
                 yield line | {"outcome": "no_text"}
                 continue
-            answer, _, scores, _ = made[row]
+            answer, _, scores, _ = answers[row]
             line |= {"label": answer.predicted or None, "reasoning": answer.reasoning}
             if len(scores):
                 chances = softmax(scores).round(6).tolist()
@@ -127,6 +133,12 @@ def _texts(arguments: argparse.Namespace) -> Iterator[str]:
             yield from (line.rstrip("\r\n") for line in sys.stdin)
         except UnicodeDecodeError as damage:
             raise UserError(f"standard input: not valid UTF-8 ({damage.reason})") from None
+
+
+def _as_utf_8(stream: TextIO) -> None:
+    """Whatever the locale says."""
+    if isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(encoding="utf-8")
 
 
 def _positive(text: str) -> int:

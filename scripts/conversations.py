@@ -13,6 +13,8 @@ from collections import Counter
 from collections.abc import Iterator
 from typing import Any
 
+from infuse.config.conversations import GeneratedTalk, TalkHub, TalkSizes
+from infuse.config.data_params import ConversationsParams
 from infuse.core.errors import UserError
 from infuse.core.files import write_rows
 from infuse.core.hashing import fingerprint
@@ -30,19 +32,19 @@ Row = dict[str, Any]
 
 def conversations(job: Job) -> dict[str, Any]:
     """Write the splits; count what was dropped, what is missing, and what sources share."""
-    wanted = job.params["rows"]
+    params = ConversationsParams.model_validate(job.params)
     rows: dict[str, list[Row]] = {split: [] for split in SPLITS}
     facts: dict[str, Any] = {"rows": {}, "missing": {}, "dropped": {}}
-    for name in sorted(job.params["sources"]):
+    for name in sorted(params.sources):
         empty: list[int] = []
-        draws = _draws(job, name, empty)
+        draws = _draws(job, params, name, empty)
         for split, draw in draws.items():
             rows[split] += [
                 {"source": name, "cluster": cluster, "context": context, "response": response}
                 for cluster, (context, response) in draw.drawn()
             ]
         counts = {split: len(draw.drawn()) for split, draw in draws.items()}
-        missing = {split: wanted[split] - counts[split] for split in SPLITS}
+        missing = {split: wanted - counts[split] for split, wanted in _by_split(params.rows)}
         lost = {"rows": len(empty), "first": empty[:5]}
         _tell(name, counts, missing, lost)
         facts["rows"][name], facts["missing"][name], facts["dropped"][name] = counts, missing, lost
@@ -55,48 +57,56 @@ def conversations(job: Job) -> dict[str, Any]:
     return facts
 
 
-def _draws(job: Job, name: str, empty: list[int]) -> dict[str, Draw]:
+def _by_split(rows: TalkSizes) -> list[tuple[str, int]]:
+    """How many rows each split is to have."""
+    return [("train", rows.train), ("validation", rows.validation), ("test", rows.test)]
+
+
+def _total(rows: TalkSizes) -> int:
+    return rows.train + rows.validation + rows.test
+
+
+def _draws(job: Job, params: ConversationsParams, name: str, empty: list[int]) -> dict[str, Draw]:
     """All rows of a source put to its three draws; `empty` collects rows without a pair."""
-    wanted, seed = job.params["rows"], job.params["seed"]
-    draws = {split: Draw(wanted[split], seed) for split in SPLITS}
-    for number, found in enumerate(_pairs(job, name), 1):
-        if found is None:
+    draws = {split: Draw(rows, params.seed) for split, rows in _by_split(params.rows)}
+    for number, new in enumerate(_pairs(job, params, name), 1):
+        if new is None:
             empty.append(number)
             continue
-        cluster = fingerprint(folded(found.context), 16)
-        draws[_split(cluster, wanted, seed)].add(cluster, found)
+        cluster = fingerprint(folded(new.context), 16)
+        draws[_split(cluster, params.rows, params.seed)].add(cluster, new)
     return draws
 
 
-def _split(cluster: str, wanted: dict[str, int], seed: int) -> str:
+def _split(cluster: str, rows: TalkSizes, seed: int) -> str:
     """The split of a cluster; each has its part of all that is wanted."""
-    place = share(cluster, f"split {seed}") * sum(wanted.values())
-    for split in ("test", "validation"):
-        place -= wanted[split]
+    place = share(cluster, f"split {seed}") * _total(rows)
+    for split, wanted in reversed(_by_split(rows)[1:]):
+        place -= wanted
         if place < 0:
             return split
     return "train"
 
 
-def _pairs(job: Job, name: str) -> Iterator[Pair | None]:
+def _pairs(job: Job, params: ConversationsParams, name: str) -> Iterator[Pair | None]:
     """The pair of each row of a source, in order."""
-    source = job.params["sources"][name]["source"]
-    if source["kind"] == "generated":
+    source, columns = params.sources[name].source, params.sources[name].columns
+    if isinstance(source, GeneratedTalk):
         # Splits and repeated contexts need some room.
-        rows = 2 * sum(job.params["rows"].values()) + 100
-        for made in dialogues.conversations(rows, source["style"], source["seed"]):
-            yield Pair(made.context, made.response)
+        rows = 2 * _total(params.rows) + 100
+        for talk in dialogues.conversations(rows, source.style, source.seed):
+            yield Pair(talk.context, talk.response)
         return
-    columns = job.params["sources"][name]["columns"]
-    names = columns_of(columns)
-    if source["kind"] == "hub":
-        told = f"{source['id']} ({source['split']})"
-        parts = {told: read_hub(source, source["split"], names)}
+    assert columns is not None  # the config was refused otherwise
+    format = columns.model_dump()
+    names = columns_of(format)
+    if isinstance(source, TalkHub):
+        parts = {f"{source.id} ({source.split})": read_hub(source, source.split, names)}
     else:
         parts = {path: read_file(path, names) for path in job.settings["files"][name]}
     for where, rows_of in parts.items():
         for number, row in enumerate(rows_of, 1):
-            yield pair(row, columns, f"{where}, row {number}")
+            yield pair(row, format, f"{where}, row {number}")
 
 
 def _tell(name: str, counts: dict[str, int], missing: dict[str, int], lost: dict[str, Any]) -> None:

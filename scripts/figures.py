@@ -6,8 +6,9 @@ OUT  figure1 (the two stages), figure2 and figure3 (confusion of Q->A and Q->RA)
 
 from typing import Any
 
+from infuse.config.arms import roles
+from infuse.config.report_params import MetricsParams
 from infuse.core.files import read_csv, read_labels
-from infuse.data.targets import roles
 from infuse.evaluation import scores as ev
 from infuse.reporting import plots
 from infuse.workflow.job import Job, run
@@ -18,7 +19,8 @@ VERSION = 4
 def figures(job: Job) -> dict[str, Any]:
     """Draw all three."""
     labels = read_labels(job.inputs["task"])
-    parts, seed = roles(job.params["arms"]), job.params["seeds"][0]
+    params = MetricsParams.model_validate(job.params)
+    parts, seed = roles(params.arms), params.seeds[0]
     cells = read_csv(job.inputs["metrics"] / "confusion.csv", ev.CONFUSION)
     plots.save(plots.stages(), job.out / "figure1")
     for name, part in (("figure2", "Q->A"), ("figure3", "Q->RA")):

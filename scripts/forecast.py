@@ -20,12 +20,18 @@ import numpy as np
 import torch
 
 from infuse.config.compute import Compute
+from infuse.config.model_params import ClassifierParams
 from infuse.config.recipe import Full, Recipe
-from infuse.config.stages import ClassifierTraining
+from infuse.config.report_params import (
+    ClassifierForecast,
+    ForecastParams,
+    ReasonerForecast,
+    WritingForecast,
+)
 from infuse.core.errors import UserError
-from infuse.core.files import read_json, read_labels, read_rows, write_text
+from infuse.core.files import read_labels, read_rows, write_text
 from infuse.core.gpu_models import KNOWN, GpuModel
-from infuse.core.manifest import SEAL
+from infuse.core.manifest import read_provenance
 from infuse.core.schemas import TASK
 from infuse.data.examples import Documents, Encoder, reasoner_prompt
 from infuse.models import gpus, loading
@@ -54,7 +60,7 @@ Row = dict[str, Any]
 class Training:
     """One training, as it will be; what is dropped by (reason, domain)."""
 
-    told: Row
+    planned: ReasonerForecast | ClassifierForecast
     lesson: Lesson
     validation: Documents | None
     dropped: Counter[tuple[str, str]]
@@ -63,17 +69,29 @@ class Training:
     @property
     def name(self) -> str:
         """For people."""
-        return f"{self.told['stage']} {self.told['name']}"
+        return _name(self.planned)
 
     @property
     def recipe(self) -> Recipe:
         """How it trains."""
-        return Recipe.model_validate(self.told["params"]["recipe"])
+        return self.planned.params.recipe
 
     @property
     def compute(self) -> Compute:
         """What its arithmetic depends on."""
-        return Compute.model_validate(self.told["params"]["compute"])
+        return self.planned.params.compute
+
+    @property
+    def label_weight(self) -> float | None:
+        """The label's share of the loss, where it has one of its own."""
+        params = self.planned.params
+        return params.label_weight if isinstance(params, ClassifierParams) else None
+
+    @property
+    def has_linear_head(self) -> bool:
+        """Whether it gives labels by a linear head."""
+        params = self.planned.params
+        return isinstance(params, ClassifierParams) and params.target == "head"
 
     @property
     def validations(self) -> int:
@@ -83,24 +101,24 @@ class Training:
 
 def forecast(job: Job) -> dict[str, Any]:
     """Count, compute, measure, and write it down."""
-    named = job.params["gpu"]
-    gpu = KNOWN[named] if named else None
+    params = ForecastParams.model_validate(job.params)
+    gpu = KNOWN[params.gpu] if params.gpu else None
     lines, dropped, notes = [], [], []
-    for told in job.params["trainings"]:
+    for planned in params.trainings:
         try:
-            one = _training(job, told)
+            training = _training(job, planned)
         except UserError as unknown:
-            notes.append(f"{told['stage']} {told['name']}: not known yet: {unknown}")
+            notes.append(f"{_name(planned)}: not known yet: {unknown}")
             continue
-        line, remarks = _line(job, one, gpu)
+        line, remarks = _line(job, training, gpu)
         lines.append(line)
-        notes += [f"{one.name}: {remark}" for remark in remarks]
+        notes += [f"{training.name}: {remark}" for remark in remarks]
         dropped += [
-            {"training": one.name, "reason": reason, "domain": domain, "documents": str(count)}
-            for (reason, domain), count in sorted(one.dropped.items())
+            {"training": training.name, "reason": reason, "domain": domain, "documents": str(count)}
+            for (reason, domain), count in sorted(training.dropped.items())
         ]
-    lines += [_writing(job, told) for told in job.params["writings"]]
-    where = f"{gpu.name}, by its data sheet" if gpu else f"measured on {_device(job)}"
+    lines += [_writing(job, writing) for writing in params.writings]
+    where = f"{gpu.name}, by its data sheet" if gpu else f"measured on {_device(params)}"
     notes.append(f"time: {where}; memory: of the tensors, without what the process itself takes")
     write(job.out / "forecast", lines)
     if dropped:
@@ -109,44 +127,52 @@ def forecast(job: Job) -> dict[str, Any]:
     return {}
 
 
-def _training(job: Job, told: Row) -> Training:
-    params, recipe = told["params"], Recipe.model_validate(told["params"]["recipe"])
-    if told["stage"] == "reasoner":
+def _name(planned: ReasonerForecast | ClassifierForecast) -> str:
+    return f"{planned.stage} {planned.name}"
+
+
+def _training(job: Job, planned: ReasonerForecast | ClassifierForecast) -> Training:
+    if isinstance(planned, ReasonerForecast):
+        params, recipe = planned.params, planned.params.recipe
         documents, validation = (
             open_documents(job.inputs["tokens"], split) for split in ("train", "validation")
         )
-        steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, params["seed"])
-        facts = read_json(job.inputs["tokens"] / SEAL)["facts"]["train"]
+        steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, params.seed)
+        facts = read_provenance(job.inputs["tokens"])["facts"]["train"]
         dropped = Counter(
             {(part["reason"], part["domain"]): part["rows"] for part in facts["dropped"]}
         )
-        return Training(told, Lesson(documents, steps, {}), validation, dropped, True)
-    here = {role: job.inputs[name] for role, name in told["sets"].items() if name in job.inputs}
-    limits = {role: limit for role, limit in told["limits"].items() if role not in here}
-    if None in limits.values():
-        raise UserError("its reasonings are not here, and have no limit")
+        return Training(planned, Lesson(documents, steps, {}), validation, dropped, True)
+    here = {role: job.inputs[name] for role, name in planned.sets.items() if name in job.inputs}
+    limits = {role: _known(limit) for role, limit in planned.limits.items() if role not in here}
     tokenizer = loading.load_tokenizer(job.inputs["base"])
     inputs = {"task": job.inputs["task"], **here}
-    sets = ExpectedSets(inputs, tokenizer, recipe.max_length, limits)
-    training = ClassifierTraining.of(params)
-    taught = lesson(sets, training)
-    validation = sets.validation(training)
+    sets = ExpectedSets(inputs, tokenizer, planned.params.recipe.max_length, limits)
+    taught = lesson(sets, planned.params)
     dropped = Counter({(why, "all"): part["rows"] for why, part in taught.dropped.items()})
-    return Training(told, taught, validation, dropped, not any(limits.values()))
+    return Training(
+        planned, taught, sets.validation(planned.params), dropped, not any(limits.values())
+    )
 
 
-def _line(job: Job, one: Training, gpu: GpuModel | None) -> tuple[Row, list[str]]:
+def _known(limit: int | None) -> int:
+    if limit is None:
+        raise UserError("its reasonings are not here, and have no limit")
+    return limit
+
+
+def _line(job: Job, training: Training, gpu: GpuModel | None) -> tuple[Row, list[str]]:
     """The row of the table, and what is remarkable."""
-    base, compute, recipe = job.inputs["base"], one.compute, one.recipe
-    documents, steps = one.lesson.documents, one.lesson.steps
-    counted = account(documents, steps, recipe, one.told["params"].get("label_weight"))
+    base, compute, recipe = job.inputs["base"], training.compute, training.recipe
+    documents, steps = training.lesson.documents, training.lesson.steps
+    counted = account(documents, steps, recipe, training.label_weight)
     size, work = shape(base, recipe.tuning), Work.of(recipe.tuning)
     learned = training_flops(size, work, documents, steps)
     checks = 0.0
-    if one.validation is not None:
-        every = [np.arange(len(one.validation))]
-        checks = training_flops(size, work, one.validation, every) * work.forward / work.whole
-    checks *= one.validations
+    if training.validation is not None:
+        every = [np.arange(len(training.validation))]
+        checks = training_flops(size, work, training.validation, every) * work.forward / work.whole
+    checks *= training.validations
     computed, targets = padding_and_targets(documents, steps, compute)
     room = gpu.memory * gpus.GIB if gpu else _room(compute)
     recomputed = compute.gradient_checkpointing == "always"
@@ -154,22 +180,22 @@ def _line(job: Job, one: Training, gpu: GpuModel | None) -> tuple[Row, list[str]
     if room and compute.gradient_checkpointing == "auto" and takes > room:
         recomputed = True
         takes = memory(size, base, compute, recipe, recomputed, targets)
-    remarks = list(_remarks(one, takes, room))
+    remarks = list(_remarks(training, takes, room))
     if gpu:
         speed = SUSTAINED * gpu.flops * 1e12
         seconds: float | None = computed * (learned * work.again(recomputed) + checks) / speed
     else:
-        seconds = _measured(job, one, work, recomputed)
-    runs = one.told["runs"]
+        seconds = _measured(job, training, work, recomputed)
+    runs = training.planned.runs
     line = {
-        "training": one.name,
+        "training": training.name,
         "runs": str(runs),
         "documents": str(len(documents)),
-        "dropped": str(sum(one.dropped.values())),
+        "dropped": str(sum(training.dropped.values())),
         "tokens": str(counted["tokens"]),
         "steps": str(len(steps)),
         "sum of rates": f"{counted['sum_of_learning_rates']:.3g}",
-        "counted": "exactly" if one.exact else "at most",
+        "counted": "exactly" if training.exact else "at most",
         "FLOP": f"{runs * (learned + checks):.3g}",
         "GiB": f"{takes / gpus.GIB:.3g}",
         "h:mm:ss": "" if seconds is None else str(timedelta(seconds=round(runs * seconds))),
@@ -186,9 +212,9 @@ def _room(compute: Compute) -> float | None:
     return float(torch.cuda.get_device_properties(0).total_memory)
 
 
-def _writing(job: Job, told: Row) -> Row:
+def _writing(job: Job, writing: WritingForecast) -> Row:
     """The row of reasonings to be written; how long that takes is the engine's business."""
-    params = told["params"]
+    most = writing.params.max_new_tokens
     texts = [
         row
         for split in ("train", "validation")
@@ -196,46 +222,46 @@ def _writing(job: Job, told: Row) -> Row:
     ]
     encoder = Encoder(loading.load_tokenizer(job.inputs["base"]))
     prompts = encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
-    lengths = [1 + len(ids) + params["max_new_tokens"] for ids in prompts]
-    size = shape(job.inputs["base"], Full(kind="full"))
-    work = writing_flops(size, lengths, params["max_new_tokens"])
+    lengths = [1 + len(ids) + most for ids in prompts]
+    work = writing_flops(shape(job.inputs["base"], Full(kind="full")), lengths, most)
     return {
-        "training": f"{told['stage']} of {params['kind']}", "runs": "1",
+        "training": f"{writing.stage} of {writing.params.kind}", "runs": "1",
         "documents": str(len(texts)), "tokens": str(sum(lengths)), "counted": "at most",
         "FLOP": f"{work:.3g}",
     }  # fmt: skip
 
 
-def _remarks(one: Training, takes: float, room: float | None) -> Iterator[str]:
-    compute = one.compute
-    if told := short_warmup(len(one.lesson.steps), one.recipe):
-        yield told
+def _remarks(training: Training, takes: float, room: float | None) -> Iterator[str]:
+    if remark := short_warmup(len(training.lesson.steps), training.recipe):
+        yield remark
     if room and takes > room:
-        helps = gpus.SAVING.format(**compute.model_dump())
+        helps = gpus.SAVING.format(**training.compute.model_dump())
         yield f"{takes / gpus.GIB:.1f} GiB do not fit in {room / gpus.GIB:.1f} GiB: {helps}"
 
 
-def _measured(job: Job, one: Training, work: Work, recomputed: bool) -> float | None:
+def _measured(job: Job, training: Training, work: Work, recomputed: bool) -> float | None:
     """Seconds of a training on this machine, from a few of its passes; None if they do not fit."""
-    params, recipe = one.told["params"], one.recipe
-    if one.compute.compile:
+    recipe, seed = training.recipe, training.planned.params.seed
+    if training.compute.compile:
         torch.compiler.reset()  # what was compiled for another training would count here
-    labels = len(read_labels(job.inputs["task"])) if params.get("target") == "head" else None
-    weight = params.get("label_weight")
-    engine = engine_for(job.inputs["base"], recipe, one.compute, params["seed"], labels, weight)
-    documents, steps = one.lesson.documents, one.lesson.steps
+    labels = len(read_labels(job.inputs["task"])) if training.has_linear_head else None
+    engine = engine_for(
+        job.inputs["base"], recipe, training.compute, seed, labels, training.label_weight
+    )
+    documents, steps = training.lesson.documents, training.lesson.steps
     try:
         for_token, once = pace(engine, documents, steps, recipe)
     except torch.OutOfMemoryError:
         return None
-    read = 0 if one.validation is None else one.validations * int(one.validation.lengths.sum())
+    validation = training.validation
+    read = 0 if validation is None else training.validations * int(validation.lengths.sum())
     share = work.forward / (work.whole * work.again(recomputed))
     learned = batching.total_tokens(documents.lengths, steps)
     return for_token * (learned + share * read) + once * len(steps)
 
 
-def _device(job: Job) -> str:
-    compute = Compute.model_validate(job.params["trainings"][0]["params"]["compute"])
+def _device(params: ForecastParams) -> str:
+    compute = params.trainings[0].params.compute
     if compute.device == "cuda":
         return torch.cuda.get_device_name()
     return f"{compute.threads} thread(s) of the processor"

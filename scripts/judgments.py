@@ -13,11 +13,18 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from infuse.config.data_params import (
+    JUDGMENTS_PARAMS,
+    AskedJudgmentsParams,
+    JudgmentsParams,
+    SimulatedJudgmentsParams,
+)
+from infuse.config.endpoints import Endpoint
 from infuse.core.errors import UserError
 from infuse.core.files import RowWriter
 from infuse.core.progress import Progress
 from infuse.core.schemas import JUDGMENTS
-from infuse.data.judge_styles import STYLES
+from infuse.data.judge_styles import STYLES, StyleName
 from infuse.evaluation.judges import listed, question, read, read_conversations, rescaled
 from infuse.inference import api_client
 from infuse.inference.replies import Reply, shown, warn_of_few
@@ -33,28 +40,28 @@ class Asked(NamedTuple):
 
     conversation: dict[str, Any]
     dimension: str
-    style: str
+    style: StyleName
 
 
 def judgments(job: Job) -> dict[str, Any]:
     """Ask for every judgment, read the replies, and count outcomes, tokens and cost."""
-    answer = {"endpoint": _replies, "simulated": _opinions}[job.params["judge"]["kind"]]
+    params = JUDGMENTS_PARAMS.validate_python(job.params)
     conversations = read_conversations(job.inputs["conversations"])
     outcomes = Counter[str]()
     spent: list[Reply] = []
     unread = ""
-    questions = len(job.params["dimensions"]) * len(job.params["styles"])
+    questions = len(params.dimensions) * len(params.styles)
     progress = Progress(len(conversations) * questions, "judgments")
     with RowWriter(job.out / "judgments.parquet", JUDGMENTS) as file:
         for start in range(0, len(conversations), CHUNK):
-            asked = list(_asked(job, conversations[start : start + CHUNK]))
-            for one, reply in zip(asked, answer(job, asked), strict=True):
-                row = _row(one, reply)
+            chunk = list(_questions(params, conversations[start : start + CHUNK]))
+            for asked, reply in zip(chunk, _replies(job, params, chunk), strict=True):
+                row = _row(asked, reply)
                 file.add(row)
                 outcomes[row["outcome"]] += 1
                 unread = unread or ("" if row["outcome"] == "rated" else shown(reply))
                 spent.append(replace(reply, text=""))  # many, and their texts are on disk
-            progress.advance(len(asked))
+            progress.advance(len(chunk))
     if not outcomes["rated"]:
         raise UserError(
             f"judgments: none of {outcomes.total()} replies holds a score ({listed(outcomes)}), "
@@ -62,60 +69,61 @@ def judgments(job: Job) -> dict[str, Any]:
         )
     warn_of_few(outcomes["rated"], spent, unread)
     facts: dict[str, Any] = {"rows": outcomes.total(), "outcomes": dict(outcomes)}
-    if job.params["judge"]["kind"] == "endpoint":
-        facts |= api_client.usage(job.settings["endpoint"], spent)
+    if isinstance(params, AskedJudgmentsParams):
+        facts |= api_client.usage(Endpoint.model_validate(job.settings["endpoint"]), spent)
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     return facts
 
 
-def _asked(job: Job, conversations: list[dict[str, Any]]) -> Iterator[Asked]:
+def _questions(params: JudgmentsParams, conversations: list[dict[str, Any]]) -> Iterator[Asked]:
     """All questions on some conversations; dimensions by name, since their order is in no key."""
     for conversation in conversations:
-        for dimension in sorted(job.params["dimensions"]):
-            for style in job.params["styles"]:
+        for dimension in sorted(params.dimensions):
+            for style in params.styles:
                 yield Asked(conversation, dimension, style)
 
 
-def _replies(job: Job, asked: list[Asked]) -> list[Reply]:
-    """What the model behind the endpoint says."""
+def _replies(job: Job, params: JudgmentsParams, chunk: list[Asked]) -> list[Reply]:
+    """What the model behind the endpoint, or the simulated judge, says."""
+    if isinstance(params, SimulatedJudgmentsParams):
+        return _opinions(params, chunk)
     questions = [
         question(
-            one.style, one.dimension, about["definition"], one.conversation["context"],
-            one.conversation["response"], about["examples"],
+            asked.style, asked.dimension, about.definition, asked.conversation["context"],
+            asked.conversation["response"], about.examples,
         )
-        for one in asked
-        for about in [job.params["dimensions"][one.dimension]]
+        for asked in chunk
+        for about in [params.dimensions[asked.dimension]]
     ]  # fmt: skip
-    return api_client.ask(
-        job.settings["endpoint"], questions, job.params, Path(job.settings["answers"])
-    )
+    endpoint = Endpoint.model_validate(job.settings["endpoint"])
+    return api_client.ask(endpoint, questions, params, Path(job.settings["answers"]))
 
 
-def _opinions(job: Job, asked: list[Asked]) -> list[Reply]:
+def _opinions(params: SimulatedJudgmentsParams, chunk: list[Asked]) -> list[Reply]:
     """What a simulated judge says; its styles are draws of the same opinion."""
     from infuse.synthetic.dialogues import opinion
 
-    judge = {part: job.params["judge"][part] for part in ("bias", "noise", "faults")}
-    judge |= {"seed": job.params["seed"]}
+    judge = params.judge.model_dump(exclude={"kind"}) | {"seed": params.seed}
     texts = [
         opinion(
-            one.conversation["context"], one.conversation["response"], one.dimension,
-            STYLES[one.style].low, STYLES[one.style].high, judge, list(STYLES).index(one.style),
+            asked.conversation["context"], asked.conversation["response"], asked.dimension,
+            STYLES[asked.style].low, STYLES[asked.style].high, judge,
+            list(STYLES).index(asked.style),
         )
-        for one in asked
+        for asked in chunk
     ]  # fmt: skip
     return [Reply(text, "stop", None, len(text.split())) for text in texts]
 
 
-def _row(one: Asked, reply: Reply) -> dict[str, Any]:
+def _row(asked: Asked, reply: Reply) -> dict[str, Any]:
     """A judgment as it is written; where a server does not tell the tokens, its words count."""
-    low, high, _ = STYLES[one.style]
-    found = read(reply.text, reply.finish, low, high)
+    low, high, _ = STYLES[asked.style]
+    judgment = read(reply.text, reply.finish, low, high)
     tokens = reply.completion_tokens
     return {
-        "split": one.conversation["split"], "id": one.conversation["id"],
-        "dimension": one.dimension, "style": one.style, **found._asdict(),
-        "rating": None if found.score is None else rescaled(found.score, low, high),
+        "split": asked.conversation["split"], "id": asked.conversation["id"],
+        "dimension": asked.dimension, "style": asked.style, **judgment._asdict(),
+        "rating": None if judgment.score is None else rescaled(judgment.score, low, high),
         "tokens": len(reply.text.split()) if tokens is None else tokens,
     }  # fmt: skip
 

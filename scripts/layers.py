@@ -7,6 +7,7 @@ OUT  layers (by layer), confidence (of the output): each as .csv, .md and .html;
 
 from typing import Any
 
+from infuse.config.report_params import ArmsOfSeeds
 from infuse.core.files import read_labels
 from infuse.evaluation import layers as ev
 from infuse.reporting import layer_plots, layer_tables, plots
@@ -18,21 +19,24 @@ VERSION = 2
 
 def layers(job: Job) -> dict[str, Any]:
     """Write the tables and draw the figures."""
-    task, arms, seeds = job.inputs["task"], job.params["arms"], job.params["seeds"]
+    params, task = ArmsOfSeeds.model_validate(job.params), job.inputs["task"]
     labels = read_labels(task)
     files = {
-        arm: [job.inputs[f"logit_lens {arm}-seed{seed}"] / "logit_lens.parquet" for seed in seeds]
-        for arm in arms
+        arm: [
+            job.inputs[f"logit_lens {arm}-seed{seed}"] / "logit_lens.parquet"
+            for seed in params.seeds
+        ]
+        for arm in params.arms
     }
-    ids, seen = ev.read(files, labels)
+    ids, readings = ev.read(files, labels)
     within = ev.groups(task / "test.parquet", ids, labels)
-    rows = ev.layer_rows(arms, seen, within)
+    rows = ev.layer_rows(params.arms, readings, within)
     write(job.out / "layers", layer_tables.layer_table(rows))
-    output = ev.output_rows(arms, seen, within)
+    output = ev.output_rows(params.arms, readings, within)
     write(job.out / "confidence", layer_tables.output_table(output))
     shown = ev.largest(within, layer_plots.MOST_GROUPS)
     plots.save(layer_plots.entropy(rows, shown), job.out / "entropy")
-    maps = ev.rank_maps(seen, within)
+    maps = ev.rank_maps(readings, within)
     plots.save(layer_plots.rankings(maps, labels, shown), job.out / "rankings")
     return {"texts": len(ids)}
 

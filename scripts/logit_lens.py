@@ -12,7 +12,7 @@ import logging
 from pathlib import Path
 from typing import Any
 
-from infuse.config.compute import Arithmetic
+from infuse.config.model_params import LogitLensParams
 from infuse.core.files import RowWriter, read_batches, read_table
 from infuse.core.progress import Progress
 from infuse.core.schemas import LOGIT_LENS, PREDICTIONS
@@ -28,11 +28,12 @@ log = logging.getLogger("infuse")
 
 def logit_lens(job: Job) -> dict[str, Any]:
     """Look into the classifier, batch by batch."""
-    folder, size = job.inputs["classifier"], job.params["batch_rows"]
-    reader = Reader(folder, "transformers", Arithmetic.of(job.params["compute"]))
+    params = LogitLensParams.model_validate(job.params)
+    folder, size = job.inputs["classifier"], params.batch_rows
+    reader = Reader(folder, "transformers", params.compute)
     inside = parts(reader.model, folder)
     path = job.inputs["predictions"] / "predictions.parquet"
-    drawn = _drawn(path, job.params["texts"])
+    drawn = _drawn(path, params.texts)
     progress, wanted = Progress(sum(drawn), "texts"), iter(drawn)
     with RowWriter(job.out / "logit_lens.parquet", LOGIT_LENS) as out:
         for table in read_batches(path, PREDICTIONS, WINDOW * size):
@@ -41,18 +42,16 @@ def logit_lens(job: Job) -> dict[str, Any]:
                 reader.prompts([row["text"] for row in rows]), [row["reasoning"] for row in rows]
             )
             order = sorted(range(len(rows)), key=lambda row: len(texts[row]))
-            found: dict[int, tuple[Any, ...]] = {}
+            readings: dict[int, tuple[Any, ...]] = {}
             for at in range(0, len(order), size):
                 batch = order[at : at + size]
-                seen = look(inside, [texts[row] for row in batch], tokens, job.params["normed"])
-                found |= zip(batch, zip(*seen, strict=True), strict=True)
+                by_part = look(inside, [texts[row] for row in batch], tokens, params.normed)
+                readings |= zip(batch, zip(*by_part, strict=True), strict=True)
                 progress.advance(len(batch))
             for place, row in enumerate(rows):
-                told = zip(
-                    LOGIT_LENS.names[3:], (value.tolist() for value in found[place]), strict=True
-                )
+                values = [value.tolist() for value in readings[place]]
                 own = {"id": row["id"], "label": row["label"], "predicted": row["closed_set"]}
-                out.add(own | dict(told))
+                out.add(own | dict(zip(LOGIT_LENS.names[3:], values, strict=True)))
     return {"texts": out.rows, "layers": len(inside.layers)}
 
 

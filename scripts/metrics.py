@@ -8,12 +8,16 @@ OUT  classifiers.csv, classes.csv, confusion.csv, baselines.csv: schemas in
 
 import logging
 from collections import Counter
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from infuse.core.files import read_json, read_labels, read_rows, read_task, write_csv
+from infuse.config.arms import AnyArm, roles
+from infuse.config.report_params import MetricsParams
+from infuse.core.files import read_labels, read_rows, read_task, write_csv
+from infuse.core.manifest import read_provenance
 from infuse.core.schemas import TASK
-from infuse.data.targets import REASONED, roles
+from infuse.data.targets import REASONED
 from infuse.evaluation import comparisons as pairs
 from infuse.evaluation import scores as ev
 from infuse.workflow.job import Job, run
@@ -26,39 +30,39 @@ log = logging.getLogger("infuse")
 def metrics(job: Job) -> dict[str, Any]:
     """Write the eight files."""
     labels = read_labels(job.inputs["task"])
-    arms, seeds = job.params["arms"], job.params["seeds"]
+    params = MetricsParams.model_validate(job.params)
+    arms, seeds = params.arms, params.seeds
     test = read_task(job.inputs["task"], "test")
     written = {
-        one: ev.beside(test, ev.read_answers(job.inputs, *one)) for one in ev.runs(arms, seeds)
+        run: ev.join_answers(test, ev.read_answers(job.inputs, *run))
+        for run in ev.runs(arms, seeds)
     }
     facts = {
-        (arm, seed): _facts(job.inputs.get(f"classifier {arm}-seed{seed}"), arms[arm]["target"])
+        (arm, seed): _facts(job.inputs.get(f"classifier {arm}-seed{seed}"), arms[arm])
         for arm, seed in written
     }
-    parts = roles(arms)
-    ours = parts["Q->RA"]
-    against = [other for part, other in parts.items() if other and part != "Q->RA"] if ours else []
+    contrasted = _contrasted(arms)
     train = read_rows(job.inputs["task"] / "train.parquet", TASK)
     for split, texts in (("training", train), ("test", test)):
         _tell(split, Counter(row["label"] for row in texts), labels)
     files = {
         "classifiers": (
-            [ev.classifier_row(*one, rows, facts[one], labels) for one, rows in written.items()],
+            [ev.classifier_row(*run, rows, facts[run], labels) for run, rows in written.items()],
             ev.CLASSIFIERS,
         ),
         "classes": (
-            [line for one, rows in written.items() for line in ev.class_rows(*one, rows, labels)],
+            [line for run, rows in written.items() for line in ev.class_rows(*run, rows, labels)],
             ev.CLASSES,
         ),
         "confusion": (
             [
                 line
-                for one, rows in written.items()
-                for line in ev.confusion_rows(*one, rows, labels)
+                for run, rows in written.items()
+                for line in ev.confusion_rows(*run, rows, labels)
             ],
             ev.CONFUSION,
         ),
-        "means": (pairs.mean_rows([(ours, other) for other in against], written), pairs.MEANS),
+        "means": (pairs.mean_rows(contrasted, written), pairs.MEANS),
         "contrasts": (
             [
                 pairs.contrast_row(
@@ -68,15 +72,12 @@ def metrics(job: Job) -> dict[str, Any]:
                     written[ours, seed],
                     written.get((other, seed)) or written[other, 0],
                 )
-                for other in against
+                for ours, other in contrasted
                 for seed in seeds
             ],
             pairs.CONTRASTS,
         ),
-        "comparisons": (
-            pairs.comparison_rows(job.params["comparisons"], written),
-            pairs.COMPARISONS,
-        ),
+        "comparisons": (pairs.comparison_rows(params.comparisons, written), pairs.COMPARISONS),
         "baselines": (ev.baseline_rows(train, test, labels), ev.BASELINES),
         "costs": (_costs(list(job.inputs.values())), ev.COSTS),
     }
@@ -94,17 +95,25 @@ def _tell(split: str, rows: Counter[str], labels: list[str]) -> None:
             log.warning("labels %s %s text: %s%s", what, split, ", ".join(few[:NAMED]), more)
 
 
-def _facts(classifier: Path | None, target: str) -> dict[str, Any]:
+def _contrasted(arms: Mapping[str, AnyArm]) -> list[tuple[str, str]]:
+    """The paper's reasoning arm with each other arm of table 3."""
+    parts = roles(arms)
+    ours = parts.pop("Q->RA")
+    return [(ours, other) for other in parts.values() if ours and other]
+
+
+def _facts(classifier: Path | None, arm: AnyArm) -> dict[str, Any]:
     """What a training recorded of its budget, and how often the teacher of its reasonings is right;
     nothing where there was none.
     """
     if classifier is None:
         return {}
-    made = read_json(classifier / "provenance.json")
-    facts: dict[str, Any] = made["facts"]
-    if target in REASONED:
-        learned_from = made["lineage"][made["inputs"]["training_set"]]["facts"]["train"]
-        facts |= {k: v for k, v in learned_from.items() if k == "teacher_accuracy"}
+    provenance = read_provenance(classifier)
+    facts: dict[str, Any] = provenance["facts"]
+    if arm.target in REASONED:
+        training_set = provenance["lineage"][provenance["inputs"]["training_set"]]
+        recorded = training_set["facts"]["train"]
+        facts |= {k: v for k, v in recorded.items() if k == "teacher_accuracy"}
     return facts
 
 
@@ -112,8 +121,8 @@ def _costs(folders: list[Path]) -> list[dict[str, Any]]:
     """What each artifact cost that these were made from, themselves included."""
     rows: dict[str, dict[str, Any]] = {}
     for folder in folders:
-        made = read_json(folder / "provenance.json")
-        for path, part in (made["lineage"] | {str(folder): made}).items():
+        provenance = read_provenance(folder)
+        for path, part in (provenance["lineage"] | {str(folder): provenance}).items():
             name = part["name"].removeprefix(f"{part['stage']} ")
             rows.setdefault(path, {"stage": part["stage"], "name": name} | part["cost"])
     return list(rows.values())

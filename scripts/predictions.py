@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from typing import Any
 
-from infuse.config.compute import Arithmetic
+from infuse.config.model_params import PredictionsParams
 from infuse.core.files import read_rows, write_rows
 from infuse.core.schemas import PREDICTIONS, TASK
 from infuse.workflow.job import Job, run
@@ -28,28 +28,25 @@ def predictions(job: Job) -> dict[str, Any]:
     from infuse.inference import generation
     from infuse.inference.classification import Reader
 
-    reader = Reader(
-        job.inputs["classifier"],
-        job.params["backend"],
-        Arithmetic.of(job.params["compute"]),
-    )
+    params = PredictionsParams.model_validate(job.params)
+    reader = Reader(job.inputs["classifier"], params.backend, params.compute)
     texts = read_rows(job.inputs["task"] / "test.parquet", TASK)
     prompts = reader.prompts([row["text"] for row in texts])
 
     def classify(chunk: list[int]) -> list[dict[str, Any]]:
-        made = reader.read([prompts[row] for row in chunk], chunk, job.params["max_new_tokens"])
+        answers = reader.read([prompts[row] for row in chunk], chunk, params.max_new_tokens)
         return [
             texts[row]
-            | one.answer.against(texts[row]["label"])
+            | read.answer.against(texts[row]["label"])
             | {
-                "tokens": one.tokens,
-                "closed_set": one.closed_set,
-                "log_probabilities": one.log_probabilities.tolist(),
+                "tokens": read.tokens,
+                "closed_set": read.closed_set,
+                "log_probabilities": read.log_probabilities.tolist(),
             }
-            for row, one in zip(chunk, made, strict=True)
+            for row, read in zip(chunk, answers, strict=True)
         ]
 
-    rows = generation.in_chunks(job.work, prompts, job.params["batch_rows"], PREDICTIONS, classify)
+    rows = generation.in_chunks(job.work, prompts, params.batch_rows, PREDICTIONS, classify)
     write_rows(job.out / "predictions.parquet", rows, PREDICTIONS)
     outcomes = Counter(row["outcome"] for row in rows)
     if too_long := [str(row["id"]) for row in rows if row["outcome"] == "too_long"]:

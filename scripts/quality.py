@@ -8,13 +8,14 @@ OUT  quality, settings, transfer, ratings, judges, dimensions: each as .csv, .md
 
 from typing import Any
 
-from infuse.core.files import read_csv, read_json, read_labels, read_rows
+from infuse.config.arms import Arm
+from infuse.config.report_params import QualityParams
+from infuse.core.files import read_csv, read_labels, read_rows
+from infuse.core.manifest import read_provenance
 from infuse.core.schemas import RATED, SPLITS
-from infuse.data.targets import ZERO_SHOT
 from infuse.evaluation import judges
 from infuse.evaluation import scores as ev
-from infuse.reporting import plots
-from infuse.reporting import rating_tables as made
+from infuse.reporting import plots, rating_tables
 from infuse.reporting.cells import NOT_RUN, Table, plain, write
 from infuse.workflow.job import Job, run
 
@@ -24,32 +25,33 @@ VERSION = 2
 def quality(job: Job) -> dict[str, Any]:
     """Write the tables and draw the figure."""
     labels = read_labels(job.inputs["task"])
-    arms, seeds, held = (job.params[part] for part in ("arms", "seeds", "held_out"))
+    params = QualityParams.model_validate(job.params)
+    arms, seeds, held = params.arms, params.seeds, params.held_out
     splits = {split: read_rows(job.inputs["task"] / f"{split}.parquet", RATED) for split in SPLITS}
-    trained = {name: arm for name, arm in arms.items() if arm["target"] != ZERO_SHOT}
+    trained = {name: arm for name, arm in arms.items() if isinstance(arm, Arm)}
     written = {
-        one: ev.beside(splits["test"], ev.read_answers(job.inputs, *one))
-        for one in ev.runs(trained, seeds)
+        run: ev.join_answers(splits["test"], ev.read_answers(job.inputs, *run))
+        for run in ev.runs(trained, seeds)
     }
     parts = {
-        name: _held_out(job, kind, name, [(arm, seed) for arm in held["arms"] for seed in seeds])
-        for kind, name in held["parts"]
+        name: _held_out(job, kind, name, [(arm, seed) for arm in held.arms for seed in seeds])
+        for kind, name in held.parts
     }
     for name, table in {
-        "quality": made.quality(splits["train"], written, arms),
-        "settings": made.every_setting(splits["train"], written, arms, labels),
-        "transfer": made.transfer(parts, arms, labels) or [{"held out": NOT_RUN}],
-        "ratings": made.spread(splits, labels),
+        "quality": rating_tables.quality(splits["train"], written, arms),
+        "settings": rating_tables.every_setting(splits["train"], written, arms, labels),
+        "transfer": rating_tables.transfer(parts, arms, labels) or [{"held out": NOT_RUN}],
+        "ratings": rating_tables.spread(splits, labels),
         **_judged(job),
     }.items():
         write(job.out / name, table)
-    bare = [name for name, arm in trained.items() if not arm["system"]]
-    floors = made.floors(splits["train"], splits["test"])
-    plots.save(plots.settings(floors, made.reached(written), bare), job.out / "quality")
+    bare = [name for name, arm in trained.items() if not arm.system]
+    floors = rating_tables.floors(splits["train"], splits["test"])
+    plots.save(plots.settings(floors, rating_tables.reached(written), bare), job.out / "quality")
     return {}
 
 
-def _held_out(job: Job, kind: str, name: str, runs: list[tuple[str, int]]) -> made.HeldOut:
+def _held_out(job: Job, kind: str, name: str, runs: list[tuple[str, int]]) -> rating_tables.HeldOut:
     """What models that were trained without a part answer on it, and those that were not."""
     folder = job.inputs[f"held out {name}"]
     train, texts = (read_rows(folder / f"{split}.parquet", RATED) for split in ("train", "test"))
@@ -59,15 +61,15 @@ def _held_out(job: Job, kind: str, name: str, runs: list[tuple[str, int]]) -> ma
         for role, path in job.inputs.items()
         if role.startswith(prefix)
     }
-    seen = None
+    on_everything = None
     if kind == "source":  # whose test texts they are; a fold is of training texts
         ids = {row["id"] for row in texts}
-        seen = {
-            one: [row for row in ev.read_answers(job.inputs, *one) if row["id"] in ids]
-            for one in runs
+        on_everything = {
+            run: [row for row in ev.read_answers(job.inputs, *run) if row["id"] in ids]
+            for run in runs
         }
-    without = {one: ev.beside(texts, ev.read_answers(answers, *one)) for one in runs}
-    return made.HeldOut(train, without, seen)
+    without = {run: ev.join_answers(texts, ev.read_answers(answers, *run)) for run in runs}
+    return rating_tables.HeldOut(train, without, on_everything)
 
 
 def _judged(job: Job) -> dict[str, Table]:
@@ -81,13 +83,13 @@ def _judged(job: Job) -> dict[str, Table]:
         read_csv(job.inputs["ratings"] / f"{name}.csv", schema)
         for name, schema in (("judges", judges.JUDGES), ("dimensions", judges.DIMENSIONS))
     )
-    made_of = read_json(job.inputs["ratings"] / "provenance.json")
+    provenance = read_provenance(job.inputs["ratings"])
     spent = {
         part["name"].removeprefix("judgments "): part["facts"]
-        for part in [*made_of["lineage"].values(), made_of | {"name": "merger"}]
+        for part in [*provenance["lineage"].values(), provenance | {"name": "merger"}]
         if "prompt_tokens" in part["facts"]
     }
-    totals = made.judge_totals(of_judges, spent)
+    totals = rating_tables.judge_totals(of_judges, spent)
     return {
         "judges": [*totals, *plain(of_judges)],
         "dimensions": plain(dimensions),

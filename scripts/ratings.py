@@ -19,17 +19,18 @@ from typing import Any
 
 import numpy as np
 
+from infuse.config.data_params import RATINGS_PARAMS, MergedRatingsParams, RatingsParams
+from infuse.config.endpoints import Endpoint
 from infuse.core.errors import UserError
 from infuse.core.files import RowWriter, read_table, write_csv
 from infuse.core.progress import Progress
-from infuse.core.schemas import JUDGMENTS, RATINGS
-from infuse.data.judge_styles import STYLES
+from infuse.core.schemas import JUDGMENTS, RATINGS, SPLITS
+from infuse.data.judge_styles import STYLES, StyleName
 from infuse.data.scales import rounded
 from infuse.evaluation.judges import (
     DIMENSIONS,
     JUDGES,
     OUTCOMES,
-    SPLITS,
     agreement,
     argued,
     dimension_rows,
@@ -60,18 +61,19 @@ class Panel:
         cells: the columns of `JUDGMENTS`; NaN where there is no score.
     """
 
-    columns: list[tuple[str, str]]
+    columns: list[tuple[str, StyleName]]
     cells: dict[str, Any]
 
 
 def ratings(job: Job) -> dict[str, Any]:
     """Average the ratings, merge the explanations, and tell how far judges agree."""
-    dimensions = job.params["dimensions"]
+    params = RATINGS_PARAMS.validate_python(job.params)
+    dimensions = params.dimensions
     conversations = read_conversations(job.inputs["conversations"])
-    panel = _panel(job, conversations)
+    panel = _panel(job, dimensions, conversations)
     means = np.full((len(conversations), len(dimensions)), np.nan)
     unrated: list[str] = []
-    made, spent = Counter[str](), list[Reply]()
+    outcomes, spent = Counter[str](), list[Reply]()
     with contextlib.ExitStack() as stack:
         writers = {
             split: stack.enter_context(RowWriter(job.out / f"{split}.parquet", RATINGS))
@@ -87,16 +89,16 @@ def ratings(job: Job) -> dict[str, Any]:
                     else:
                         means[at, place] = draft["rating"]
                         drafts.append(draft)
-            _explain(job, drafts, made, spent)
+            _explain(job, params, drafts, outcomes, spent)
             for draft in drafts:
                 writers[draft["split"]].add({name: draft[name] for name in RATINGS.names})
     rows = {split: writer.rows for split, writer in writers.items()}
-    if spent and not made["merged"]:
+    if spent and not outcomes["merged"]:
         raise UserError(
             f"ratings: none of {len(spent)} replies of the merging model holds a whole explanation "
-            f"({listed(made)})"
+            f"({listed(outcomes)})"
         )
-    warn_of_few(made["merged"], spent, listed(made))
+    warn_of_few(outcomes["merged"], spent, listed(outcomes))
     if not all(rows.values()):
         raise UserError(f"ratings: no conversation of a split has a rating: {rows}")
     write_csv(job.out / "judges.csv", _judge_rows(panel, conversations, dimensions), JUDGES)
@@ -105,39 +107,39 @@ def ratings(job: Job) -> dict[str, Any]:
     facts = {
         "rows": rows,
         "unrated": {"rows": len(unrated), "first": unrated[:NAMED]},
-        "explanations": dict(made),
+        "explanations": dict(outcomes),
     }
-    if job.params["merger"] is not None:
-        facts |= api_client.usage(job.settings["endpoint"], spent)
+    if isinstance(params, MergedRatingsParams):
+        facts |= api_client.usage(Endpoint.model_validate(job.settings["endpoint"]), spent)
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     return facts
 
 
-def _panel(job: Job, conversations: list[Row]) -> Panel:
+def _panel(job: Job, wanted: list[str], conversations: list[Row]) -> Panel:
     """The judgments of all judges, in the order of conversations and dimensions."""
-    columns: list[tuple[str, str]] = []
+    columns: list[tuple[str, StyleName]] = []
     parts: dict[str, list[Any]] = {name: [] for name in JUDGMENTS.names}
     for role in sorted(role for role in job.inputs if role.startswith("judge ")):
         file = job.inputs[role] / "judgments.parquet"
         table = read_table(file, JUDGMENTS)
-        found = {name: table[name].to_pylist() for name in JUDGMENTS.names}
-        dimensions, styles = (list(dict.fromkeys(found[name])) for name in ("dimension", "style"))
+        cells = {name: table[name].to_pylist() for name in JUDGMENTS.names}
+        dimensions, styles = (list(dict.fromkeys(cells[name])) for name in ("dimension", "style"))
         expected = [
             (row["split"], row["id"], dimension, style)
             for row in conversations
             for dimension in dimensions
             for style in styles
         ]
-        keys = zip(*(found[name] for name in ("split", "id", "dimension", "style")), strict=True)
-        if list(keys) != expected or set(dimensions) != set(job.params["dimensions"]):
+        keys = zip(*(cells[name] for name in ("split", "id", "dimension", "style")), strict=True)
+        if list(keys) != expected or set(dimensions) != set(wanted):
             raise UserError(
                 f"{file}: expected a judgment of each conversation, on the dimensions "
-                f"{sorted(job.params['dimensions'])} in each style"
+                f"{sorted(wanted)} in each style"
             )
         columns += [(role.removeprefix("judge "), style) for style in styles]
         shape = len(conversations), len(dimensions), len(styles)
-        order = [dimensions.index(name) for name in job.params["dimensions"]]
-        for name, values in found.items():
+        order = [dimensions.index(name) for name in wanted]
+        for name, values in cells.items():
             kind = float if name in ("score", "rating", "tokens") else object
             parts[name].append(np.array(values, kind).reshape(shape)[:, order])
     return Panel(columns, {name: np.concatenate(part, 2) for name, part in parts.items()})
@@ -165,30 +167,31 @@ def _draft(
     }
 
 
-def _explain(job: Job, drafts: list[Row], made: Counter[str], spent: list[Reply]) -> None:
-    """Give each draft one explanation; count in `made` how it came about."""
-    told = [draft for draft in drafts if draft["given"]]
+def _explain(
+    job: Job, params: RatingsParams, drafts: list[Row], outcomes: Counter[str], spent: list[Reply]
+) -> None:
+    """Give each draft one explanation; count in `outcomes` how it came about."""
+    explained = [draft for draft in drafts if draft["given"]]
     for draft in drafts:
         draft["explanation"] = ""
-    for draft in told:
+    for draft in explained:
         explanations, own = zip(*draft["given"], strict=True)
         draft["explanation"] = nearest(explanations, own, draft["rating"])
-    if len(told) < len(drafts):
-        made["none"] += len(drafts) - len(told)
-    if job.params["merger"] is None:
-        made["nearest"] += len(told)
+    if len(explained) < len(drafts):
+        outcomes["none"] += len(drafts) - len(explained)
+    if not isinstance(params, MergedRatingsParams):
+        outcomes["nearest"] += len(explained)
         return
     questions = [
         merge_question(draft["dimension"], draft["rating"], [text for text, _ in draft["given"]])
-        for draft in told
+        for draft in explained
     ]
-    replies = api_client.ask(
-        job.settings["endpoint"], questions, job.params, Path(job.settings["answers"])
-    )
-    for draft, reply in zip(told, replies, strict=True):
+    endpoint = Endpoint.model_validate(job.settings["endpoint"])
+    replies = api_client.ask(endpoint, questions, params, Path(job.settings["answers"]))
+    for draft, reply in zip(explained, replies, strict=True):
         text = reply.text.strip()
         outcome = "truncated" if reply.finish == "length" else "merged" if text else "empty"
-        made[outcome] += 1
+        outcomes[outcome] += 1
         if outcome == "merged":
             draft["explanation"] = text
         spent.append(replace(reply, text=""))  # many, and their texts are on disk
@@ -205,16 +208,16 @@ def _judge_rows(panel: Panel, conversations: list[Row], dimensions: list[str]) -
             own = {name: cells[name][:, column] for name in cells}
             rated = ~np.isnan(own["rating"])
             low, high, _ = STYLES[style]
-            told = np.flatnonzero(rated & (own["explanation"] != ""))
+            explained = np.flatnonzero(rated & (own["explanation"] != ""))
             yield {
                 "judge": judge, "style": style, "dimension": dimension, "n": len(rated),
                 **{outcome: int((own["outcome"] == outcome).sum()) for outcome in OUTCOMES},
                 "mean_rating": float(own["rating"][rated].mean()) if rated.any() else None,
                 **agreement(own["rating"], others[:, column]),
                 **argued(
-                    own["explanation"][told].tolist(),
-                    [rounded(score, low, high) for score in own["score"][told]],
-                    [clusters[at] for at in told],
+                    own["explanation"][explained].tolist(),
+                    [rounded(score, low, high) for score in own["score"][explained]],
+                    [clusters[at] for at in explained],
                 ),
                 "mean_tokens": float(own["tokens"].mean()),
             }  # fmt: skip

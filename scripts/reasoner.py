@@ -11,10 +11,9 @@ from collections import Counter
 from dataclasses import asdict
 from typing import Any
 
-from infuse.config.compute import Compute
-from infuse.config.recipe import Recipe
-from infuse.core.files import read_json, write_json
-from infuse.core.manifest import SEAL
+from infuse.config.model_params import ReasonerParams
+from infuse.core.files import write_json
+from infuse.core.manifest import read_provenance
 from infuse.models import loading
 from infuse.training import batching, loop, self_check, tracking
 from infuse.training.setup import engine_for
@@ -27,12 +26,12 @@ log = logging.getLogger("infuse")
 
 def reasoner(job: Job) -> dict[str, Any]:
     """Train, evaluate on the validation split while training, save."""
-    compute = Compute.model_validate(job.params["compute"])
+    params = ReasonerParams.model_validate(job.params)
+    recipe, seed, compute = params.recipe, params.seed, params.compute
     tokenizer = loading.load_tokenizer(job.inputs["base"])
     self_check.made_before(
         job.inputs["base"], tokenizer, compute, job.settings, job.beside.get("task")
     )
-    recipe, seed = Recipe.model_validate(job.params["recipe"]), job.params["seed"]
     documents, validation = (
         open_documents(job.inputs["tokens"], split) for split in ("train", "validation")
     )
@@ -52,7 +51,7 @@ def reasoner(job: Job) -> dict[str, Any]:
 def _dropped(job: Job) -> dict[str, dict[str, int]]:
     """How many training triples did not become documents, by reason."""
     rows = Counter[str]()
-    for part in read_json(job.inputs["tokens"] / SEAL)["facts"]["train"]["dropped"]:
+    for part in read_provenance(job.inputs["tokens"])["facts"]["train"]["dropped"]:
         rows[part["reason"]] += part["rows"]
     return {reason: {"rows": count} for reason, count in rows.items()}
 

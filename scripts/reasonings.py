@@ -14,9 +14,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from infuse.config.compute import Arithmetic
-from infuse.config.reasonings import Decoding
-from infuse.core.errors import UserError, cut, told
+from infuse.config.endpoints import Endpoint
+from infuse.config.model_params import (
+    REASONINGS_PARAMS,
+    AskedParams,
+    FileParams,
+    ReasoningsParams,
+    WrittenParams,
+)
+from infuse.config.reasonings import Column, ImportedHub, Keywords
+from infuse.core.errors import UserError, cut, quoted
 from infuse.core.files import read_json, read_rows, read_task, write_rows
 from infuse.core.schemas import REASONINGS, TASK, TEXT_REASONING_LABEL
 from infuse.data.examples import Encoder, asked, reasoner_prompt
@@ -31,27 +38,22 @@ from infuse.workflow.job import Job, run
 VERSION = 5
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
-Made = tuple[list[Row], dict[str, Any]]  # rows, and facts of their making
+Reasonings = tuple[list[Row], dict[str, Any]]  # rows, and facts of their making
 
 
 def reasonings(job: Job) -> dict[str, Any]:
     """Write, ask for, take or import the reasonings, and tell how they came out."""
-    makers = {
-        "reasoner": _write, "base": _write, "keywords": _weighed, "column": _taken,
-        "endpoint": _asked,
-    }  # fmt: skip
-    schema = TEXT_REASONING_LABEL if job.params["kind"] == "column" else TASK
+    params = REASONINGS_PARAMS.validate_python(job.params)
+    schema = TEXT_REASONING_LABEL if isinstance(params, Column) else TASK
     texts = [
         {"split": split, **row}
         for split in ("train", "validation")
         for row in read_rows(job.inputs["task"] / f"{split}.parquet", schema)
     ]
     kept = _kept(job)
-    maker = makers.get(job.params["kind"], _imported)
-    if "shard 1" in job.inputs:
-        maker = _gathered
-    rows, own = maker(job, [row for row in texts if (row["split"], row["id"]) not in kept])
-    if "shard" not in job.params:
+    others = [row for row in texts if (row["split"], row["id"]) not in kept]
+    rows, own = _reasonings(job, params, others)
+    if not (isinstance(params, WrittenParams) and params.shard):
         rows = [*kept.values(), *rows]
     write_rows(job.out / "reasonings.parquet", rows, REASONINGS)
     facts = {
@@ -63,10 +65,26 @@ def reasonings(job: Job) -> dict[str, Any]:
     }
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     for row in rows[:1]:  # a shard has none where there are fewer chunks than shards
-        text = next(one for one in texts if all(one[part] == row[part] for part in ("split", "id")))
-        shown = told(text["text"]), cut(text["label"]), told(row["reasoning"])
+        place = row["split"], row["id"]
+        text = next(text for text in texts if (text["split"], text["id"]) == place)
+        shown = quoted(text["text"]), cut(text["label"]), quoted(row["reasoning"])
         log.info("for example, on %s (%s): %s", *shown)
     return facts
+
+
+def _reasonings(job: Job, params: ReasoningsParams, texts: list[Row]) -> Reasonings:
+    if "shard 1" in job.inputs:
+        return _gathered(job, texts)
+    match params:
+        case WrittenParams():
+            return _write(job, params, texts)
+        case Keywords():
+            return _weighed(job, params, texts)
+        case AskedParams():
+            return _asked(job, params, texts)
+        case Column():
+            return [_imported_row(row, row["reasoning"]) for row in texts], {}
+    return _imported(job, params, texts)
 
 
 def _kept(job: Job) -> dict[tuple[str, int], Row]:
@@ -82,85 +100,82 @@ def _kept(job: Job) -> dict[tuple[str, int], Row]:
     }
 
 
-def _write(job: Job, texts: list[Row]) -> Made:
+def _write(job: Job, params: WrittenParams, texts: list[Row]) -> Reasonings:
     """What the reasoner, or the base model, writes."""
     from infuse.inference import generation
     from infuse.inference.backends import load_writer
     from infuse.models import loading
 
-    compute = Arithmetic.of(job.params["compute"])
-    loading.set_threads(compute)
+    loading.set_threads(params.compute)
     tokenizer = loading.load_tokenizer(job.inputs["reasoner"])
-    encoder = Encoder(tokenizer, date_string=job.params.get("date_string", ""))
-    writer = load_writer(job.params["backend"], job.inputs["reasoner"], compute)
+    encoder = Encoder(tokenizer, date_string=params.date_string)
+    writer = load_writer(params.backend, job.inputs["reasoner"], params.compute)
     ends = {encoder.end_of_text, *loading.ends(job.inputs["reasoner"])}
-    decoding = Decoding.of(job.params)
-    prompt = job.params["prompt"]
-    if prompt is None:
+    if params.prompt is None:
         questions = [reasoner_prompt(row["text"], row["label"]) for row in texts]
         prompts = [encoder.begin + ids for ids in encoder.plain(questions)]
     else:
-        prompts = encoder.chats([asked(prompt, row["text"], row["label"]) for row in texts])
+        prompts = encoder.chats([asked(params.prompt, row["text"], row["label"]) for row in texts])
         ends.add(encoder.end_of_turn)
 
     def write(chunk: list[int]) -> list[Row]:
-        written = writer.write([prompts[row] for row in chunk], chunk, ends, decoding)
+        written = writer.write([prompts[row] for row in chunk], chunk, ends, params)
         return [
             {
                 "split": texts[row]["split"],
                 "id": texts[row]["id"],
-                "reasoning": encoder.text(one.tokens).strip(),
-                "finish": one.finish,
-                "tokens": len(one.tokens),
+                "reasoning": encoder.text(sequence.tokens).strip(),
+                "finish": sequence.finish,
+                "tokens": len(sequence.tokens),
             }
-            for row, one in zip(chunk, written, strict=True)
+            for row, sequence in zip(chunk, written, strict=True)
         ]
 
     rows = generation.in_chunks(
-        job.work, prompts, job.params["batch_rows"], REASONINGS, write,
-        job.params.get("shard", (1, 1)),
+        job.work, prompts, params.batch_rows, REASONINGS, write, params.shard or (1, 1)
     )  # fmt: skip
     return rows, {}
 
 
-def _gathered(job: Job, texts: list[Row]) -> Made:
+def _gathered(job: Job, texts: list[Row]) -> Reasonings:
     """What the shards have written, in the order in which one job would have."""
-    found = {
+    written = {
         (row["split"], row["id"]): row
         for role, folder in job.inputs.items()
         if role.startswith("shard ")
         for row in read_rows(folder / "reasonings.parquet", REASONINGS)
     }
-    return [found[text["split"], text["id"]] for text in texts], {}
+    return [written[text["split"], text["id"]] for text in texts], {}
 
 
-def _weighed(job: Job, texts: list[Row]) -> Made:
+def _weighed(job: Job, params: Keywords, texts: list[Row]) -> Reasonings:
     """The words that a linear model gives most weight; it has seen other training texts alone."""
     train = [row for row in texts if row["split"] == "train"]
     others = [row for row in texts if row["split"] != "train"]
     known = [row["text"] for row in train], [row["label"] for row in train]
     groups = grouped(read_task(job.inputs["task"], "train"))
-    reasons, accuracy = cross_fitted(*known, groups, job.params["words"], job.params["folds"])
+    reasons, accuracy = cross_fitted(*known, groups, params.words, params.folds)
     model = linear_model(*known)
     if model is None:
         raise UserError("reasonings: keywords need training texts of two labels or more")
     reasons += reasons_of(
         model, [row["text"] for row in others], [row["label"] for row in others],
-        job.params["words"],
+        params.words,
     )  # fmt: skip
-    made = zip([*train, *others], reasons, strict=True)
-    return [_imported_row(row, reason) for row, reason in made], {"teacher_accuracy": accuracy}
+    rows = [_imported_row(*pair) for pair in zip([*train, *others], reasons, strict=True)]
+    return rows, {"teacher_accuracy": accuracy}
 
 
-def _asked(job: Job, texts: list[Row]) -> Made:
+def _asked(job: Job, params: AskedParams, texts: list[Row]) -> Reasonings:
     """What the model behind an endpoint says of text and label; nothing where it is refused."""
     from infuse.inference import api_client, replies
 
-    questions = [asked(job.params["prompt"], row["text"], row["label"]) for row in texts]
+    questions = [asked(params.prompt, row["text"], row["label"]) for row in texts]
+    endpoint = Endpoint.model_validate(job.settings["endpoint"])
     answers = api_client.ask(
-        job.settings["endpoint"],
+        endpoint,
         [[{"role": "user", "content": question}] for question in questions],
-        job.params,
+        params,
         Path(job.settings["answers"]),
     )
     rows = [
@@ -179,40 +194,35 @@ def _asked(job: Job, texts: list[Row]) -> Made:
         )
     if unread:
         replies.warn_of_few(len(answers) - len(unread), answers, unread[0])
-    return rows, api_client.usage(job.settings["endpoint"], answers)
+    return rows, api_client.usage(endpoint, answers)
 
 
-def _taken(_: Job, texts: list[Row]) -> Made:
-    """The reasonings that stand in the task's own column."""
-    return [_imported_row(row, row["reasoning"]) for row in texts], {}
-
-
-def _imported(job: Job, texts: list[Row]) -> Made:
+def _imported(job: Job, params: FileParams | ImportedHub, texts: list[Row]) -> Reasonings:
     """The published reasoning of each text that has one, matched on text and label.
 
     Labels are read by the task's rule. A row with the very text comes before one whose text is the
     same but for what `folded` leaves out; of several rows, the last is taken.
     """
     labels = {folded(row["text"]): row["label"] for row in texts}
-    found: dict[tuple[str, str], str] = {}
+    exact: dict[tuple[str, str], str] = {}
     near: dict[tuple[str, str], str] = {}
     others: dict[str | None, str] = {}  # why a row of that text is none of the task; None: any row
     again = 0
-    for where, text, label, cell, reasoning in _published(job):
+    for where, text, label, cell, reasoning in _published(job, params):
         key = folded(text)
         if label is not None:
-            again += found.get((text.strip(), label), reasoning) != reasoning
-            found[text.strip(), label] = near[key, label] = reasoning
+            again += exact.get((text.strip(), label), reasoning) != reasoning
+            exact[text.strip(), label] = near[key, label] = reasoning
         if key in labels and label != labels[key]:
-            other = f"{where} has {told(text)} with the label {told(cell)}"
-            others.setdefault(key, f"{other}, the task with {told(labels[key])}")
-        first = f"{where} has the text {told(text)}"
-        others.setdefault(None, f"{first}, the task {told(texts[0]['text'])}")
+            other = f"{where} has {quoted(text)} with the label {quoted(cell)}"
+            others.setdefault(key, f"{other}, the task with {quoted(labels[key])}")
+        first = f"{where} has the text {quoted(text)}"
+        others.setdefault(None, f"{first}, the task {quoted(texts[0]['text'])}")
     rows, missing = [], list[str]()
     for row in texts:
         same, like = (row["text"].strip(), row["label"]), (folded(row["text"]), row["label"])
-        if same in found or like in near:
-            rows.append(_imported_row(row, found[same] if same in found else near[like]))
+        if same in exact or like in near:
+            rows.append(_imported_row(row, exact[same] if same in exact else near[like]))
         else:
             missing.append(like[0])
     apart = next((others[key] for key in [*missing, None] if key in others), "it has no rows")
@@ -234,18 +244,20 @@ def _imported_row(text: Row, reasoning: str) -> Row:
     return place | {"reasoning": reasoning, "finish": "imported", "tokens": len(reasoning.split())}
 
 
-def _published(job: Job) -> Iterator[tuple[str, str, str | None, Any, str]]:
+def _published(
+    job: Job, params: FileParams | ImportedHub
+) -> Iterator[tuple[str, str, str | None, Any, str]]:
     """Rows of a published set that have a text and a reasoning: where they stand, the text, the
     label's name in the task (None: it is none there), its cell, the reasoning.
     """
-    columns = job.params["columns"]
-    names = [columns[part] for part in ("text", "label", "reasoning")]
-    if job.params["kind"] == "hub":
-        place, rows = f"{job.params['id']} (train)", read_hub(job.params, "train", names)
-        own = hub_label_names(job.params, "train", names[1])
+    columns = params.columns
+    names = [columns.text, columns.label, columns.reasoning]
+    if isinstance(params, ImportedHub):
+        place, rows = f"{params.id} (train)", read_hub(params, "train", names)
+        own = hub_label_names(params, "train", columns.label)
     else:
         place, rows = job.settings["path"], read_file(job.settings["path"], names)
-        own = names_in_notes(place, names[1])
+        own = names_in_notes(place, columns.label)
     rule = LabelRule.from_json(read_json(job.inputs["task"] / "label_rule.json"))
     if own and not rule.scale:
         rule = LabelRule.of(None, own)
@@ -254,7 +266,7 @@ def _published(job: Job) -> Iterator[tuple[str, str, str | None, Any, str]]:
         text, cell, reasoning = (row[name] for name in names)
         for part, value in (("text", text), ("text as reasoning", reasoning)):
             if not isinstance(value, str | None):
-                raise UserError(f"{where}: expected a {part}, found {told(value)}")
+                raise UserError(f"{where}: expected a {part}, found {quoted(value)}")
         if text is not None and reasoning is not None:
             try:
                 yield where, text, rule.name(cell), cell, reasoning

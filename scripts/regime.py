@@ -12,11 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from infuse.config.model_params import REGIME_PARAMS, ChangedTask, HeldOutFold, HeldOutParams
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_task, write_json, write_rows
 from infuse.core.schemas import RATED, REASONING, SPLITS, TASK
 from infuse.data.sources import share
-from infuse.data.splits import HELD_OUT, chosen, grouped
+from infuse.data.splits import chosen, grouped
 from infuse.workflow.job import Job, run
 
 VERSION = 3
@@ -26,20 +27,21 @@ Row = dict[str, Any]
 
 def regime(job: Job) -> dict[str, Any]:
     """Write the other training split; refuse one in which a label has no row."""
-    kind, value, seed = (job.params[part] for part in ("kind", "value", "seed"))
+    params = REGIME_PARAMS.validate_python(job.params)
     labels = read_labels(job.inputs["task"])
     splits = {split: read_task(job.inputs["task"], split) for split in SPLITS}
+    if not isinstance(params, ChangedTask):
+        return _hold_out(job, params, splits, labels)
     before = splits["train"]
-    if kind in HELD_OUT:
-        return _hold_out(job, splits, labels)
-    rows = {"rows": fewer, "label_noise": wrong, "imbalance": rare, "cue": cued}[kind](
-        before, value, labels, seed
-    )
+    change = {"rows": fewer, "label_noise": wrong, "imbalance": rare, "cue": cued}[params.kind]
+    rows = change(before, params.value, labels, params.seed)
     counts = Counter(row["label"] for row in rows)
     absent = [label for label in labels if not counts[label]]
     if absent and "rating" not in before[0]:  # a scale has points that no row need have
-        told = f"regimes.{kind}: at {value:g} no training row has the label(s) {', '.join(absent)}"
-        raise UserError(told)
+        raise UserError(
+            f"regimes.{params.kind}: at {params.value:g} no training row has the label(s) "
+            f"{', '.join(absent)}"
+        )
     own = {row["id"]: row["label"] for row in before}
     changed = [row["id"] for row in rows if row["label"] != own[row["id"]]]
     _write(job, {"train": rows, "validation": splits["validation"]}, labels, changed)
@@ -61,31 +63,33 @@ def _write(job: Job, splits: dict[str, list[Row]], labels: list[str], changed: l
     write_json(job.out / "changed.json", changed)
 
 
-def _hold_out(job: Job, splits: dict[str, list[Row]], labels: list[str]) -> dict[str, Any]:
+def _hold_out(
+    job: Job, params: HeldOutParams, splits: dict[str, list[Row]], labels: list[str]
+) -> dict[str, Any]:
     """Write the splits without a source, whose test rows are the test; or without a fold of the
     training rows, which is.
     """
-    kind, value, seed = (job.params[part] for part in ("kind", "value", "seed"))
-    if kind == "fold":
+    if isinstance(params, HeldOutFold):
+        number, count = params.value
+        name, column, of = f"fold {number} of {count}", "cluster", "train"
         clusters = sorted(
-            {row["cluster"] for row in splits["train"]}, key=lambda name: share(name, f"{seed}")
+            {row["cluster"] for row in splits["train"]},
+            key=lambda name: share(name, f"{params.seed}"),
         )
-        inside = set(clusters[value[0] - 1 :: value[1]])
-
-    def held(row: Row) -> bool:
-        return row["source"] in value if kind == "source" else row["cluster"] in inside
-
-    told = f"fold {value[0]} of {value[1]}" if kind == "fold" else f"source {' + '.join(value)}"
+        inside = set(clusters[number - 1 :: count])
+    else:
+        name, column, of = f"source {' + '.join(params.value)}", "source", "test"
+        inside = set(params.value)
     parts = {
-        "train": [row for row in splits["train"] if not held(row)],
-        "validation": [row for row in splits["validation"] if not held(row)],
-        "test": [row for row in splits["test" if kind == "source" else "train"] if held(row)],
+        "train": [row for row in splits["train"] if row[column] not in inside],
+        "validation": [row for row in splits["validation"] if row[column] not in inside],
+        "test": [row for row in splits[of] if row[column] in inside],
     }
     for split, rows in parts.items():
         if not rows:
-            raise UserError(f"held_out: {told} leaves the {split} split no row")
+            raise UserError(f"held_out: {name} leaves the {split} split no row")
     _write(job, parts, labels, [])
-    log.info("%s is held out: %s", told, {split: len(rows) for split, rows in parts.items()})
+    log.info("%s is held out: %s", name, {split: len(rows) for split, rows in parts.items()})
     counts = Counter(row["label"] for row in parts["train"])
     facts: dict[str, Any] = {split: {"rows": len(rows)} for split, rows in parts.items()}
     facts["train"]["labels"] = {label: counts[label] for label in labels}

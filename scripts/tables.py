@@ -6,13 +6,14 @@ OUT  table1 ... table5, fidelity: each as .csv, .md and .html; copied to results
 
 from typing import Any
 
+from infuse.config.arms import roles
+from infuse.config.report_params import TablesParams
 from infuse.core.files import read_csv, read_labels, read_rows
 from infuse.core.schemas import SPLITS, TASK, TEXT_REASONING_LABEL
-from infuse.data.targets import roles
 from infuse.evaluation import comparisons as pairs
 from infuse.evaluation import fidelity
 from infuse.evaluation import scores as ev
-from infuse.reporting import paper_tables as made
+from infuse.reporting import paper_tables
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
 
@@ -22,7 +23,8 @@ VERSION = 4
 def tables(job: Job) -> dict[str, Any]:
     """Write each table in three forms."""
     labels = read_labels(job.inputs["task"])
-    arms, seeds = job.params["arms"], job.params["seeds"]
+    params = TablesParams.model_validate(job.params)
+    arms, seeds = params.arms, params.seeds
     numbers = {
         name: read_csv(job.inputs["metrics"] / f"{name}.csv", schema)
         for name, schema in (
@@ -34,19 +36,19 @@ def tables(job: Job) -> dict[str, Any]:
     }
     splits = {split: read_rows(job.inputs["task"] / f"{split}.parquet", TASK) for split in SPLITS}
     parts = {
-        "table1": made.table1(splits, labels),
-        "table2": made.table2(*_reasoned(job, roles(arms)["Q->RA"], seeds[0])),
-        "table3": made.table3(
+        "table1": paper_tables.table1(splits, labels),
+        "table2": paper_tables.table2(*_reasoned(job, roles(arms)["Q->RA"], seeds[0])),
+        "table3": paper_tables.table3(
             arms, *(numbers[name] for name in ("classifiers", "means", "contrasts"))
         ),
-        "table4": made.table4(arms, numbers["classes"], labels),
-        "table5": made.table5(arms, numbers["classifiers"]),
+        "table4": paper_tables.table4(arms, numbers["classes"], labels),
+        "table5": paper_tables.table5(arms, numbers["classifiers"]),
     }
-    setting = job.params["setting"] | {"recipe": fidelity.recipe_name(job.params["recipes"])}
+    setting = params.setting | {"recipe": fidelity.recipe_name(params.recipes.model_dump())}
     if fidelity.is_published_task(splits.values()):
         setting["task_data"] = fidelity.PUBLISHED["setting"]["task_data"]
-    ours = made.quantities(arms, splits["test"], numbers["classifiers"], numbers["classes"])
-    parts["fidelity"] = made.comparison(fidelity.fidelity(ours, setting))
+    ours = paper_tables.quantities(arms, splits["test"], numbers["classifiers"], numbers["classes"])
+    parts["fidelity"] = paper_tables.comparison(fidelity.fidelity(ours, setting))
     for name, table in parts.items():
         write(job.out / name, table)
     return {}

@@ -14,7 +14,9 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from infuse.core.errors import UserError, cut, few, told
+from infuse.config.data_params import CutSplits, HashedSplits, TaskParams
+from infuse.config.task import GeneratedTask, Judged, TaskColumns, TaskHub, TwoHop
+from infuse.core.errors import UserError, cut, few, quoted
 from infuse.core.files import read_rows, write_json, write_rows
 from infuse.core.schemas import RATED, RATINGS, REASONING, SPLITS, TASK
 from infuse.data.labels import LabelRule, NoLabel, alike, resembling, written
@@ -30,35 +32,40 @@ OWN = {"generated": emotions.LABELS, "two_hop": two_hop.LABELS}  # labels of our
 MOST_LABELS = 200  # more are a sign of the wrong column
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
+Source = GeneratedTask | TwoHop | HashedSplits | TaskHub | Judged
 
 
 class Split(NamedTuple):
     """What a split's rows leave beside them: places of rows, counted from 1, for messages."""
 
-    told: str  # the file, or the hub's split
+    place: str  # the file, or the hub's split
     empty: list[int]  # rows without text
     first: dict[str, int]  # of each label
 
 
 def task(job: Job) -> dict[str, Any]:
     """Write the splits; refuse what can't be learned from, drop and count texts without text."""
-    rule = _rule(job)
+    params = TaskParams.model_validate(job.params)
+    rule = _rule(job, params)
     read: dict[str, Split] = {}
     rows: dict[str, list[Row]] = {}
     for split in SPLITS:
-        if _place(job, split) is not None:
-            read[split] = Split(_told(job, split), [], {})
-            rows[split] = list(_clean(_raw(job, split), rule, read[split]))
-    for split, number in _missing(rows, job.params["split"]).items():
-        rows[split], rows["train"] = _cut(rows["train"], number, job.params["split"]["seed"], True)
-    for split, most in job.params["rows"].items():
-        if most is not None:
-            rows[split], _ = _cut(rows[split], most, job.params["split"]["seed"], False)
-    labels = _rated(rows, rule.scale) if rule.scale else _labels(rows, job, rule, read)
+        if _of_split(params.source, split) is not None:
+            read[split] = Split(_place(job, params.source, split), [], {})
+            rows[split] = list(_clean(_raw(job, params, split), rule, read[split]))
+    if params.split is not None:
+        seed = params.split.seed
+        for split, number in _missing(rows, params.split).items():
+            rows[split], rows["train"] = _cut(rows["train"], number, seed, True)
+        for split in SPLITS:
+            most = _of_split(params.rows, split)
+            if most is not None:
+                rows[split], _ = _cut(rows[split], most, seed, False)
+    labels = _rated(rows, rule.scale) if rule.scale else _labels(rows, params.labels, rule, read)
     write_json(job.out / "labels.json", labels)
     write_json(job.out / "label_rule.json", rule.to_json())
     schema = RATED if rule.scale else TASK
-    if job.params["columns"].get("reasoning"):
+    if params.columns.reasoning:
         schema = schema.append(REASONING)
     train = {folded(row["text"]) for row in rows["train"]}
     facts: dict[str, Any] = {}
@@ -82,84 +89,89 @@ def task(job: Job) -> dict[str, Any]:
     return facts
 
 
-def _place(job: Job, split: str) -> Any:
-    """Where a split comes from, or None where it is to be cut from train."""
-    places = job.params["source"]
-    if places["kind"] == "judged":
-        return job.inputs["ratings"] / f"{split}.parquet"
-    return (job.settings["files"] if places["kind"] == "files" else places)[split]
+def _of_split(section: Any, split: str) -> Any:
+    """What a section has for a split; None: the split is to be cut from train."""
+    return True if isinstance(section, Judged) else getattr(section, split)
 
 
-def _told(job: Job, split: str) -> str:
-    """The same for a message."""
-    source, place = job.params["source"], _place(job, split)
-    return f"{source['id']} ({place})" if source["kind"] == "hub" else str(place)
+def _place(job: Job, source: Source, split: str) -> str:
+    """Where the rows of a split come from, for messages."""
+    if isinstance(source, Judged):
+        return str(job.inputs["ratings"] / f"{split}.parquet")
+    if isinstance(source, TaskHub):
+        return f"{source.id} ({_of_split(source, split)})"
+    return str(job.settings["files"][split] if isinstance(source, HashedSplits) else source.kind)
 
 
-def _rule(job: Job) -> LabelRule:
+def _rule(job: Job, params: TaskParams) -> LabelRule:
     """How labels are read: on a scale, or by the names that the config gives, or the source."""
-    if job.params["scale"]:
-        return LabelRule(scale=Scale(**job.params["scale"]))
-    source, declared = job.params["source"], job.params["labels"]
-    if source["kind"] in OWN:
-        return LabelRule(declared or list(OWN[source["kind"]]))
-    own = _own_names(job)
+    if params.scale is not None:
+        return LabelRule(scale=Scale(params.scale.low, params.scale.high))
+    source, declared = params.source, params.labels
+    if source.kind in OWN:
+        return LabelRule(declared or list(OWN[source.kind]))
+    own = _own_names(job, params)
     if own and (same := alike(own)):
         names = few(map(ascii, same))
-        raise UserError(f"{_told(job, 'train')}: names of labels that look alike: {names}")
+        where = _place(job, source, "train")
+        raise UserError(f"{where}: names of labels that look alike: {names}")
     if declared and own and declared != own and sorted(declared) == sorted(own):
         raise UserError(
-            f"task.labels: expected the order of the data, [{few(map(told, own))}],"
-            f" found [{few(map(told, declared))}]"
+            f"task.labels: expected the order of the data, [{few(map(quoted, own))}],"
+            f" found [{few(map(quoted, declared))}]"
         )
     return LabelRule.of(declared, own)
 
 
-def _own_names(job: Job) -> list[str] | None:
+def _own_names(job: Job, params: TaskParams) -> list[str] | None:
     """The names that the source gives the places in its label column; all splits have the same.
 
     Raises:
         UserError: the notes of two files give other names.
     """
-    source, column = job.params["source"], job.params["columns"]["label"]
-    if source["kind"] == "judged":
+    source, columns = params.source, params.columns
+    if isinstance(source, Judged) or not isinstance(columns, TaskColumns):
         return None
-    if source["kind"] == "hub":
-        return hub_label_names(source, source["train"], column)
+    column = columns.label
+    if isinstance(source, TaskHub):
+        return hub_label_names(source, source.train, column)
     files = {path: names_in_notes(path, column) for path in job.settings["files"].values() if path}
     noted = {path: names for path, names in files.items() if names}
     own = files[job.settings["files"]["train"]]
     for path, names in noted.items():
         if own and names != own:
             raise UserError(
-                f"{path}: its notes give the labels the names [{few(map(told, names))}],"
-                f" those of train [{few(map(told, own))}]"
+                f"{path}: its notes give the labels the names [{few(map(quoted, names))}],"
+                f" those of train [{few(map(quoted, own))}]"
             )
     return own
 
 
-def _raw(job: Job, split: str) -> Iterator[Row]:
+def _raw(job: Job, params: TaskParams, split: str) -> Iterator[Row]:
     """Rows of a split with the keys text and label, and reasoning and id where there are any."""
-    source = job.params["source"]
-    if source["kind"] in OWN:
+    source = params.source
+    if isinstance(source, GeneratedTask | TwoHop):
         # One draw for all splits, since texts differ only within a draw.
-        rows = sum(source[part] for part in SPLITS)
-        start = sum(source[part] for part in SPLITS[: SPLITS.index(split)])
-        for line in _drawn(source, rows)[start : start + source[split]]:
+        counts = [source.train, source.validation, source.test]
+        place = SPLITS.index(split)
+        start = sum(counts[:place])
+        for line in _drawn(source, sum(counts))[start : start + counts[place]]:
             yield {part: getattr(line, part, "") for part in ("text", "label", "reasoning")}
         return
-    columns = {part: name for part, name in job.params["columns"].items() if name}
-    text, place = columns.pop("text"), _place(job, split)
+    columns = {part: name for part, name in params.columns.model_dump().items() if name}
+    text = columns.pop("text")
     names = list(dict.fromkeys([*text, *columns.values()]))
-    for row in _read(source, place, names):
+    for row in _read(job, source, split, names):
         own = {part: row[name] for part, name in columns.items()}
         yield {"cluster": row[text[0]]} | own | {"text": _text(row, text)}
 
 
-def _read(source: Row, place: Any, names: list[str]) -> Iterable[Row]:
-    if source["kind"] == "judged":
-        return read_rows(place, RATINGS)
-    return read_hub(source, place, names) if source["kind"] == "hub" else read_file(place, names)
+def _read(job: Job, source: Source, split: str, names: list[str]) -> Iterable[Row]:
+    if isinstance(source, Judged):
+        return read_rows(job.inputs["ratings"] / f"{split}.parquet", RATINGS)
+    if isinstance(source, TaskHub):
+        return read_hub(source, _of_split(source, split), names)
+    return read_file(job.settings["files"][split], names)
 
 
 def _text(row: Row, columns: list[str]) -> Any:
@@ -173,33 +185,33 @@ def _text(row: Row, columns: list[str]) -> Any:
     return "\n".join(f"{name}: {value.strip()}" for name, value in given.items() if value.strip())
 
 
-def _drawn(source: dict[str, Any], rows: int) -> Sequence[Any]:
-    if source["kind"] == "generated":
-        return emotions.texts(rows, source["seed"])
+def _drawn(source: GeneratedTask | TwoHop, rows: int) -> Sequence[Any]:
+    if isinstance(source, GeneratedTask):
+        return emotions.texts(rows, source.seed)
     return two_hop.riddles(
-        rows, *(source[part] for part in ("words", "both", "honest", "noise", "seed"))
+        rows, source.words, source.both, source.honest, source.noise, source.seed
     )
 
 
 def _clean(rows: Iterable[Row], rule: LabelRule, read: Split) -> Iterator[Row]:
     """Rows with an integer id and a label's name; `read` collects where they stand."""
-    seen: set[int] = set()
+    ids: set[int] = set()
     for number, row in enumerate(rows):
-        where = f"{read.told}, row {number + 1}"
+        where = f"{read.place}, row {number + 1}"
         if not isinstance(row["text"], str):
-            raise UserError(f"{where}: expected a text, found {told(row['text'])}")
+            raise UserError(f"{where}: expected a text, found {quoted(row['text'])}")
         if not row["text"].strip():
             read.empty.append(number + 1)
             continue
         identity = written(row.get("id", number)) or ""
         if not (identity.isdecimal() and int(identity) < 2**63):
-            raise UserError(f"{where}: expected a whole number as id, found {told(row['id'])}")
-        if int(identity) in seen:
+            raise UserError(f"{where}: expected a whole number as id, found {quoted(row['id'])}")
+        if int(identity) in ids:
             raise UserError(f"{where}: the id {identity} occurs twice")
-        seen.add(int(identity))
+        ids.add(int(identity))
         reasoning = row.get("reasoning")
         if not isinstance(reasoning, str | None):
-            raise UserError(f"{where}: expected a text as reasoning, found {told(reasoning)}")
+            raise UserError(f"{where}: expected a text as reasoning, found {quoted(reasoning)}")
         try:
             label = rule.name(row["label"])
         except NoLabel as mistake:
@@ -218,7 +230,7 @@ def _setting(row: Row, scale: Scale, where: str) -> Row:
     shared = {part: written(row.get(part, part)) for part in ("cluster", "source", "dimension")}
     for part, name in shared.items():
         if name is None:
-            raise UserError(f"{where}: expected a {part}, found {told(row[part])}")
+            raise UserError(f"{where}: expected a {part}, found {quoted(row[part])}")
     return {
         "rating": scale.rating(row["label"]),
         "cluster": folded(str(shared["cluster"])),
@@ -227,17 +239,18 @@ def _setting(row: Row, scale: Scale, where: str) -> Row:
     }
 
 
-def _missing(rows: dict[str, list[Row]], shares: dict[str, Any]) -> dict[str, int]:
+def _missing(rows: dict[str, list[Row]], shares: CutSplits) -> dict[str, int]:
     """How many rows of train each split gets that the source does not have."""
+    wanted = {"test": shares.test, "validation": shares.validation}
     numbers = {
-        split: round(shares[split] * len(rows["train"]))
-        for split in ("test", "validation")
-        if split not in rows
+        split: round(share * len(rows["train"]))
+        for split, share in wanted.items()
+        if split not in rows and share is not None
     }
     for split, number in numbers.items():
         if number == 0:
             raise UserError(
-                f"task.split.{split}: {shares[split]:g} of {len(rows['train'])} rows is no row"
+                f"task.split.{split}: {wanted[split]:g} of {len(rows['train'])} rows is no row"
             )
     return numbers
 
@@ -282,7 +295,10 @@ def _filled(rows: dict[str, list[Row]]) -> None:
 
 
 def _labels(
-    rows: dict[str, list[Row]], job: Job, rule: LabelRule, read: dict[str, Split]
+    rows: dict[str, list[Row]],
+    declared: list[str] | None,
+    rule: LabelRule,
+    read: dict[str, Split],
 ) -> list[str]:
     """The names in order: as declared, as the source has them, or as sorted.
 
@@ -290,20 +306,20 @@ def _labels(
         UserError: a split is empty, or its labels are not what training can cover.
     """
     _filled(rows)
-    found = {row["label"] for row in rows["train"]}
+    in_train = {row["label"] for row in rows["train"]}
     order: Callable[[str], Any] = (
-        (lambda name: (int(name), name)) if all(name.isdecimal() for name in found)
+        (lambda name: (int(name), name)) if all(name.isdecimal() for name in in_train)
         else lambda name: (name.casefold(), name)
     )  # fmt: skip
-    labels = [name for name in rule.names if name in found] if rule.names else []
-    labels = labels or sorted(found, key=order)
-    absent = [label for label in job.params["labels"] or () if label not in found]
+    labels = [name for name in rule.names if name in in_train] if rule.names else []
+    labels = labels or sorted(in_train, key=order)
+    absent = [label for label in declared or () if label not in in_train]
     if absent:
         raise UserError(f"task, train split: no row has the label(s) {few(absent)}")
     if len(labels) < 2 or len(labels) > MOST_LABELS:
         raise UserError(
             f"task, train split: expected 2 to {MOST_LABELS} different labels, found"
-            f" {len(labels)} ({', '.join([*map(told, labels[:3]), '...'][: len(labels)])});"
+            f" {len(labels)} ({', '.join([*map(quoted, labels[:3]), '...'][: len(labels)])});"
             " is task.columns.label the right column?"
         )
     train = read["train"]
@@ -312,23 +328,23 @@ def _labels(
             f"{name!a} (row {train.first[name]})"
             for name in sorted(same, key=train.first.__getitem__)
         )
-        raise UserError(f"{train.told}: labels that look alike: {placed}")
+        raise UserError(f"{train.place}: labels that look alike: {placed}")
     for split in ("validation", "test"):
-        strange = {row["label"]: None for row in rows[split] if row["label"] not in found}
+        strange = {row["label"]: None for row in rows[split] if row["label"] not in in_train}
         if strange:
-            raise _unlearned(split, list(strange), rows[split], found, read.get(split))
+            raise _unlearned(split, list(strange), rows[split], in_train, read.get(split))
     return labels
 
 
 def _unlearned(
-    split: str, strange: list[str], rows: list[Row], found: set[str], read: Split | None
+    split: str, strange: list[str], rows: list[Row], in_train: set[str], read: Split | None
 ) -> UserError:
     """What is said of labels that no training text has."""
-    where = f"{read.told}, row {read.first[strange[0]]}" if read else f"task, {split} split"
-    hint = resembling(strange[0], found)
-    if all(written(row["text"]) in found for row in rows):
+    where = f"{read.place}, row {read.first[strange[0]]}" if read else f"task, {split} split"
+    hint = resembling(strange[0], in_train)
+    if all(written(row["text"]) in in_train for row in rows):
         hint = "; its texts are labels of train: have the columns of text and label changed places?"
-    names = few(map(told, strange))
+    names = few(map(quoted, strange))
     return UserError(f"{where}: label(s) that no training text has: {names}{hint}")
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 
+from infuse.config.model_params import TokensParams
 from infuse.core.errors import UserError
 from infuse.core.files import RowWriter, count_rows, read_batches
 from infuse.core.progress import Progress
@@ -32,11 +33,12 @@ def tokens(job: Job) -> dict[str, Any]:
     """Write both splits; count what was dropped, by reason and domain."""
     os.environ["RAYON_NUM_THREADS"] = str(job.settings["threads"])  # read at the first batch
     encoder = Encoder(loading.load_tokenizer(job.inputs["base"]))
-    return {split: _split(job, encoder, split) for split in ("train", "validation")}
+    most = TokensParams.model_validate(job.params).max_length
+    return {split: _split(job, encoder, split, most) for split in ("train", "validation")}
 
 
-def _split(job: Job, encoder: Encoder, split: str) -> dict[str, Any]:
-    source, most = job.inputs["triples"] / f"{split}.parquet", job.params["max_length"]
+def _split(job: Job, encoder: Encoder, split: str, most: int) -> dict[str, Any]:
+    source = job.inputs["triples"] / f"{split}.parquet"
     every = supervised = longest = 0
     dropped = Counter[tuple[str, str]]()
     progress = Progress(count_rows(source), "rows")
@@ -45,8 +47,10 @@ def _split(job: Job, encoder: Encoder, split: str) -> dict[str, Any]:
         (job.out / f"{split}.tokens").open("wb") as stream,
     ):
         for batch in read_batches(source, TRIPLES, BATCH):
-            *texts, domains = (batch[name].to_pylist() for name in TRIPLES.names)
-            pieces = reasoner_pieces(encoder, *texts, progress.done)
+            questions, answers, reasonings, domains = (
+                batch[name].to_pylist() for name in TRIPLES.names
+            )
+            pieces = reasoner_pieces(encoder, questions, answers, reasonings, progress.done)
             for piece, domain in zip(pieces, domains, strict=True):
                 why = piece.unfit(most)
                 if why is not None:

@@ -7,9 +7,12 @@ OUT  train.parquet, validation.parquet: id, text, [reasoning,] label
 import logging
 from typing import Any
 
+from infuse.config.model_params import TrainingSetParams
 from infuse.core.errors import UserError
-from infuse.core.files import read_json, read_labels, read_rows, write_rows
+from infuse.core.files import read_labels, read_rows, write_rows
+from infuse.core.manifest import read_provenance
 from infuse.core.schemas import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
+from infuse.data.perturbations import Kind
 from infuse.workflow.job import Job, run
 
 VERSION = 2
@@ -49,16 +52,17 @@ def training_set(job: Job) -> dict[str, Any]:
         log.info("%s: %d rows, %d without a reasoning %s", split, len(rows), len(missing),
                  missing[:5] or "")  # fmt: skip
     if "reasonings" in job.inputs:
-        told = read_json(job.inputs["reasonings"] / "provenance.json")["facts"]
-        facts["train"] |= {k: v for k, v in told.items() if k == "teacher_accuracy"}
-    if "perturb" in job.params:
-        _perturb(job, splits, facts)
+        recorded = read_provenance(job.inputs["reasonings"])["facts"]
+        facts["train"] |= {k: v for k, v in recorded.items() if k == "teacher_accuracy"}
+    kind = TrainingSetParams.model_validate(job.params).perturb
+    if kind is not None:
+        _perturb(job, kind, splits, facts)
     for split, rows in splits.items():
         write_rows(job.out / f"{split}.parquet", rows, schema)
     return facts
 
 
-def _perturb(job: Job, splits: dict[str, list[Row]], facts: dict[str, Any]) -> None:
+def _perturb(job: Job, kind: Kind, splits: dict[str, list[Row]], facts: dict[str, Any]) -> None:
     """Put pseudo-reasonings in the place of reasonings; count those that are not as long."""
     from infuse.data import perturbations
     from infuse.data.examples import Encoder
@@ -78,16 +82,16 @@ def _perturb(job: Job, splits: dict[str, list[Row]], facts: dict[str, Any]) -> N
     }
     labels = read_labels(job.inputs["task"])
     for split, rows in splits.items():
-        made = perturbations.perturb(
-            job.params["perturb"], reasoned[split], reasoned["train"], labels, measure
-        )
+        perturbed = perturbations.perturb(kind, reasoned[split], reasoned["train"], labels, measure)
         own = [row.reasoning for row in reasoned[split]]
         facts[split]["other_length"] = sum(
             abs(tokens - wanted) > 1
-            for tokens, wanted in zip(measure(made), measure(own), strict=True)
+            for tokens, wanted in zip(measure(perturbed), measure(own), strict=True)
         )
-        facts[split]["unchanged"] = sum(a == b for a, b in zip(made, own, strict=True))
-        splits[split] = [row | {"reasoning": text} for row, text in zip(rows, made, strict=True)]
+        facts[split]["unchanged"] = sum(a == b for a, b in zip(perturbed, own, strict=True))
+        splits[split] = [
+            row | {"reasoning": text} for row, text in zip(rows, perturbed, strict=True)
+        ]
     log.info(
         "for example: %r became %r", reasoned["train"][0].reasoning, splits["train"][0]["reasoning"]
     )

@@ -16,6 +16,9 @@ from typing import Any
 
 import numpy as np
 
+from infuse.config.data_params import HashedFiles, TriplesParams
+from infuse.config.triples import ChatColumns, GeneratedTriples
+from infuse.config.values import Hub
 from infuse.core.errors import UserError, few
 from infuse.core.files import RowWriter
 from infuse.core.schemas import TRIPLES
@@ -30,18 +33,19 @@ log = logging.getLogger("infuse")
 
 def triples(job: Job) -> dict[str, Any]:
     """Write both splits; count what was dropped, by reason and domain."""
+    params = TriplesParams.model_validate(job.params)
     kept, dropped = Counter[str](), Counter[tuple[str, str]]()
-    most = _threshold(job) if job.params["rows"] else 1.0
+    most = 1.0 if params.rows is None else _threshold(job, params, params.rows)
     with contextlib.ExitStack() as stack:
         writers = {
             split: stack.enter_context(RowWriter(job.out / f"{split}.parquet", TRIPLES))
             for split in ("train", "validation")
         }
-        for row in _usable(job, dropped):
+        for row in _usable(job, params, dropped):
             if _place(row) >= most:
                 dropped["not in the subset", row["domain"]] += 1
                 continue
-            side = share(row["question"], "split") < job.params["train_share"]
+            side = share(row["question"], "split") < params.train_share
             writers["train" if side else "validation"].add(row)
             kept[row["domain"]] += 1
     rows = {split: writer.rows for split, writer in writers.items()}
@@ -49,33 +53,34 @@ def triples(job: Job) -> dict[str, Any]:
         reasons: Counter[str] = Counter()
         for (reason, _), number in dropped.items():
             reasons[reason] += number
-        told = few(f"{reason} ({number} rows)" for reason, number in sorted(reasons.items()))
-        raise UserError(f"triples: a split is empty ({rows}), dropped: {told or 'nothing'}")
+        counts = few(f"{reason} ({number} rows)" for reason, number in sorted(reasons.items()))
+        raise UserError(f"triples: a split is empty ({rows}), dropped: {counts or 'nothing'}")
     log.info("kept %s, dropped %s", rows, listed(dropped) or "nothing")
     return {"rows": rows, "domains": dict(kept), "dropped": listed(dropped)}
 
 
-def _threshold(job: Job) -> float:
-    """The largest place in the subset of `rows` rows."""
-    places = np.fromiter((_place(row) for row in _usable(job, Counter())), float)
-    wanted = job.params["rows"]
-    return 1.0 if wanted >= len(places) else float(np.partition(places, wanted)[wanted])
+def _threshold(job: Job, params: TriplesParams, rows: int) -> float:
+    """The largest place in the subset of so many rows."""
+    places = np.fromiter((_place(row) for row in _usable(job, params, Counter())), float)
+    return 1.0 if rows >= len(places) else float(np.partition(places, rows)[rows])
 
 
 def _place(row: dict[str, str]) -> float:
     return share(row["question"] + "\0" + row["reasoning"], "subset")
 
 
-def _usable(job: Job, dropped: Counter[Any]) -> Iterator[dict[str, str]]:
+def _usable(
+    job: Job, params: TriplesParams, dropped: Counter[tuple[str, str]]
+) -> Iterator[dict[str, str]]:
     """Triples that can be learned from; the others are counted in `dropped`."""
-    limit = job.params["max_reasoning_characters"] or float("inf")
-    for row in _raw(job):
+    limit = params.max_reasoning_characters or float("inf")
+    for row in _raw(job, params):
         texts = [row.get(part) for part in ("question", "answer", "reasoning")]
         if "lacks" in row:
             reason = row["lacks"]
-        elif any(not isinstance(text, str) for text in texts):
+        elif not all(isinstance(text, str) for text in texts):
             reason = NO_TEXT
-        elif not all(text.strip() for text in texts):
+        elif not all(row[part].strip() for part in ("question", "answer", "reasoning")):
             reason = "an empty field"
         elif len(row["reasoning"]) > limit:
             reason = f"reasoning of more than {limit} characters"
@@ -85,31 +90,31 @@ def _usable(job: Job, dropped: Counter[Any]) -> Iterator[dict[str, str]]:
         dropped[reason, row["domain"]] += 1
 
 
-def _raw(job: Job) -> Iterator[dict[str, Any]]:
-    source = job.params["source"]
-    if source["kind"] == "generated":
-        yield from map(asdict, emotions.triples(source["rows"], source["seed"]))
+def _raw(job: Job, params: TriplesParams) -> Iterator[dict[str, Any]]:
+    source = params.source
+    if isinstance(source, GeneratedTriples):
+        yield from map(asdict, emotions.triples(source.rows, source.seed))
         return
-    columns = {part: name for part, name in job.params["columns"].items() if name}
-    chat = columns.pop("kind") == "chat"
-    names = list(columns.values())
-    for where, raw in _read(job, names):
+    assert params.columns is not None  # the config was refused otherwise
+    columns = params.columns.model_dump(exclude={"kind"}, exclude_none=True)
+    for where, raw in _read(job, source, list(columns.values())):
         row = {part: raw[name] for part, name in columns.items()}
-        if chat:
-            found = triple(row.pop("messages"), where)
+        if isinstance(params.columns, ChatColumns):
+            parts = triple(row.pop("messages"), where)
             row |= (
-                {"lacks": found} if isinstance(found, str)
-                else dict(zip(("question", "answer", "reasoning"), found, strict=True))
+                {"lacks": parts} if isinstance(parts, str)
+                else dict(zip(("question", "answer", "reasoning"), parts, strict=True))
             )  # fmt: skip
         domain = row.get("domain")
         yield row | {"domain": "all" if domain in (None, "") else str(domain)}
 
 
-def _read(job: Job, names: list[str]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _read(
+    job: Job, source: HashedFiles | Hub, names: list[str]
+) -> Iterator[tuple[str, dict[str, Any]]]:
     """The rows of all files, or of the hub, each with its place for messages."""
-    source = job.params["source"]
-    if source["kind"] == "hub":
-        parts = [(f"{source['id']} (train)", read_hub(source, "train", names))]
+    if isinstance(source, Hub):
+        parts = [(f"{source.id} (train)", read_hub(source, "train", names))]
     else:
         parts = [(path, read_file(path, names)) for path in job.settings["files"]]
     for where, rows in parts:

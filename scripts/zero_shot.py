@@ -12,6 +12,8 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+from infuse.config.endpoints import Endpoint
+from infuse.config.model_params import ZeroShotParams
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_rows, write_rows
 from infuse.core.schemas import TASK, ZERO_SHOT
@@ -25,16 +27,18 @@ log = logging.getLogger("infuse")
 
 def zero_shot(job: Job) -> dict[str, Any]:
     """Ask for each text's label, and count outcomes, tokens and cost."""
+    params = ZeroShotParams.model_validate(job.params)
+    endpoint = Endpoint.model_validate(job.settings["endpoint"])
     labels = read_labels(job.inputs["task"])
     texts = read_rows(job.inputs["task"] / "test.parquet", TASK)
     wanted = "Answer with the label alone."
-    if job.params["list_labels"]:
+    if params.list_labels:
         wanted = f"Answer with one of these labels alone: {', '.join(labels)}."
-    system = {"role": "system", "content": f"{job.params['system']} {wanted}".strip()}
+    system = {"role": "system", "content": f"{params.system} {wanted}".strip()}
     answers = api_client.ask(
-        job.settings["endpoint"],
+        endpoint,
         [[system, {"role": "user", "content": row["text"]}] for row in texts],
-        job.params,
+        params,
         Path(job.settings["answers"]),
     )
     rows = [
@@ -47,7 +51,7 @@ def zero_shot(job: Job) -> dict[str, Any]:
     write_rows(job.out / "predictions.parquet", rows, ZERO_SHOT)
     outcomes = Counter(row["outcome"] for row in rows)
     facts = {"rows": len(rows), "outcomes": dict(outcomes)}
-    facts |= api_client.usage(job.settings["endpoint"], answers)
+    facts |= api_client.usage(endpoint, answers)
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     return facts
 

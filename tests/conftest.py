@@ -32,4 +32,5 @@ def local_hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()
     (tmp_path / "hub").mkdir()
-    return tmp_path / "hub"
+    monkeypatch.chdir(tmp_path)
+    return Path("hub")

@@ -20,6 +20,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
+from infuse.config.endpoints import Endpoint
 from infuse.config.reasonings import Decoding
 from infuse.data.examples import Encoder
 from infuse.inference.generation import continue_prompts
@@ -86,12 +87,11 @@ class Server:
     asked: list[Asked] = field(default_factory=list)
     peak: int = 0
 
-    def endpoint(self, **changes: Any) -> dict[str, Any]:
+    def endpoint(self, **changes: Any) -> Endpoint:
         """A section of the config that names this server."""
-        return {
-            "url": self.url, "model": "m", "system_role": True, "key_variable": None,
-            "concurrency": 4, "attempts": 3, "timeout": PATIENCE, "prices": None,
-        } | changes  # fmt: skip
+        return Endpoint.model_validate({
+            "url": self.url, "model": "m", "concurrency": 4, "attempts": 3, "timeout": PATIENCE,
+        } | changes)  # fmt: skip
 
 
 @contextmanager
@@ -241,7 +241,7 @@ def refusing(key: str, answer: Answers) -> Answers:
 def small_model(folder: Path, name: str = "m") -> Answers:
     """What the causal model in a folder, with its tokenizer, writes; other model names get a 404.
 
-    It takes a user message with or without a system message, max_tokens, temperature, top_p, seed.
+    It takes a user message with or without a system message, max_tokens, temperature, seed.
     """
     tokenizer, model = loading.load_tokenizer(folder), loading.load_model(folder).eval()
     lock = threading.Lock()
@@ -252,7 +252,7 @@ def small_model(folder: Path, name: str = "m") -> Answers:
             return error(404, f"The model `{body['model']}` does not exist")
         *system, user = [message["content"] for message in body["messages"]]
         encoder = Encoder(tokenizer, *system)
-        told = {part: body[part] for part in ("temperature", "top_p", "seed") if part in body}
+        told = {part: body[part] for part in ("temperature", "seed") if part in body}
         decoding = Decoding(max_new_tokens=body["max_tokens"], **told)
         with lock:
             prompts = encoder.chats([user])

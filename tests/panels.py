@@ -13,6 +13,7 @@ EXAMPLES = [
     {"context": "hi", "response": "hi {there}", "score": 5, "explanation": "It greets back."},
     {"context": "hi", "response": "42", "score": 1, "explanation": "Not what was asked."},
 ]
+SAMPLING: dict[str, Any] = {"max_new_tokens": 8, "temperature": 0.0, "seed": 1}
 SIMULATED = {"kind": "simulated", "bias": 0.0, "noise": 0.0, "faults": 0.0}
 DIMENSIONS = {
     "naturalness": {"definition": "How it reads.", "examples": EXAMPLES},
@@ -40,9 +41,16 @@ def conversations(folder: Path, train: int = 3) -> Path:
 def asking(judge: dict[str, Any], styles: list[str], **change: Any) -> dict[str, Any]:
     """The params of the stage `judgments`."""
     return {
-        "judge": judge, "styles": styles, "dimensions": DIMENSIONS,
-        "max_new_tokens": 8, "temperature": 0.0, "seed": 1,
+        "judge": judge, "styles": styles, "dimensions": DIMENSIONS, **SAMPLING
     } | change  # fmt: skip
+
+
+def simulated(styles: list[str]) -> dict[str, Any]:
+    """The same of a simulated judge."""
+    return {
+        "judge": SIMULATED, "styles": styles, "dimensions": {name: {} for name in DIMENSIONS},
+        "seed": 1,
+    }  # fmt: skip
 
 
 def verdict(score: float, explanation: str = "So it is.") -> str:

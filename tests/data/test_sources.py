@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from infuse.core.errors import LINE, SCREEN, UserError, few, told
+from infuse.core.errors import LINE, SCREEN, UserError, few, quoted
 from infuse.data.labels import LabelRule, NoLabel
 from infuse.data.sources import names_in_notes, read_file
 
@@ -140,5 +140,5 @@ def test_no_message_is_longer_than_a_screen() -> None:
     assert len(str(UserError("x" * 10**6))) <= LINE
     many = str(UserError("\n".join(f"line {n} {'x' * 99}" for n in range(10**4))))
     assert len(many) <= SCREEN + LINE and many.endswith(" more")
-    assert len(told(["x"] * 10**5)) < 100 and len(few(["x" * 10**5] * 10**4)) < 200
+    assert len(quoted(["x"] * 10**5)) < 100 and len(few(["x" * 10**5] * 10**4)) < 200
     assert few(["a", "b"]) == "a, b" and few([]) == ""

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
-from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infuse.config.judging import Rated
 from infuse.data.judge_styles import STYLES
 from infuse.evaluation import judges
 from infuse.evaluation.judges import OUTCOMES, Judgment, read
 
 TEXT = st.text(st.characters(codec="utf-8"), max_size=40)
-EXAMPLES: list[dict[str, Any]] = [
-    {"context": "hi", "response": "hi {there}", "score": 5, "explanation": "It greets back."},
-    {"context": "hi", "response": "no", "score": 3, "explanation": "Short."},
-    {"context": "hi", "response": "x", "score": 1, "explanation": "No word."},
+EXAMPLES = [
+    Rated(context="hi", response="hi {there}", score=5, explanation="It greets back."),
+    Rated(context="hi", response="no", score=3, explanation="Short."),
+    Rated(context="hi", response="x", score=1, explanation="No word."),
 ]
 QUESTION = "fluency", "How it reads."
 

@@ -82,7 +82,7 @@ def test_confusion_counts_every_text_once(pairs: list[tuple[str, str]]) -> None:
 
 def test_kappa_of_one_rating_alone_is_not_defined() -> None:
     def rated(*pairs: tuple[str, str]) -> Row:
-        return ev.ordered(
+        return ev.rating_errors(
             [row | {"rating": float(row["label"])} for row in answered(*pairs)], list("123")
         )
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from infuse.config.endpoints import ApiSampling
 from infuse.core.errors import UserError
 from infuse.inference import api_client
 from infuse.inference.replies import Fault, Reply, answered, read
@@ -19,7 +20,7 @@ from loopback_server import Answer, completion, serve
 from trees import ROOT
 
 calm = settings(max_examples=60, suppress_health_check=list(HealthCheck))
-GREEDY = {"temperature": 0.0, "max_new_tokens": 8, "seed": 3}
+GREEDY = ApiSampling(temperature=0.0, max_new_tokens=8, seed=3)
 QUESTION = [[{"role": "user", "content": "a"}]]
 
 

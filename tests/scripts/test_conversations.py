@@ -140,7 +140,7 @@ def test_a_draw_that_forgets_is_one_of_all(
 
 def test_sources_of_the_same_contexts_are_drawn_alike(run_stage: RunStage) -> None:
     sources = {
-        style: {"source": {"kind": "generated", "style": style, "seed": 4}}
+        style: {"source": {"kind": "generated", "style": style, "seed": 4}, "columns": None}
         for style in dialogues.STYLES
     }
     sizes = {"train": 60, "validation": 10, "test": 30}

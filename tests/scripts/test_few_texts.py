@@ -8,18 +8,21 @@ from typing import Any
 
 import pytest
 
+import tiny
+from infuse.config.arms import Arm, Match
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import PREDICTIONS, TASK, TEXT_REASONING_LABEL
 from infuse.evaluation import fidelity
+from infuse.workflow.compared_arms import arm_params
 from stage_runner import Outcome, RunStage
 
 LABELS = ["生气", "喜悦", "爱", "惊讶"]
-PLAIN = {"reasons": None, "perturb": None, "label_weight": None, "system": True, "match": None}
 ARMS = {
-    "label": {**PLAIN, "target": "label"},
-    "why": {**PLAIN, "target": "reason_label"},
-    "same": {**PLAIN, "target": "label", "match": {"steps": "why"}},
+    "label": Arm(target="label"),
+    "why": Arm(target="reason_label"),
+    "same": Arm(target="label", match=Match(steps="why")),
 }
+COMPARED = {"arms": arm_params(ARMS), "seeds": [1, 2], "comparisons": [["why", "label"]]}
 # Of the four test texts the second label has one, the third none; the fourth label no text has.
 TEST = [LABELS[0], LABELS[0], LABELS[0], LABELS[1]]
 TRAIN = [*TEST, LABELS[2]]
@@ -58,9 +61,8 @@ def numbers(tmp_path: Path, run_stage: RunStage) -> tuple[Outcome, dict[str, Pat
             write_rows(
                 folder / "predictions.parquet", [answer(at, arm) for at in range(4)], PREDICTIONS
             )
-    params = {"arms": ARMS, "seeds": [1, 2], "comparisons": [["why", "label"]]}
     given = {name: path for name, path in inputs.items() if name != "training_set"}
-    made = run_stage("metrics", params, given)
+    made = run_stage("metrics", COMPARED, given)
     assert made.code == 0, made.stderr + made.log
     return made, inputs
 
@@ -83,11 +85,11 @@ def test_rare_labels_are_named_and_few_texts_prove_nothing(
     for row in table(made, "comparisons"):
         assert float(row["low"]) < 0 and float(row["p"]) > 0.125
         assert row["bootstrap_low"] == ""
-    recipe = {"batching": {"kind": "rows"}, "tuning": {"kind": "full"}}
-    params = {
-        "arms": ARMS, "seeds": [1, 2], "recipes": {"reasoner": recipe, "classifier": recipe},
+    recipe = tiny.RECIPE.model_dump()
+    params = COMPARED | {
+        "recipes": {"reasoner": recipe, "classifier": recipe},
         "setting": fidelity.PUBLISHED["setting"],
-    }  # fmt: skip
+    }
     given = {name: path for name, path in inputs.items() if "predictions why-seed1" in name}
     given |= {"metrics": made.output, **{one: inputs[one] for one in ("task", "training_set")}}
     made = run_stage("tables", params, given)
@@ -108,14 +110,14 @@ def test_every_arm_and_figure_is_made_of_few_texts(
     numbers: tuple[Outcome, dict[str, Path]], run_stage: RunStage
 ) -> None:
     made, inputs = numbers
-    params = {"arms": ARMS, "regimes": [], "controls": []}
+    params = COMPARED | {"regimes": [], "controls": []}
     all_arms = run_stage("arms", params, {"metrics": made.output})
     lines = {row["arm"]: row for row in table(all_arms, "arms")}
     assert "TF-IDF of characters, logistic regression" in lines
     assert (lines["why"]["macro f1"], lines["label"]["macro f1"]) == ("1.0000", "0.0000")
     assert lines["same"]["closed set nll"] == "" != lines["why"]["closed set nll"]
     given = {"metrics": made.output, "task": inputs["task"]}
-    drawn = run_stage("figures", {"arms": ARMS, "seeds": [1, 2]}, given)
+    drawn = run_stage("figures", COMPARED, given)
     assert drawn.code == 0, drawn.stderr
     assert "UserWarning" not in drawn.stderr and drawn.log.count("figures show") <= 1
     assert (drawn.output / "figure3.png").read_bytes()[:4] == b"\x89PNG"

@@ -10,6 +10,8 @@ from typing import Any
 import pytest
 
 import tiny
+from infuse.config.endpoints import ApiSampling
+from infuse.config.judging import Rated
 from infuse.core.files import read_rows
 from infuse.core.schemas import JUDGMENTS
 from infuse.data.judge_styles import STYLES
@@ -26,7 +28,7 @@ from loopback_server import (
     serve,
     small_model,
 )
-from panels import DIMENSIONS, EXAMPLES, SIMULATED, asking, conversations, verdict
+from panels import DIMENSIONS, EXAMPLES, SAMPLING, asking, conversations, simulated, verdict
 from stage_runner import Outcome, RunStage
 
 KEY = "sk-planted-0123456789"
@@ -47,7 +49,7 @@ def judged(
     """The stage's result, on the six conversations."""
     texts = tmp_path / "conversations"
     settings = {
-        "endpoint": server.endpoint(**section), "answers": str(tmp_path / "answers")
+        "endpoint": server.endpoint(**section).model_dump(), "answers": str(tmp_path / "answers")
     }  # fmt: skip
     return run_stage(
         "judgments", asking(judge_of(server), styles),
@@ -73,11 +75,11 @@ def test_a_real_model_beside_one_that_answers_well(run_stage: RunStage, tmp_path
         texts = read_conversations(tmp_path / "conversations")
         questions = [
             question(style, dimension, DIMENSIONS[dimension]["definition"], row["context"],
-                     row["response"], EXAMPLES)
+                     row["response"], [Rated.model_validate(line) for line in EXAMPLES])
             for row in texts for dimension in sorted(DIMENSIONS) for style in styles
         ]  # fmt: skip
         replies = api_client.ask(
-            server.endpoint(), questions, asking({}, styles), tmp_path / "answers"
+            server.endpoint(), questions, ApiSampling(**SAMPLING), tmp_path / "answers"
         )
     assert asked == len(server.asked) == 6 * 2 * 2
     rows = read_rows(done.output / "judgments.parquet", JUDGMENTS)
@@ -186,7 +188,7 @@ def test_a_simulated_judge(
     monkeypatch.setattr(module, "opinion", opinion, raising=False)
     monkeypatch.setitem(sys.modules, "infuse.synthetic.dialogues", module)
     texts = conversations(tmp_path / "conversations")
-    done = run_stage("judgments", asking(SIMULATED, list(STYLES)), {"conversations": texts})
+    done = run_stage("judgments", simulated(list(STYLES)), {"conversations": texts})
     rows = done.rows("judgments.parquet")
     assert seen[:4] == [
         ("{score} is #7.", "naturalness", 1, 4, 0), ("{score} is #7.", "naturalness", 1, 4, 1),
@@ -204,7 +206,7 @@ def test_the_order_of_dimensions_changes_nothing(run_stage: RunStage, tmp_path: 
     turned = dict(reversed(DIMENSIONS.items()))
     settings = {"answers": str(tmp_path / "answers")}
     with serve(scripted(verdict(2))) as server:
-        settings |= {"endpoint": server.endpoint()}
+        settings |= {"endpoint": server.endpoint().model_dump()}
         one, other = (
             run_stage(
                 "judgments", asking(judge_of(server), ["one_to_four"], dimensions=dimensions),
@@ -218,5 +220,5 @@ def test_the_order_of_dimensions_changes_nothing(run_stage: RunStage, tmp_path: 
 def test_conversations_of_another_form_are_named(run_stage: RunStage, tmp_path: Path) -> None:
     texts = conversations(tmp_path / "conversations")
     (texts / "test.parquet").unlink()
-    done = run_stage("judgments", asking(SIMULATED, ["one_to_four"]), {"conversations": texts})
+    done = run_stage("judgments", simulated(["one_to_four"]), {"conversations": texts})
     assert done.reason == f"{texts}/test.parquet: no such file"

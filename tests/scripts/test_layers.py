@@ -15,20 +15,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from infuse.config.arms import Arm
 from infuse.core.errors import UserError
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import LOGIT_LENS, RATED, TASK
 from infuse.evaluation import layers
 from infuse.reporting import layer_plots, layer_tables
+from infuse.workflow.compared_arms import arm_params
 from stage_runner import Outcome, RunStage
 
 LABELS = ["joy", "fear"]
 TEXTS, LAYERS, SEEDS = 40, 3, [1, 2, 3]
-ARMS: dict[str, dict[str, Any]] = {
-    "label": {"target": "label", "system": True},
-    "why": {"target": "label_reason", "system": True},
-    "bare": {"target": "label", "system": False},
-    "bare_why": {"target": "reason_label", "system": False},
+ARMS = {
+    "label": Arm(target="label"),
+    "why": Arm(target="label_reason"),
+    "bare": Arm(target="label", system=False),
+    "bare_why": Arm(target="reason_label", system=False),
 }
 # Of entropy, activation entropy and confidence: what an arm has over the label alone.
 OVER = {"label": (0.0, 0.0, 0.0), "why": (0.5, 0.25, 0.1), "bare": (1, 0, 0), "bare_why": (2, 0, 0)}
@@ -61,7 +63,7 @@ def run_of(arm: str, seed: int, noise: float = 0.1) -> list[dict[str, Any]]:
 def layers_of(
     run_stage: RunStage,
     root: Path,
-    arms: Mapping[str, Any] = ARMS,
+    arms: Mapping[str, Arm] = ARMS,
     sources: list[str] | None = None,
 ) -> Outcome:
     task = root / "task"
@@ -85,7 +87,7 @@ def layers_of(
             inputs[f"logit_lens {arm}-seed{seed}"] = folder = root / f"{arm}-{seed}"
             folder.mkdir()
             write_rows(folder / "logit_lens.parquet", run_of(arm, seed), LOGIT_LENS)
-    return run_stage("layers", {"arms": arms, "seeds": SEEDS}, inputs)
+    return run_stage("layers", {"arms": arm_params(arms), "seeds": SEEDS}, inputs)
 
 
 def _group(inside: layers.Mask) -> layers.Group:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from infuse.config.arms import Arm, Match, roles
 from infuse.core.files import read_csv, read_rows
 from infuse.core.schemas import PREDICTIONS
-from infuse.data.targets import roles
 from infuse.evaluation import scores as ev
 from trees import Tree, nodes
 
@@ -42,11 +42,11 @@ def test_every_artifact_is_in_the_costs(built: Tree) -> None:
 
 def test_roles_are_told_by_form() -> None:
     arms = {
-        "another": {"target": "label", "match": {"steps": "hints"}},
-        "hints": {"target": "reason_label", "reasons": "keywords"},
-        "later": {"target": "label", "match": {"steps": "why"}},
-        "why": {"target": "reason_label", "match": None},
-        "bare": {"target": "label", "match": None},
+        "another": Arm(target="label", match=Match(steps="hints")),
+        "hints": Arm(target="reason_label", reasons="keywords"),
+        "later": Arm(target="label", match=Match(steps="why")),
+        "why": Arm(target="reason_label"),
+        "bare": Arm(target="label"),
     }
     assert roles(arms) == {
         "zero-shot": None, "Q->A": "bare", "Q->A, equal steps": "later", "Q->RA": "why",

@@ -14,23 +14,21 @@ from hypothesis import strategies as st
 from sklearn.metrics import cohen_kappa_score, mean_absolute_error
 
 from goldens import compare
+from infuse.config.arms import Arm, plain_label
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import PREDICTIONS, RATED
-from infuse.data.targets import plain_label
 from infuse.evaluation import scores as ev
 from infuse.evaluation import stats
-from infuse.reporting import rating_tables as made
+from infuse.reporting import rating_tables
+from infuse.workflow.compared_arms import arm_params
 from stage_runner import RunStage
 from trees import STUDY, Tree, short_study, tiny
 
 LABELS = list("12345")
-PLAIN: dict[str, Any] = {
-    "reasons": None, "perturb": None, "label_weight": None, "system": True, "match": None
-}  # fmt: skip
 ARMS = {
-    "label": {**PLAIN, "target": "label"},
-    "explained": {**PLAIN, "target": "label_reason"},
-    "bare": {**PLAIN, "target": "label_reason", "system": False},
+    "label": Arm(target="label"),
+    "explained": Arm(target="label_reason"),
+    "bare": Arm(target="label_reason", system=False),
 }
 Row = dict[str, Any]
 calm = settings(max_examples=30)
@@ -65,8 +63,9 @@ def answer(text: Row, said: int, sure: float = 0.0) -> Row:
 @given(said=st.lists(st.integers(1, 5), min_size=12, max_size=12), sure=st.floats(0, 5))
 def test_errors_of_ratings_are_scikit_learns(said: list[int], sure: float) -> None:
     test = texts(12)
-    rows = ev.beside(test, [answer(row, one, sure) for row, one in zip(test, said, strict=True)])
-    found = ev.ordered(rows, LABELS)
+    answers = [answer(row, rating, sure) for row, rating in zip(test, said, strict=True)]
+    rows = ev.join_answers(test, answers)
+    found = ev.rating_errors(rows, LABELS)
     gold = [row["rating"] for row in test]
     assert found["mae"] == pytest.approx(mean_absolute_error(gold, said))
     true = [int(row["label"]) for row in test]
@@ -80,11 +79,11 @@ def test_errors_of_ratings_are_scikit_learns(said: list[int], sure: float) -> No
 def test_an_answer_without_a_rating_has_no_error() -> None:
     test = texts(2)
     rows = [row | {"predicted": "" if row["id"] else "1"} for row in test]
-    assert ev.ordered(rows, LABELS) == {}
+    assert ev.rating_errors(rows, LABELS) == {}
 
 
 def test_arms_are_held_against_the_label_alone_with_the_same_instruction() -> None:
-    other = {**PLAIN, "target": "label", "system": False}
+    other = Arm(target="label", system=False)
     assert plain_label(ARMS, "explained") == plain_label(ARMS, "bare") == "label"
     assert plain_label(ARMS, "label") is None
     assert plain_label(ARMS | {"bare_label": other}, "bare") == "bare_label"
@@ -101,7 +100,7 @@ def study(count: int = 24) -> tuple[list[Row], dict[tuple[str, int], list[Row]]]
         "bare": lambda row: 1 + int(row["label"]) % 5,
     }
     return test, {
-        (arm, seed): ev.beside(test, [answer(row, says[arm](row)) for row in test])
+        (arm, seed): ev.join_answers(test, [answer(row, says[arm](row)) for row in test])
         for arm in ARMS
         for seed in (1, 2)
     }
@@ -109,8 +108,8 @@ def study(count: int = 24) -> tuple[list[Row], dict[tuple[str, int], list[Row]]]
 
 def test_every_setting_is_won_by_the_arm_that_is_right_there() -> None:
     test, written = study()
-    *lines, against, won, lost, p, holm = made.quality(test, written, ARMS)
-    assert [(line["source"], line["dimension"]) for line in lines] == made.settings(test)
+    *lines, against, won, lost, p, holm = rating_tables.quality(test, written, ARMS)
+    assert [(line["source"], line["dimension"]) for line in lines] == rating_tables.settings(test)
     assert {line["explained %"] for line in lines} == {"100.00"}
     assert {line["label %"] for line in lines} == {"50.00"}
     assert {line["majority label %"] for line in lines} == {"33.33"}
@@ -124,11 +123,11 @@ def test_parts_add_up_to_the_whole() -> None:
     test, written = study()
     lines = {
         (line["source"], line["dimension"], line["arm"]): line
-        for line in made.every_setting(test, written, ARMS, LABELS)
+        for line in rating_tables.every_setting(test, written, ARMS, LABELS)
     }
     for arm in ARMS:
         whole = lines["all", "all", arm]
-        parts = [lines[*setting, arm] for setting in made.settings(test)]
+        parts = [lines[*setting, arm] for setting in rating_tables.settings(test)]
         assert sum(int(part["n"]) for part in parts) == int(whole["n"]) == len(test)
         for name in ("accuracy %", "MAE"):
             mean = sum(float(part[name]) * int(part["n"]) for part in parts) / len(test)
@@ -148,8 +147,8 @@ def test_transfer_is_measured_on_the_part_alone() -> None:
             for seed in (1, 2)
         }
         train = [row for row in texts(60) if row["source"] != part and row["label"] != "3"]
-        parts[part] = made.HeldOut(train, runs, runs if seen else None)
-    table = made.transfer(parts, ARMS, LABELS)
+        parts[part] = rating_tables.HeldOut(train, runs, runs if seen else None)
+    table = rating_tables.transfer(parts, ARMS, LABELS)
     assert [line["held out"] for line in table] == ["x"] * 3 + ["y"] * 3 + ["all parts"] * 2
     assert [line["n"] for line in table] == ["12"] * 6 + ["24"] * 2
     told = [line.get("accuracy % where it was seen") for line in table if line["arm"] == "label"]
@@ -162,14 +161,14 @@ def test_intervals_of_shares_stay_shares() -> None:
     test = texts(60)
     low, high = stats.share(np.ones((1, 60)), ev.clusters_of(test))
     assert 0.8 < low < 0.9 and high == 1.0  # of 20 conversations, not of 60 texts
-    arms = {"label": {**PLAIN, "target": "label"}}
+    arms = {"label": Arm(target="label")}
     written = {
-        ("label", seed): ev.beside(
+        ("label", seed): ev.join_answers(
             test, [answer(row, int(row["label"]) if seed == 1 else 1) for row in test]
         )
         for seed in (1, 2)
     }
-    (_, line, *_) = made.every_setting(test, written, arms, LABELS)
+    (_, line, *_) = rating_tables.every_setting(test, written, arms, LABELS)
     ends = [float(end) for end in line["accuracy %, 95 %"].split(" to ")]
     assert 0 <= ends[0] < ends[1] <= 100
 
@@ -178,14 +177,14 @@ def test_a_judge_is_summed_up_with_what_it_cost() -> None:
     none = dict.fromkeys(("no_score", "out_of_range", "truncated", "empty"), 1)
     rows = [{"judge": name, "n": 9, "rated": 5, **none} for name in ("a", "a", "b")]
     spent = {"a": {"prompt_tokens": 1200, "completion_tokens": 80, "cost": 0.0125}}
-    ours, other, merger = made.judge_totals(rows, spent | {"merger": {"cost": 1.5}})
+    ours, other, merger = rating_tables.judge_totals(rows, spent | {"merger": {"cost": 1.5}})
     assert (merger["judge"], merger["cost"], merger.get("n")) == ("merger", "1.5", None)
     assert (ours["n"], ours["rated"], ours["empty"], ours["cost"]) == ("18", "10", "2", "0.0125")
     assert (other["n"], other["prompt tokens"], other["cost"]) == ("9", "", "")
 
 
 def test_the_spread_of_ratings_adds_up() -> None:
-    table = made.spread({"train": texts(24), "test": texts(6)}, LABELS)
+    table = rating_tables.spread({"train": texts(24), "test": texts(6)}, LABELS)
     assert len(table) == 2 * 4
     for line in table:
         if line["rows"] != "0":
@@ -212,7 +211,8 @@ def test_the_stage_writes_every_table_and_the_figure(tmp_path: Path, run_stage: 
         part = [row for row in test if (row["source"] == "x") == inside]
         write_rows(inputs["held out x"] / f"{split}.parquet", part, RATED)
     held = {"parts": [["source", "x"]], "arms": list(ARMS)}
-    made = run_stage("quality", {"arms": ARMS, "seeds": [1, 2], "held_out": held}, inputs)
+    params = {"arms": arm_params(ARMS), "seeds": [1, 2], "held_out": held}
+    made = run_stage("quality", params, inputs)
     assert made.code == 0, made.stderr
     first = {
         "quality": ("label %", "50.00"), "settings": ("source", "all"),

@@ -9,13 +9,14 @@ from pathlib import Path
 import pytest
 
 import tiny
+from infuse.config.endpoints import ApiSampling
 from infuse.core.files import read_csv, read_rows, write_rows
 from infuse.core.schemas import JUDGMENTS, RATINGS
 from infuse.evaluation.judges import DIMENSIONS as DIMENSION_LINES
 from infuse.evaluation.judges import JUDGES, STYLES, merge_question, read_conversations, rescaled
 from infuse.inference import api_client
 from loopback_server import Answer, Asked, Server, completion, error, serve, small_model
-from panels import DIMENSIONS, conversations
+from panels import DIMENSIONS, SAMPLING, conversations
 from stage_runner import Outcome, RunStage
 
 # What a judge gives: (conversation, dimension, style) -> score and explanation, or an outcome.
@@ -58,11 +59,12 @@ def rated(
     """The stage's result; with a server, its model merges."""
     merger, settings = None, {}
     if server is not None:
-        merger = {"kind": "endpoint", "endpoint": {"url": server.url, "model": "m"}}
-        settings = {"endpoint": server.endpoint(), "answers": str(tmp_path / "answers")}
-    params = {
-        "dimensions": ORDER, "merger": merger, "max_new_tokens": 8, "temperature": 0.0, "seed": 1,
-    }  # fmt: skip
+        merger = {"url": server.url, "model": "m"}
+        settings = {
+            "endpoint": server.endpoint().model_dump(),
+            "answers": str(tmp_path / "answers"),
+        }
+    params = {"dimensions": ORDER, "merger": merger} | (SAMPLING if merger else {})
     inputs = {"conversations": tmp_path / "conversations"}
     inputs |= {f"judge {name}": folder for name, folder in judges.items()}
     return run_stage("ratings", params, inputs, settings)
@@ -174,7 +176,7 @@ def test_a_real_model_merges(run_stage: RunStage, tmp_path: Path, two: dict[str,
         given = ["Kind: one_to_four.", "Stern: 12."]
         (reply,) = api_client.ask(
             server.endpoint(), [merge_question("naturalness", 3.5, given)],
-            {"max_new_tokens": 8, "temperature": 0.0, "seed": 1}, tmp_path / "answers",
+            ApiSampling(**SAMPLING), tmp_path / "answers",
         )  # fmt: skip
     row = done.rows("test.parquet")[-1]
     whole = reply.finish == "stop" and reply.text.strip()

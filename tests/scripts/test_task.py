@@ -170,11 +170,12 @@ def test_a_hub_data_set_gives_its_splits_and_its_class_labels(
         "task", params | {"columns": {"text": ["said"], "label": "label"}}, name="col"
     )
     assert wrong.reason == f"{local_hub} (train): column 'said' is missing, found ['text', 'label']"
+    (local_hub / "none").mkdir()
     source |= {"id": str(local_hub / "none")}
     gone = run_stage(
         "task", params | {"columns": {"text": ["text"], "label": "label"}}, name="gone"
     )
-    assert gone.reason.startswith(f"{local_hub}/none (train): can't be loaded (FileNotFoundError: ")
+    assert gone.reason.startswith(f"{local_hub}/none (train): can't be loaded (EmptyDatasetError: ")
 
 
 def test_rows_without_text_are_dropped_counted_and_named(
@@ -272,6 +273,7 @@ def test_labels_and_splits_that_nobody_named_are_found(
     rows = [{"text": f"text {n}", "label": values[n % 3], "why": f"since {n}"} for n in range(60)]
     asked = told(tmp_path, rows, reasoning="why")
     asked["params"] |= {"labels": None, "split": CUT}
+    asked["params"]["source"] |= {"validation": None, "test": None}
     asked["settings"]["files"] |= {"validation": None, "test": None}
     done = run_stage("task", **asked)
     assert json.loads((done.output / "labels.json").read_text()) == labels

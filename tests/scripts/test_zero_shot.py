@@ -115,8 +115,13 @@ def asked(folder: Path, kinds: list[str], server: Server, **section: Any) -> dic
     rows = [{"id": n, "text": kind, "label": "joy"} for n, kind in enumerate(kinds)]
     write_rows(folder / "test.parquet", rows, TASK)
     write_json(folder / "labels.json", LABELS)
-    params = {"list_labels": True, "system": "", "max_new_tokens": 4, "temperature": 0.0, "seed": 0}
-    settings = {"endpoint": server.endpoint(**section), "answers": str(folder / "answers")}
+    endpoint = server.endpoint(**section)
+    params = {
+        "list_labels": True, "system": "", "max_new_tokens": 4, "temperature": 0.0, "seed": 0,
+        "system_role": endpoint.system_role,
+        "endpoint": {"url": endpoint.url, "model": endpoint.model},
+    }  # fmt: skip
+    settings = {"endpoint": endpoint.model_dump(), "answers": str(folder / "answers")}
     return zero_shot(Job("zero_shot", params, settings, {"task": folder}, folder, folder))
 
 

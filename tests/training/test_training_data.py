@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import tiny
-from infuse.config.stages import ClassifierTraining, TargetForm
+from infuse.config.model_params import ClassifierParams, TargetForm
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import TASK, TEXT_REASONING_LABEL
 from infuse.data.examples import Encoder
@@ -22,8 +22,8 @@ LIMIT = 12
 RECIPE = tiny.RECIPE | {"batching": {"kind": "rows", "rows": 3}, "epochs": 2}
 
 
-def form(target: str = "reason_label") -> ClassifierTraining:
-    return ClassifierTraining.model_validate({
+def form(target: str = "reason_label") -> ClassifierParams:
+    return ClassifierParams.model_validate({
         "chat": CHAT, "target": target, "separator": " so ", "recipe": RECIPE, "seed": 1,
         "match": {}, "label_weight": None, "compute": tiny.COMPUTE,
     })  # fmt: skip
@@ -85,7 +85,7 @@ def test_a_matched_arm_is_expected_to_take_as_many_steps(tmp_path: Path) -> None
         "kind": "tokens", "bin_tokens": 64, "bin_rows": 9, "bins": 1, "drop_last": False
     }  # fmt: skip
     recipe = RECIPE | {"batching": batching}
-    steps = TargetForm.of(form().model_dump())
+    steps = form().model_dump(include=TargetForm.model_fields.keys())
     arm = form("label") | {"recipe": recipe, "match": {"steps": steps, "by": "splitting"}}
     roles = {"training_set": 0, "match steps": LIMIT}
     sets = ExpectedSets({"task": inputs["task"]}, tiny.tokenizer(), 1000, roles)

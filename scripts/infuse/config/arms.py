@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, ValidationInfo, field_validator
 
 from infuse.config.values import Columns, Name, PositiveInt, Section, Seed, Share
 from infuse.data.perturbations import Kind
-from infuse.data.targets import REASONED, Target
+from infuse.data.targets import REASONED, ZERO_SHOT, Target
 
 
 class LogitLens(Section):
@@ -86,6 +87,55 @@ class Arm(Section):
         if match and match.supervised_tokens and info.data.get("target") != "label":
             raise ValueError(".supervised_tokens: expected in an arm whose target is label")
         return match
+
+
+class ZeroShotArm(Section):
+    """A model that was not trained for the task, where an arm's name stands."""
+
+    target: Literal["zero_shot"] = ZERO_SHOT
+
+
+AnyArm = Annotated[Arm | ZeroShotArm, Field(discriminator="target")]
+
+
+def roles(arms: Mapping[str, AnyArm]) -> dict[str, str | None]:
+    """Which arm plays each part of table 3: the first of its form, or None."""
+
+    def first(target: str, steps_of: str | None = None) -> str | None:
+        return next((name for name, arm in arms.items() if _is_plain(arm, target, steps_of)), None)
+
+    reasoning = first("reason_label")
+    return {
+        "zero-shot": first(ZERO_SHOT),
+        "Q->A": first("label"),
+        "Q->A, equal steps": first("label", steps_of=reasoning) if reasoning else None,
+        "Q->RA": reasoning,
+    }
+
+
+def plain_label(arms: Mapping[str, AnyArm], name: str) -> str | None:
+    """The label-only arm that an arm is held against: the first with the same system message, or
+    else the first at all; None for itself, and where there is none.
+    """
+    alone = {other: arm for other, arm in arms.items() if arm.target == "label"}
+    alike = [other for other, arm in alone.items() if _asked(arm) == _asked(arms[name])]
+    reference = next(iter(alike or alone), None)
+    return reference if reference != name else None
+
+
+def _asked(arm: AnyArm) -> bool:
+    """Whether a system message tells the model what is asked."""
+    return arm.system if isinstance(arm, Arm) else True
+
+
+def _is_plain(arm: AnyArm, target: str, steps_of: str | None) -> bool:
+    """Whether an arm has that target and nothing of its own but, if so, another arm's steps."""
+    if isinstance(arm, ZeroShotArm):
+        return target == arm.target
+    match = arm.match or Match()
+    own = [arm.reasons, arm.perturb, arm.label_weight, not arm.system, match.supervised_tokens]
+    own += [match.by == "repeating", match.steps != steps_of]
+    return arm.target == target and not any(own)
 
 
 class Regimes(Section):

@@ -68,13 +68,14 @@ class TalkHub(Hub):
     split: str = "train"
 
 
+TalkColumns = Annotated[Pair | Chat | Transcript | Passage | Turns, Field(discriminator="kind")]
+
+
 class TalkSource(Section):
     """One source of conversations; `columns` tell where context and response stand."""
 
     source: Annotated[GeneratedTalk | TalkFiles | TalkHub, Field(discriminator="kind")]
-    columns: (
-        Annotated[Pair | Chat | Transcript | Passage | Turns, Field(discriminator="kind")] | None
-    ) = Field(None, validate_default=True)
+    columns: TalkColumns | None = Field(None, validate_default=True)
 
     @field_validator("columns")
     @classmethod

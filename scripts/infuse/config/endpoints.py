@@ -56,6 +56,21 @@ class Endpoint(Section):
         return name
 
 
+class ApiModel(Section):
+    """Whose answers they are: all of an endpoint that these depend on."""
+
+    url: str
+    model: str
+
+
+class ApiSampling(Section):
+    """How a model behind an endpoint is asked to write; what is null is not sent."""
+
+    max_new_tokens: PositiveInt
+    temperature: Annotated[float, Field(ge=0)] | None
+    seed: Seed | None
+
+
 class ZeroShot(Section):
     """The row of table 3 of a model that was not trained for the task."""
 

@@ -42,11 +42,14 @@ class ChatColumns(Section):
     domain: str | None = None
 
 
+TripleFormat = Annotated[TripleColumns | ChatColumns, Field(discriminator="kind")]
+
+
 class Triples(Section):
     """What the reasoner learns from."""
 
     source: Annotated[GeneratedTriples | TripleFiles | Hub, Field(discriminator="kind")]
-    columns: Annotated[TripleColumns | ChatColumns, Field(discriminator="kind")]
+    columns: TripleFormat
     train_share: Share
     rows: PositiveInt | None
     max_reasoning_characters: PositiveInt | None

@@ -47,11 +47,6 @@ class Section(BaseModel):
     What a validator says is the end of a line that begins with the key path of its field.
     """
 
-    @classmethod
-    def of(cls, params: Mapping[str, Any]) -> Self:
-        """The section, from parameters of a stage that hold it beside others."""
-        return cls.model_validate({part: params[part] for part in cls.model_fields})
-
     def __or__(self, change: Mapping[str, Any]) -> Self:
         """The section with other values for some of its keys."""
         own = {part: getattr(self, part) for part in type(self).model_fields}

@@ -45,7 +45,7 @@ def cut(text: str) -> str:
     return text if len(text) <= VALUE else f"{text[:VALUE]} ..."
 
 
-def told(value: Any) -> str:
+def quoted(value: Any) -> str:
     """A wrong value in a message; what does not print stands as its code."""
     if isinstance(value, datetime.date | datetime.time | datetime.timedelta | decimal.Decimal):
         return f"{type(value).__name__} {value}"

@@ -54,6 +54,16 @@ def sealed(folder: Path) -> dict[str, Any]:
     return told
 
 
+def read_provenance(folder: Path) -> dict[str, Any]:
+    """The same unchecked, of a folder that was checked before.
+
+    Raises:
+        UserError: the file is missing, or not readable as JSON.
+    """
+    provenance: dict[str, Any] = read_json(folder / SEAL)
+    return provenance
+
+
 def check(folder: Path, contents: bool = True) -> dict[str, Any]:
     """`sealed`, once its files are found to be those that were sealed.
 

@@ -6,7 +6,7 @@ import itertools
 import re
 from typing import Any
 
-from infuse.core.errors import UserError, few, told
+from infuse.core.errors import UserError, few, quoted
 
 _THOUGHT = re.compile(r"\s*<think>(?P<reasoning>.*?)</think>(?P<answer>.*)", re.DOTALL)
 NO_LIST, NO_PAIR, NO_TEXT, NO_THOUGHT = (
@@ -26,7 +26,7 @@ def turns_of(messages: Any, where: str) -> list[dict[str, Any]] | None:
     for turn in messages:
         if turn and "role" not in turn and "content" not in turn:
             raise UserError(
-                f"{where}: expected turns with role and content, found {few(map(told, turn))}"
+                f"{where}: expected turns with role and content, found {few(map(quoted, turn))}"
             )
     return messages
 

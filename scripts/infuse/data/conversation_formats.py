@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping, Sequence
 from itertools import groupby
 from typing import Any, NamedTuple
 
-from infuse.core.errors import UserError, few, told
+from infuse.core.errors import UserError, few, quoted
 from infuse.data.chats import turns_of
 from infuse.data.sources import Row, share
 
@@ -73,7 +73,7 @@ def _inside(value: Any, field: str, column: str, where: str) -> Any:
     if value is None:
         return None
     if not isinstance(value, dict) or field not in value:
-        found = f"[{few(map(told, value))}]" if isinstance(value, dict) else type(value).__name__
+        found = f"[{few(map(quoted, value))}]" if isinstance(value, dict) else type(value).__name__
         raise UserError(f"{where}: column {column!r} has no field {field!r}, found {found}")
     return value[field]
 
@@ -114,15 +114,15 @@ def _answered(turns: Sequence[Turn]) -> Pair | None:
 
 
 def _from_passage(passage: Any, questions: Any, answers: Any) -> Pair | None:
-    asked, told = _texts(questions), _texts(answers)
-    if not isinstance(passage, str) or not asked or not told or len(asked) != len(told):
+    asked, said = _texts(questions), _texts(answers)
+    if not isinstance(passage, str) or not asked or not said or len(asked) != len(said):
         return None
     turns = [
         turn
-        for question, answer in zip(asked, told, strict=True)
+        for question, answer in zip(asked, said, strict=True)
         for turn in (("Question", question), ("Answer", answer))
     ]
-    return Pair(f"{passage.strip()}\n\n{_rendered(turns[:-1])}", told[-1])
+    return Pair(f"{passage.strip()}\n\n{_rendered(turns[:-1])}", said[-1])
 
 
 def _from_turns(turns: Any) -> Pair | None:

@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Sequence
 from typing import Any, TextIO
 
-from infuse.core.errors import UserError, few, first_line, meant, told
+from infuse.core.errors import UserError, few, first_line, meant, quoted
 from infuse.data.texts import folded
 
 _QUOTED = re.compile(r'"[^"]*+(?:""[^"]*+)*+"(?=,|\r|\n|\Z)')
@@ -98,15 +98,15 @@ def _cells(raw: str) -> Iterator[tuple[int, str, bool]]:
     """Where each cell of a record begins, how it is written, and whether its quotes are whole."""
     at = 0
     while at <= len(raw):
-        quoted = raw.startswith('"', at)
-        found = (_QUOTED if quoted else _BARE).match(raw, at)
-        if found is None:
+        in_quotes = raw.startswith('"', at)
+        cell = (_QUOTED if in_quotes else _BARE).match(raw, at)
+        if cell is None:
             yield at, raw[at:], False
             return
-        yield at, found[0], True
-        if raw[found.end() : found.end() + 1] != ",":
+        yield at, cell[0], True
+        if raw[cell.end() : cell.end() + 1] != ",":
             return
-        at = found.end() + 1
+        at = cell.end() + 1
 
 
 def _check(cells: list[str], header: list[str], record: _Record) -> None:
@@ -128,7 +128,7 @@ def _check(cells: list[str], header: list[str], record: _Record) -> None:
             raise UserError(f"{record.at(at)}: white space before the quote mark that opens a cell")
         if '\\"' in cell:
             raise UserError(
-                f"{record.at(at)}: a backslash before a quote mark, {told(cell)};"
+                f"{record.at(at)}: a backslash before a quote mark, {quoted(cell)};"
                 " inside a cell in quotes, a quote mark is written twice"
             )
 
@@ -161,46 +161,47 @@ class _Swallowed:
         lines = [line.split(",") for line in _BREAK.split(cell) if line]
         for column in self._values:
             if column > place:
-                found = [line[column - self._width :][:1] for line in lines[:-1]]
+                parts = [line[column - self._width :][:1] for line in lines[:-1]]
                 short = any(len(line) <= self._width - column for line in lines[:-1])
             elif column < place:
-                found = [line[column : column + 1] for line in lines[1:]]
+                parts = [line[column : column + 1] for line in lines[1:]]
                 short = any(len(line) <= column + 1 for line in lines[1:])
             else:
                 continue
-            values = {value for one in found for value in one}
-            if found and not short and "" not in values:
+            values = {value for part in parts for value in part}
+            if parts and not short and "" not in values:
                 yield record.at(), column, values
 
     def tell(self) -> None:
         """Refuse the first such cell, once all values are known."""
-        for where, column, found in self._suspects:
+        for where, column, suspects in self._suspects:
             values = self._values[column]
-            if len(values) <= _MOST and found <= values:
+            if len(values) <= _MOST and suspects <= values:
+                alike = few(map(quoted, sorted(suspects)))
                 raise UserError(
-                    f"{where}: a cell in quotes holds lines that are like whole rows, with"
-                    f" {few(map(told, sorted(found)))} in column {column + 1}: is a quote mark open"
-                    " there? if it is meant so, save the file as jsonl"
+                    f"{where}: a cell in quotes holds lines that are like whole rows, with {alike}"
+                    f" in column {column + 1}: is a quote mark open there? if it is meant so, save"
+                    " the file as jsonl"
                 )
 
 
-def require(columns: Sequence[str], found: Sequence[str], where: str) -> None:
+def require(columns: Sequence[str], names: Sequence[str], where: str) -> None:
     """Refuse columns that are missing, or stand twice."""
     for name in columns:
-        if name not in found:
+        if name not in names:
             raise UserError(
-                f"{where}: column {name!r} is missing, found [{few(map(told, found))}]"
-                f"{_meant(name, found)}"
+                f"{where}: column {name!r} is missing, found [{few(map(quoted, names))}]"
+                f"{_meant(name, names)}"
             )
-        if found.count(name) > 1:
-            raise UserError(f"{where}: column {name!r} stands {found.count(name)} times")
+        if names.count(name) > 1:
+            raise UserError(f"{where}: column {name!r} stands {names.count(name)} times")
 
 
-def _meant(name: str, found: Sequence[str]) -> str:
+def _meant(name: str, names: Sequence[str]) -> str:
     """What was probably meant by a name that is missing, as the end of a message."""
-    if any("\0" in other for other in found):
+    if any("\0" in other for other in names):
         return "; is it UTF-16? save it as UTF-8"
-    if len(found) == 1 and any(mark in found[0] for mark in ";\t|"):
+    if len(names) == 1 and any(mark in names[0] for mark in ";\t|"):
         return "; expected commas between columns"
-    same = [other for other in found if folded(other) == folded(name)]
-    return f", did you mean {same[0]!r}?" if same else meant(name, list(found))
+    same = [other for other in names if folded(other) == folded(name)]
+    return f", did you mean {same[0]!r}?" if same else meant(name, list(names))

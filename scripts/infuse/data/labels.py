@@ -9,7 +9,7 @@ import unicodedata
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from infuse.core.errors import cut, few, told
+from infuse.core.errors import cut, few, quoted
 from infuse.data.scales import Scale
 from infuse.data.texts import INVISIBLE, folded
 
@@ -125,15 +125,15 @@ class LabelRule(NamedTuple):
             rating = self.scale.rating(value)
             if rating is None:
                 raise NoLabel(
-                    f"expected a rating of {self.scale} (task.scale), found {told(value)}"
+                    f"expected a rating of {self.scale} (task.scale), found {quoted(value)}"
                 )
             return self.scale.label(rating)
         name = written(value)
         if name is None:
-            raise NoLabel(f"expected a label, found {told(value)}{_why(value)}")
+            raise NoLabel(f"expected a label, found {quoted(value)}{_why(value)}")
         if self.names is None:
             if name.splitlines() != [name]:
-                raise NoLabel(f"expected one line as label, found {told(value)}")
+                raise NoLabel(f"expected one line as label, found {quoted(value)}")
             return name
         number = name.isascii() and name.isdecimal() and not isinstance(value, bool)
         if self.places and number and (not isinstance(value, str) or name not in self.names):
@@ -142,7 +142,7 @@ class LabelRule(NamedTuple):
         elif name in self.names:
             return name
         hint = _UNLABELLED if name == "-1" else resembling(name, self.names)
-        raise NoLabel(f"unknown label {told(value)}, expected one of {few(self.names)}{hint}")
+        raise NoLabel(f"unknown label {quoted(value)}, expected one of {few(self.names)}{hint}")
 
 
 _UNLABELLED = " (-1 often marks rows whose label is not published)"

@@ -10,12 +10,12 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from infuse.core.errors import UserError, cut, first_line, told
+from infuse.core.errors import UserError, cut, first_line, quoted
 from infuse.core.hub_errors import complaint
 from infuse.data import csv_rows
 from infuse.data.csv_rows import require
@@ -71,29 +71,45 @@ def _sniff(path: str) -> None:
             raise UserError(f"{path}: expected what its name says, found {kind}")
 
 
-def read_hub(source: Mapping[str, Any], split: str, columns: Sequence[str]) -> Iterator[Row]:
+class HubDataset(Protocol):
+    """A data set on the hub, at a pinned revision, as the config's sections name it."""
+
+    @property
+    def id(self) -> str:
+        """Its name there."""
+
+    @property
+    def config(self) -> str | None:
+        """Its configuration, where it has several."""
+
+    @property
+    def revision(self) -> str | None:
+        """The commit."""
+
+
+def read_hub(source: HubDataset, split: str, columns: Sequence[str]) -> Iterator[Row]:
     """The rows of one split of a data set on the hub, at its pinned revision.
 
     Raises:
         UserError: the hub, the data set, the split or a column can't be had.
     """
     rows = _hub(source, split)
-    where = f"{source['id']} ({split})"
+    where = f"{source.id} ({split})"
     require(columns, rows.column_names, where)
     yield from _rows(rows.select_columns(list(columns)).with_format("arrow").iter(_BATCH), where)
 
 
-def _hub(source: Mapping[str, Any], split: str) -> Any:
+def _hub(source: HubDataset, split: str) -> Any:
     import datasets
 
     try:
         return datasets.load_dataset(
-            source["id"], source["config"], split=split, revision=source["revision"]
+            source.id, source.config, split=split, revision=source.revision
         )
     except Exception as failure:  # the client raises errors of many kinds
         why = f"can't be loaded ({type(failure).__name__}: {first_line(failure)})"
-        why = complaint(failure, source["revision"]) or why
-        raise UserError(f"{source['id']} ({split}): {why}") from failure
+        why = complaint(failure, source.revision or "main") or why
+        raise UserError(f"{source.id} ({split}): {why}") from failure
 
 
 def names_in_notes(path: str, column: str) -> list[str] | None:
@@ -112,7 +128,7 @@ def names_in_notes(path: str, column: str) -> list[str] | None:
     return class_names(notes.get("names") if isinstance(notes, Mapping) else None)
 
 
-def hub_label_names(source: Mapping[str, Any], split: str, column: str) -> list[str] | None:
+def hub_label_names(source: HubDataset, split: str, column: str) -> list[str] | None:
     """The names that a data set on the hub gives the places in a label column."""
     return class_names(getattr(_hub(source, split).features.get(column), "names", None))
 
@@ -139,7 +155,7 @@ def _rows(batches: Iterable[pa.RecordBatch | pa.Table], where: str) -> Iterator[
             for name, value in row.items():
                 if isinstance(value, bytes):
                     at = f"{where}, row {number}: column {name!r}"
-                    raise UserError(f"{at}: expected text, found bytes {told(value)}")
+                    raise UserError(f"{at}: expected text, found bytes {quoted(value)}")
             yield row
 
 
@@ -152,7 +168,7 @@ def _jsonl(path: str, columns: Sequence[str]) -> Iterator[Row]:
                 if "\\ud" in line.lower():  # half a surrogate pair may stand in JSON, not in text
                     json.dumps(row, ensure_ascii=False).encode()
             except _Twice as key:
-                raise UserError(f"{where}: the key {told(str(key))} stands twice") from None
+                raise UserError(f"{where}: the key {quoted(str(key))} stands twice") from None
             except (ValueError, RecursionError) as damage:
                 raise UserError(f"{where}: not JSON ({damage})") from None
             if not isinstance(row, dict):

@@ -1,4 +1,4 @@
 """From answers to numbers: scores, statistics, judges, layers, published figures.
 
-May import: core, data.
+May import: core, data, config.
 """

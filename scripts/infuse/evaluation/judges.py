@@ -11,7 +11,7 @@ import math
 import re
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,6 +20,7 @@ import numpy.typing as npt
 import pyarrow as pa
 from scipy import stats
 
+from infuse.config.judging import Rated
 from infuse.core.files import read_rows
 from infuse.core.schemas import CONVERSATIONS, SPLITS
 from infuse.data.judge_styles import STYLES, StyleName
@@ -91,15 +92,14 @@ def question(
     definition: str,
     context: str,
     response: str,
-    examples: Sequence[Mapping[str, Any]],
+    examples: Sequence[Rated],
 ) -> Messages:
     """What a judge is asked, as one user message: some chat templates know no system role.
 
     All that does not depend on the conversation comes first, so that servers can keep it.
 
     Args:
-        examples: context, response, score on 1 to 5 and explanation; shown in styles with examples,
-            on the style's own scale.
+        examples: shown in styles with examples, on the style's own scale.
     """
     low, high, with_examples = STYLES[style]
     name = _words(dimension)
@@ -112,10 +112,10 @@ def question(
     ]
     if with_examples:
         for example in examples:
-            score = rounded(low + (example["score"] - LOW) * (high - low) / (HIGH - LOW), low, high)
-            answer = {"score": score, "explanation": example["explanation"]}
+            score = rounded(low + (example.score - LOW) * (high - low) / (HIGH - LOW), low, high)
+            answer = {"score": score, "explanation": example.explanation}
             parts.append(
-                f"For example:\n\n{_shown(example['context'], example['response'])}\n\n"
+                f"For example:\n\n{_shown(example.context, example.response)}\n\n"
                 f"{json.dumps(answer, ensure_ascii=False)}"
             )
     parts += [

@@ -14,10 +14,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from infuse.config.arms import AnyArm, plain_label
 from infuse.core.errors import UserError
 from infuse.core.files import read_table, read_task
 from infuse.core.schemas import LOGIT_LENS
-from infuse.data.targets import plain_label
 from infuse.evaluation import stats
 from infuse.evaluation.scores import Row, clusters_of
 from infuse.evaluation.stats import Crossed, Values
@@ -133,7 +133,7 @@ def largest(within: Mapping[str, Group], most: int) -> list[str]:
 
 
 def layer_rows(
-    arms: Mapping[str, Row], seen: Mapping[str, Seen], within: Mapping[str, Group]
+    arms: Mapping[str, AnyArm], seen: Mapping[str, Seen], within: Mapping[str, Group]
 ) -> list[Row]:
     """One row for each arm, group of texts and layer; no difference where there is no reference."""
     rows = []
@@ -167,7 +167,7 @@ def layer_rows(
 
 
 def output_rows(
-    arms: Mapping[str, Row], seen: Mapping[str, Seen], within: Mapping[str, Group]
+    arms: Mapping[str, AnyArm], seen: Mapping[str, Seen], within: Mapping[str, Group]
 ) -> list[Row]:
     """One row for each arm and group of texts: how sure the output is, and from which layer on."""
     rows = []

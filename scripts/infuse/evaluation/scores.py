@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from infuse.config.arms import AnyArm
 from infuse.core import schemas
 from infuse.core.files import read_rows
 from infuse.core.schemas import PREDICTIONS
@@ -95,12 +96,12 @@ COSTS = pa.schema(
 )
 
 
-def runs(arms: Mapping[str, Mapping[str, Any]], seeds: Sequence[int]) -> list[tuple[str, int]]:
+def runs(arms: Mapping[str, AnyArm], seeds: Sequence[int]) -> list[tuple[str, int]]:
     """Each arm with each of its seeds; what was not trained here has one run, of seed 0."""
     return [
         (name, seed)
         for name, arm in arms.items()
-        for seed in ([0] if arm["target"] == ZERO_SHOT else seeds)
+        for seed in ([0] if arm.target == ZERO_SHOT else seeds)
     ]
 
 
@@ -111,7 +112,7 @@ def read_answers(inputs: Mapping[str, Path], arm: str, seed: int) -> list[Row]:
     return read_rows(inputs[f"predictions {arm}-seed{seed}"] / "predictions.parquet", PREDICTIONS)
 
 
-def beside(test: Sequence[Row], answers: Sequence[Row]) -> list[Row]:
+def join_answers(test: Sequence[Row], answers: Sequence[Row]) -> list[Row]:
     """Answers with what else the task knows of their texts: ratings, clusters, settings."""
     return [row | answer for row, answer in zip(test, answers, strict=True)]
 
@@ -134,7 +135,7 @@ def classifier_row(
         "macro_f1": f1(rows, "macro"),
         "weighted_f1": f1(rows, "weighted"),
         **(_closed_set(rows, labels) if _scored(rows) else {}),
-        **(ordered(rows, labels) if "rating" in rows[0] else {}),
+        **(rating_errors(rows, labels) if "rating" in rows[0] else {}),
         **{name: facts[name] for name in CLASSIFIERS.names if name in facts},
     }
 
@@ -170,7 +171,7 @@ def _chances(rows: Sequence[Row]) -> stats.Values:
     return np.exp(_log_chances(rows))
 
 
-def ordered(rows: Sequence[Row], labels: Sequence[str]) -> Row:
+def rating_errors(rows: Sequence[Row], labels: Sequence[str]) -> Row:
     """Errors of ratings: of the closed set's, or where there is none of those that were written.
 
     Nothing where an answer holds no rating. Cohen's kappa with quadratic weights (Psychological
@@ -284,5 +285,5 @@ def _baseline(name: str, test: Sequence[Row], said: Sequence[str], labels: Seque
         "low": low,
         "high": high,
         "macro_f1": f1(rows, "macro"),
-        **(ordered(rows, labels) if "rating" in rows[0] else {}),
+        **(rating_errors(rows, labels) if "rating" in rows[0] else {}),
     }

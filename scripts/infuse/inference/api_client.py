@@ -22,6 +22,7 @@ from urllib.parse import urlsplit
 import openai
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from infuse.config.endpoints import ApiSampling, Endpoint
 from infuse.core.errors import UserError
 from infuse.core.files import write_json
 from infuse.core.hashing import fingerprint
@@ -34,22 +35,20 @@ for _library in ("openai", "httpx2", "httpcore2"):  # below warnings they tell u
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 120.0  # seconds before a request is sent again
 HOPELESS = 5  # so many requests in a row without a reply end the run
-SAMPLING = ("temperature", "top_p", "max_new_tokens", "seed")
+SAMPLING = set(ApiSampling.model_fields)
 
 
 def ask(
-    endpoint: Mapping[str, Any],
+    endpoint: Endpoint,
     conversations: Sequence[Sequence[Mapping[str, str]]],
-    sampling: Mapping[str, Any],
+    sampling: ApiSampling,
     answers: Path,
 ) -> list[Reply]:
     """The reply to each conversation, in their order; equal ones are asked once.
 
     Args:
-        endpoint: url, model, system_role (without it, the instruction goes in front of the user's
-            message), key_variable, concurrency, attempts, timeout (seconds, of an attempt).
-        conversations: messages with role and content.
-        sampling: max_new_tokens, and temperature, top_p, seed where they are to be sent.
+        conversations: messages with role and content; without a `system_role`, the instruction goes
+            in front of the user's message.
         answers: the folder where replies are kept, and looked for first.
 
     Raises:
@@ -59,9 +58,12 @@ def ask(
     requests: dict[Path, dict[str, Any]] = {}
     files = []
     for conversation in conversations:
-        request = {part: endpoint[part] for part in ("url", "model")}
-        request |= {"messages": _messages(conversation, endpoint["system_role"])}
-        request |= {part: sampling[part] for part in SAMPLING if sampling.get(part) is not None}
+        request = {
+            "url": endpoint.url,
+            "model": endpoint.model,
+            "messages": _messages(conversation, endpoint.system_role),
+            **sampling.model_dump(include=SAMPLING, exclude_none=True),
+        }
         name = fingerprint(request, 64)
         files.append(answers / name[:2] / f"{name}.json")
         requests[files[-1]] = request
@@ -80,20 +82,20 @@ def _messages(conversation: Sequence[Mapping[str, str]], system_role: bool) -> l
     return [user | {"content": f"{first['content']}\n\n{user['content']}"}, *others]
 
 
-def cost(endpoint: Mapping[str, Any], replies: Sequence[Reply]) -> float | None:
+def cost(endpoint: Endpoint, replies: Sequence[Reply]) -> float | None:
     """What the replies' tokens cost, in the currency of the prices (for a million tokens).
 
     None without prices, and where a server did not tell the tokens of a reply.
     """
-    total, prices = 0.0, endpoint["prices"]
+    total, prices = 0.0, endpoint.prices
     for reply in replies:
         if prices is None or reply.prompt_tokens is None or reply.completion_tokens is None:
             return None
-        total += reply.prompt_tokens * prices["input"] + reply.completion_tokens * prices["output"]
+        total += reply.prompt_tokens * prices.input + reply.completion_tokens * prices.output
     return None if prices is None else total / 1e6
 
 
-def usage(endpoint: Mapping[str, Any], replies: Sequence[Reply]) -> dict[str, Any]:
+def usage(endpoint: Endpoint, replies: Sequence[Reply]) -> dict[str, Any]:
     """Tokens of the replies that tell them, how many do not, the cost, and texts without a reply.
 
     A text that was refused by a status has no tokens: where one is paid for, no server tells it.
@@ -142,7 +144,7 @@ class _Run:
 
     def __init__(
         self,
-        endpoint: Mapping[str, Any],
+        endpoint: Endpoint,
         requests: Mapping[Path, dict[str, Any]],
         replies: dict[Path, Reply],
     ) -> None:
@@ -158,18 +160,18 @@ class _Run:
         """Fill `replies`, or raise UserError."""
         endpoint = self.endpoint
         transport = openai.DefaultAsyncHttpxClient(
-            trust_env=not _is_loopback(endpoint["url"]),  # a proxy can't reach this machine
+            trust_env=not _is_loopback(endpoint.url),  # a proxy can't reach this machine
             follow_redirects=False,  # another host was not asked for
         )
         waiting = iter([item for item in self.requests.items() if item[0] not in self.replies])
         async with openai.AsyncOpenAI(
-            base_url=endpoint["url"], api_key=self.key or "none", max_retries=0,
-            timeout=endpoint["timeout"], http_client=transport,
+            base_url=endpoint.url, api_key=self.key or "none", max_retries=0,
+            timeout=endpoint.timeout, http_client=transport,
         ) as self.client:  # fmt: skip
-            await asyncio.gather(*(self.work(waiting) for _ in range(endpoint["concurrency"])))
+            await asyncio.gather(*(self.work(waiting) for _ in range(endpoint.concurrency)))
         if len(self.replies) < len(self.requests):
             raise UserError(
-                f"endpoint: {endpoint['url']} {self.trouble}; {len(self.replies)} of "
+                f"endpoint: {endpoint.url} {self.trouble}; {len(self.replies)} of "
                 f"{len(self.requests)} replies are kept, and the same command goes on"
             )
 
@@ -187,7 +189,7 @@ class _Run:
 
     async def persist(self, request: Mapping[str, Any]) -> Reply | None:
         """The reply, or None if no attempt brings one or the run is to stop."""
-        attempts = self.endpoint["attempts"]
+        attempts = self.endpoint.attempts
         for attempt in range(1, attempts + 1):
             try:
                 return await self.attempt(request)
@@ -215,7 +217,7 @@ class _Run:
 
     async def attempt(self, request: Mapping[str, Any]) -> Reply:
         """Send once."""
-        seconds, limit = self.endpoint["timeout"], self.limit
+        seconds, limit = self.endpoint.timeout, self.limit
         body = {part: request[part] for part in request if part not in ("url", "max_new_tokens")}
         body[limit] = request["max_new_tokens"]
         headers: dict[str, str | openai.Omit] = {  # or the library has them from the environment
@@ -236,7 +238,7 @@ class _Run:
         except openai.APIConnectionError as error:
             raise Fault(str(error.__cause__ or error) or "connection error") from None
         if response.status_code == 401:
-            variable = self.endpoint["key_variable"]
+            variable = self.endpoint.key_variable
             told = f"refuses the key in ${variable} (401)"
             raise Fault(told if variable else "wants a key (401): set key_variable", final=True)
         system = any(message["role"] == "system" for message in request["messages"])
@@ -253,7 +255,7 @@ class _Run:
     def plain(self, words: str) -> str:
         """One short line, without the key and without what a terminal would obey."""
         visible = "".join(c if c.isprintable() else " " for c in self.redacted(words))
-        line = " ".join(visible.split())
+        line = " ".join(visible.split()) or ascii(words.strip())[1:-1]
         return line if len(line) <= 200 else f"{line[:199]}…"
 
     def redacted(self, text: str) -> str:
@@ -261,12 +263,12 @@ class _Run:
         return text.replace(self.key, "[key]") if len(self.key) >= 8 else text
 
 
-def _key(endpoint: Mapping[str, Any]) -> str:
+def _key(endpoint: Endpoint) -> str:
     """The key, "" if none is needed."""
-    variable = endpoint["key_variable"]
+    variable = endpoint.key_variable
     key = os.environ.get(variable, "").strip() if variable else ""
     if variable and not key:
-        raise UserError(f"endpoint: {endpoint['url']} needs a key: ${variable} is not set")
+        raise UserError(f"endpoint: {endpoint.url} needs a key: ${variable} is not set")
     if not (key.isascii() and key.isprintable()):
         raise UserError(f"endpoint: the key in ${variable} has characters that no header can bear")
     return key

@@ -1,4 +1,4 @@
 """From numbers to what people read: tables and figures.
 
-May import: core, data, evaluation.
+May import: core, data, config, evaluation.
 """

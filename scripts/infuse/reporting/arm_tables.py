@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from infuse.evaluation.comparisons import COMPARISONS, MEANS
@@ -13,7 +13,7 @@ MARGIN = 0.05  # of accuracy: what counts as no difference, in a control
 
 
 def all_arms(
-    arms: Mapping[str, Row],
+    arms: Iterable[str],
     classifiers: Sequence[Row],
     means: Sequence[Row],
     baselines: Sequence[Row],

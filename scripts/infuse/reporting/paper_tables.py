@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from infuse.config.arms import AnyArm, roles
 from infuse.data.linear_text import linear_model
-from infuse.data.targets import roles
 from infuse.evaluation.fidelity import Line
 from infuse.evaluation.scores import Row
 from infuse.reporting.cells import (
@@ -88,7 +88,7 @@ def table2(training: Sequence[Row], predictions: Sequence[Row] | None) -> Table:
 
 
 def table3(
-    arms: Mapping[str, Row],
+    arms: Mapping[str, AnyArm],
     classifiers: Sequence[Row],
     means: Sequence[Row],
     contrasts: Sequence[Row],
@@ -110,7 +110,7 @@ def table3(
     return table
 
 
-def table4(arms: Mapping[str, Row], classes: Sequence[Row], labels: Sequence[str]) -> Table:
+def table4(arms: Mapping[str, AnyArm], classes: Sequence[Row], labels: Sequence[str]) -> Table:
     """Recall, precision and F1 of each label; the paper's table 4 holds recalls."""
     table = []
     for label in labels:
@@ -125,7 +125,7 @@ def table4(arms: Mapping[str, Row], classes: Sequence[Row], labels: Sequence[str
     return table
 
 
-def table5(arms: Mapping[str, Row], classifiers: Sequence[Row]) -> Table:
+def table5(arms: Mapping[str, AnyArm], classifiers: Sequence[Row]) -> Table:
     """Macro and weighted F1, as shares of 1."""
     table = []
     for part, arm in roles(arms).items():
@@ -141,7 +141,10 @@ def table5(arms: Mapping[str, Row], classifiers: Sequence[Row]) -> Table:
 
 
 def quantities(
-    arms: Mapping[str, Row], test: Sequence[Row], classifiers: Sequence[Row], classes: Sequence[Row]
+    arms: Mapping[str, AnyArm],
+    test: Sequence[Row],
+    classifiers: Sequence[Row],
+    classes: Sequence[Row],
 ) -> dict[str, float]:
     """Our numbers under the names and in the units of `fidelity.published`."""
     counts = Counter(row["label"] for row in test)

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from infuse.data.targets import plain_label
+from infuse.config.arms import AnyArm, plain_label
 from infuse.evaluation import scores as ev
 from infuse.evaluation import stats
 from infuse.evaluation.comparisons import MEASURES, Runs, right_answers
@@ -55,7 +55,7 @@ def reached(written: Runs) -> dict[str, dict[Setting, float]]:
     }
 
 
-def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, Row]) -> Table:
+def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, AnyArm]) -> Table:
     """Accuracy of each arm in each setting; then how many settings it wins against the label alone.
 
     The last lines are the sign test's two-sided p over settings, ties left out, and Holm's
@@ -89,7 +89,7 @@ def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, Row]) -> Tab
 
 
 def every_setting(
-    train: Sequence[Row], written: Runs, arms: Mapping[str, Row], labels: Sequence[str]
+    train: Sequence[Row], written: Runs, arms: Mapping[str, AnyArm], labels: Sequence[str]
 ) -> Table:
     """Every arm in every setting, in each dimension over all sources, and over all; first the most
     frequent label of the training rows there.
@@ -116,15 +116,18 @@ class HeldOut(NamedTuple):
     Attributes:
         train: the rows that were left to learn from.
         runs: the answers to the part by models that learned from those.
-        seen: by models that learned from everything; None where that is what they learned from.
+        on_everything: by models that learned from everything; None where they learned from the
+            part itself.
     """
 
     train: Sequence[Row]
     runs: Runs
-    seen: Runs | None
+    on_everything: Runs | None
 
 
-def transfer(parts: Mapping[str, HeldOut], arms: Mapping[str, Row], labels: Sequence[str]) -> Table:
+def transfer(
+    parts: Mapping[str, HeldOut], arms: Mapping[str, AnyArm], labels: Sequence[str]
+) -> Table:
     """Arms on a part of the texts that their training has not seen, and on all parts together."""
     table = []
     pooled: dict[tuple[str, int], list[Row]] = {}
@@ -134,8 +137,8 @@ def transfer(parts: Mapping[str, HeldOut], arms: Mapping[str, Row], labels: Sequ
             pooled.setdefault(run, []).extend(rows)
         for arm in dict.fromkeys(arm for arm, _ in part.runs):
             line = {"held out": name} | _measured(arm, plain_label(arms, arm), part.runs, labels)
-            if part.seen is not None:
-                right = right_answers(arm, part.seen, MEASURES["accuracy"])
+            if part.on_everything is not None:
+                right = right_answers(arm, part.on_everything, MEASURES["accuracy"])
                 line["accuracy % where it was seen"] = percent(float(right.mean()))
             table.append(line)
     for arm in dict.fromkeys(arm for arm, _ in pooled) if len(parts) > 1 else ():
@@ -209,7 +212,7 @@ def _floor(train: Sequence[Row], runs: Runs, labels: Sequence[str]) -> dict[str,
     right = np.array([[row["label"] == most for row in said]], float)
     return line | _share("accuracy %", right, clusters) | {
         "macro F1": FOUR(ev.f1(said, "macro")),
-        "MAE": FOUR(ev.ordered(said, labels)["mae"]),
+        "MAE": FOUR(ev.rating_errors(said, labels)["mae"]),
     }  # fmt: skip
 
 
@@ -218,7 +221,7 @@ def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -
     rows = [rows for (arm, _), rows in runs.items() if arm == name]
     clusters = ev.clusters_of(rows[0])
     right = right_answers(name, runs, MEASURES["accuracy"])
-    found = [ev.ordered(one, labels) for one in rows]
+    found = [ev.rating_errors(one, labels) for one in rows]
     rated = all(found)
     line = {"arm": name, "n": str(len(clusters)), "clusters": str(len(set(clusters)))}
     line |= _share("accuracy %", right, clusters)
@@ -229,7 +232,7 @@ def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -
         line |= _interval("MAE", _errors(name, runs), clusters)
         line["MAE of the expected rating"] = told(mean(found, "expected_mae"), FOUR)
         line["quadratic kappa"] = told(mean(found, "quadratic_kappa"), FOUR)
-    theirs = [ev.ordered(rows, labels) for (arm, _), rows in runs.items() if arm == other]
+    theirs = [ev.rating_errors(rows, labels) for (arm, _), rows in runs.items() if arm == other]
     if other is not None and theirs:
         more = stats.gain(right - right_answers(other, runs, MEASURES["accuracy"]), clusters)
         line["against"] = other

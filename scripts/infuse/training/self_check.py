@@ -12,8 +12,8 @@ import torch
 
 from infuse.config.compute import Compute
 from infuse.core.errors import UserError, first_line
-from infuse.core.files import read_json, read_labels, read_table
-from infuse.core.manifest import SEAL
+from infuse.core.files import read_labels, read_table
+from infuse.core.manifest import read_provenance
 from infuse.core.schemas import TASK
 from infuse.data.answers import read_answer
 from infuse.data.chat import SLOT, renderer
@@ -180,7 +180,7 @@ def made_before(
         settings: of the stage; `wishes` among them, as for `task`.
         folder: the task's.
     """
-    facts = read_json(base / SEAL)["facts"]
+    facts = read_provenance(base)["facts"]
     if compute.layout == "packed" and not facts.get("packed", True):
         raise UserError(
             "compute.layout: packed documents have another loss than the model's own: set"

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from infuse.config.stages import ClassifierTraining, TargetForm
+from infuse.config.model_params import ClassifierParams, TargetForm
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_table
 from infuse.core.schemas import DOCUMENTS, ID, TEXT_LABEL, TEXT_REASONING_LABEL
@@ -129,7 +129,7 @@ class ExpectedSets(TrainingSets):
         return self.tokenizer, self.max_length
 
 
-def lesson(sets: TrainingSets, training: ClassifierTraining) -> Lesson:
+def lesson(sets: TrainingSets, training: ClassifierParams) -> Lesson:
     """What a classifier with these parameters learns from."""
     documents, dropped = sets.read("training_set", training)
     recipe, seed, match = training.recipe, training.seed, training.match

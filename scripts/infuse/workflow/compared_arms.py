@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
+from infuse.config.arms import AnyArm, roles
 from infuse.config.experiment import Experiment
 from infuse.config.reasonings import Asked, Keywords, Sampling
-from infuse.data.targets import roles
 from infuse.workflow.local_files import reasoning_sources
 
 
-def arm_params(config: Experiment) -> dict[str, dict[str, Any]]:
-    """The arms as parameters of a stage, by name."""
-    return {name: arm.model_dump() for name, arm in config.arms.items()}
+def arm_params(arms: Mapping[str, AnyArm]) -> dict[str, dict[str, Any]]:
+    """Arms as parameters of a stage, by name."""
+    return {name: arm.model_dump() for name, arm in arms.items()}
 
 
 def compared(config: Experiment) -> list[list[str]]:
@@ -23,7 +24,7 @@ def compared(config: Experiment) -> list[list[str]]:
     """
     if config.comparisons is not None:
         return config.comparisons
-    parts = roles(arm_params(config))
+    parts = roles(config.arms)
     others = [parts["Q->A, equal steps"], parts["Q->A"]]
     ours = parts["Q->RA"]
     return [[ours, other] for other in others if ours and other]

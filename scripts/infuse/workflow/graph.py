@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from infuse.config.arms import Arm
+from infuse.config.arms import AnyArm, Arm, roles
 from infuse.config.experiment import Experiment
 from infuse.config.reasonings import Asked, Column, ImportedFile, Keywords, Sampling, Written
 from infuse.data.splits import HELD_OUT
-from infuse.data.targets import ZERO_SHOT, roles
+from infuse.data.targets import ZERO_SHOT
 from infuse.workflow.compared_arms import (
     arm_params,
     arms_in_regimes,
@@ -43,7 +43,7 @@ class Graph:
 
     def metrics(
         self,
-        arms: Mapping[str, Any],
+        arms: Mapping[str, AnyArm],
         pairs: list[list[str]],
         texts: Node | None = None,
         part: str = "",
@@ -66,7 +66,7 @@ class Graph:
         }
         if ZERO_SHOT in arms:
             answers[ZERO_SHOT] = zero_shot_node(self.config, self.task)
-        params = {"arms": dict(arms), "seeds": self.config.seeds, "comparisons": pairs}
+        params = {"arms": arm_params(arms), "seeds": self.config.seeds, "comparisons": pairs}
         name = "-".join(filter(None, [self.config.experiment, part]))
         return Node("metrics", name, params, inputs | answers, folder=self._folder)
 
@@ -81,8 +81,7 @@ class Graph:
         section = self.config.regimes
         if section is None:
             return {}
-        every = arm_params(self.config)
-        arms = {name: every[name] for name in arms_in_regimes(self.config)}
+        arms = {name: self.config.arms[name] for name in arms_in_regimes(self.config)}
         pairs = [pair for pair in compared(self.config)[:1] if set(pair) <= arms.keys()]
         found = {}
         for kind, values in section.model_dump(exclude={"arms", "seed"}).items():
@@ -131,8 +130,8 @@ class Graph:
         named = section.pop("arms")
         arms = {
             name: arm
-            for name, arm in arm_params(self.config).items()
-            if (name in named if named else arm["target"] != "head")
+            for name, arm in self.config.arms.items()
+            if (name in named if named else arm.target != "head")
         }
         inputs = {}
         for name in arms:
@@ -144,7 +143,7 @@ class Graph:
                 inputs[f"logit_lens {name}-seed{seed}"] = Node(
                     "logit_lens", answers.name, params, given
                 )
-        return self.last("layers", {"arms": arms, "seeds": self.config.seeds}, inputs)
+        return self.last("layers", {"arms": arm_params(arms), "seeds": self.config.seeds}, inputs)
 
     @property
     def _folder(self) -> str:
@@ -161,7 +160,7 @@ class Graph:
     def shown(self) -> Node:
         """The training set that table 2 looks at: that of Q->RA, or else of the first arm."""
         arms = self.config.arms
-        part = roles(arm_params(self.config))["Q->RA"]
+        part = roles(arms)["Q->RA"]
         return self._training_set(arms[part or next(iter(arms))], self.task)
 
     def _classifier(self, name: str, seed: int, texts: Node) -> Node:

@@ -9,13 +9,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from infuse.config.arms import AnyArm, ZeroShotArm, roles
 from infuse.config.experiment import DEFAULTS, Experiment, load, read_change
 from infuse.config.messages import refusal
 from infuse.config.reasonings import Written
 from infuse.config.revisions import pinned
 from infuse.core.errors import UserError
-from infuse.data.targets import ZERO_SHOT, roles
-from infuse.workflow.compared_arms import arm_params, compared
+from infuse.data.targets import ZERO_SHOT
+from infuse.workflow.compared_arms import compared
 from infuse.workflow.graph import Graph
 from infuse.workflow.local_files import PARTS, contents_of_files
 from infuse.workflow.node import Node, reached
@@ -102,9 +103,9 @@ def build(config: Experiment, places: Sequence[Path] = ()) -> Plan:
         UserError: files that the config names do not exist, one line for each.
     """
     graph = Graph(config, contents_of_files(config, places))
-    arms = arm_params(config)
+    arms: dict[str, AnyArm] = {**config.arms}
     if config.zero_shot is not None:
-        arms[ZERO_SHOT] = {"target": ZERO_SHOT}
+        arms[ZERO_SHOT] = ZeroShotArm()
     shown = {name: arms[name] for name in arms if name in roles(arms).values()} or arms
     metrics = graph.metrics(shown, [], part="tables")
     tables = graph.last(
@@ -173,7 +174,7 @@ def _controls(config: Experiment) -> dict[str, tuple[Experiment, Node]]:
             told = f"expected an experiment of its own, found {control.experiment!r} twice"
             raise refusal([f"{where}: {told}"])
         graph = Graph(control, contents_of_files(control))
-        found[control.experiment] = control, graph.metrics(arm_params(control), compared(control))
+        found[control.experiment] = control, graph.metrics(control.arms, compared(control))
     return found
 
 

@@ -1,0 +1,110 @@
+"""What specs tell the stages of numbers, tables and figures, and the forecast.
+
+See `model_params`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from infuse.config.arms import AnyArm
+from infuse.config.model_params import ClassifierParams, ReasonerParams, WrittenParams
+from infuse.config.recipe import Recipe
+from infuse.config.values import Name, PositiveInt, Section, Seed
+from infuse.core.gpu_models import GpuName
+
+
+class ArmsOfSeeds(Section):
+    """Of `layers`, and part of what the others are told: the arms, each trained with each seed."""
+
+    arms: dict[Name, AnyArm]
+    seeds: list[Seed]
+
+
+class MetricsParams(ArmsOfSeeds):
+    """Of `metrics` and `figures`; the pairs of arms that are compared."""
+
+    comparisons: list[Annotated[tuple[Name, Name], Field(strict=False)]]
+
+
+class Recipes(Section):
+    """Of both stages."""
+
+    reasoner: Recipe
+    classifier: Recipe
+
+
+class TablesParams(MetricsParams):
+    """Of `tables`; `setting` is what produced our numbers, in the words of `fidelity`."""
+
+    setting: dict[str, str]
+    recipes: Recipes
+
+
+class ArmsParams(MetricsParams):
+    """Of `arms`: kind and share of each regime; name of each control, and what it must show."""
+
+    regimes: list[Annotated[tuple[str, float], Field(strict=False)]]
+    controls: list[Annotated[tuple[Name, Literal["gain", "none"]], Field(strict=False)]]
+
+
+class HeldOutParts(Section):
+    """Kind and name of each part that is held out, and the arms that are trained without it."""
+
+    parts: list[Annotated[tuple[Literal["source", "fold"], str], Field(strict=False)]]
+    arms: list[Name]
+
+
+class QualityParams(ArmsOfSeeds):
+    """Of `quality`."""
+
+    held_out: HeldOutParts
+
+
+# The forecast
+
+
+class TrainingForecast(Section):
+    """Trainings that are alike but for the seed.
+
+    Attributes:
+        sets: role of a training set -> its name among the forecast's inputs.
+        limits: role -> the most tokens of a reasoning; 0: none is in it, None: not limited.
+    """
+
+    name: str
+    runs: PositiveInt
+    sets: dict[str, str]
+    limits: dict[str, int | None]
+
+
+class ReasonerForecast(TrainingForecast):
+    """The training of a reasoner."""
+
+    stage: Literal["reasoner"]
+    params: ReasonerParams
+
+
+class ClassifierForecast(TrainingForecast):
+    """The trainings of an arm."""
+
+    stage: Literal["classifier"]
+    params: ClassifierParams
+
+
+class WritingForecast(Section):
+    """The writing of reasonings."""
+
+    stage: Literal["reasonings"]
+    name: str
+    params: WrittenParams
+
+
+class ForecastParams(Section):
+    """Of `forecast`."""
+
+    gpu: GpuName | None
+    trainings: list[Annotated[ReasonerForecast | ClassifierForecast, Field(discriminator="stage")]]
+    writings: list[WritingForecast]
