@@ -18,7 +18,7 @@ from infuse.core.files import read_rows, write_rows
 from infuse.core.schemas import PREDICTIONS, TASK
 from infuse.workflow.job import Job, run
 
-VERSION = 4
+VERSION = 5
 NAMED = 8  # of the texts that are too long
 log = logging.getLogger("infuse")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import collections
 import itertools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +23,16 @@ from infuse.config.reasonings import Decoding
 from infuse.core.files import write_rows
 from infuse.data.examples import Encoder, Ids, Piece, classifier_pieces, collect
 from infuse.inference import generation
-from infuse.inference.generation import Written, continue_prompts, score_endings
+from infuse.inference.generation import (
+    Written,
+    continue_and_score,
+    continue_prompts,
+    score_endings,
+)
 from infuse.training.step import Engine
 
 NEVER = -1  # a token that no model writes
+GREEDY = Decoding(max_new_tokens=16)
 SAMPLING = Decoding(max_new_tokens=16, temperature=0.9, top_p=0.9, seed=4)
 
 
@@ -108,7 +114,7 @@ def test_temperature_zero_is_greedy(model: PreTrainedModel) -> None:
 
 @pytest.mark.parametrize(
     "sampling",
-    [Decoding(max_new_tokens=16), SAMPLING | {"temperature": 0.4}],
+    [GREEDY, SAMPLING | {"temperature": 0.4}],
     ids=["greedy", "sampled"],
 )
 def test_neighbours_change_nothing(model: PreTrainedModel, sampling: Decoding) -> None:
@@ -295,6 +301,23 @@ def test_scores_equal_full_forward_passes(model: PreTrainedModel, widths: tuple[
             float(chances[len(prefix) - 1 + place, token]) for place, token in enumerate(ending)
         )
         assert scores[row, column] == pytest.approx(direct, abs=1e-4)
+
+
+@pytest.mark.parametrize("alike", [0, 1, 9])
+@pytest.mark.parametrize("make", [tiny.model, tiny.mistral])
+def test_prompts_that_begin_alike_are_read_once_and_nothing_changes(
+    make: Callable[[int], PreTrainedModel], alike: int
+) -> None:
+    model, begin = make(1).eval(), list(range(40, 40 + alike))
+    asked = [begin + prompt for prompt in prompts(8, 5, longest=12)]
+    endings = [[7], [7, 8, 9], [11, 12]]
+    alone = [continue_prompts(model, [prompt], [0], {NEVER}, GREEDY)[0] for prompt in asked]
+    scores = np.concatenate([score_endings(model, [prompt], endings) for prompt in asked])
+    rows = range(len(asked))
+    assert continue_prompts(model, asked, rows, {NEVER}, GREEDY) == alone
+    written, together = continue_and_score(model, asked, rows, {NEVER}, GREEDY, endings)
+    assert written == alone
+    assert together == pytest.approx(scores, abs=1e-4)
 
 
 def test_scores_of_all_tokens_are_a_distribution(model: PreTrainedModel) -> None:

@@ -20,7 +20,7 @@ from infuse.data.answers import Answer, read_answer
 from infuse.data.examples import Encoder, Ids
 from infuse.data.targets import Target
 from infuse.inference import generation
-from infuse.inference.backends import load_writer
+from infuse.inference.backends import TransformersWriter, load_writer
 from infuse.inference.generation import Written
 from infuse.models import loading
 
@@ -124,15 +124,20 @@ class Reader:
 
     def _ask(self, prompts: Sequence[Ids], rows: Sequence[int], max_new_tokens: int) -> list[Read]:
         if self._writer is None:
-            scores = generation.score_classes(self.model, prompts)
-            said = [self.form.labels[int(place)] for place in scores.argmax(1)]
+            by_class = generation.score_classes(self.model, prompts)
+            said = [self.form.labels[int(place)] for place in by_class.argmax(1)]
             return [
                 Read(Answer(label, "", label, "answered"), 0, score, label)
-                for label, score in zip(said, scores, strict=True)
+                for label, score in zip(said, by_class, strict=True)
             ]
-        written = self._writer.write(
-            prompts, rows, self._ends, Decoding(max_new_tokens=max_new_tokens)
-        )
+        decoding = Decoding(max_new_tokens=max_new_tokens)
+        scores: npt.NDArray[np.float64] | None = None
+        if isinstance(self._writer, TransformersWriter) and self.form.target != "reason_label":
+            written, scores = self._writer.write_and_score(
+                prompts, rows, self._ends, decoding, self._endings
+            )
+        else:
+            written = self._writer.write(prompts, rows, self._ends, decoding)
         written = [self._within(*both) for both in zip(prompts, written, strict=True)]
         form = self.form
         answers = [
@@ -141,8 +146,9 @@ class Reader:
             )
             for one in written
         ]
-        prefixes = self._prefixes(prompts, [answer.reasoning for answer in answers])
-        scores = generation.score_endings(self.model, prefixes, self._endings)
+        if scores is None:
+            prefixes = self._prefixes(prompts, [answer.reasoning for answer in answers])
+            scores = generation.score_endings(self.model, prefixes, self._endings)
         return [
             Read(
                 answer, len(one.tokens) + (one.finish == "stop"), score,

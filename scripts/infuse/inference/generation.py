@@ -77,7 +77,43 @@ def in_chunks(
     return [rows[row] for row in sorted(rows)]
 
 
+class Prefilled(NamedTuple):
+    """Prompts that a model has read.
+
+    Attributes:
+        logits: float [prompts, vocabulary], of the token after each prompt.
+        mask: int64 [prompts, places], 1 where the cache holds a token and 0 where it is padded.
+        cache: keys and values.
+    """
+
+    logits: torch.Tensor
+    mask: torch.Tensor
+    cache: DynamicCache
+
+
 @torch.inference_mode()
+def prefill(
+    model: PreTrainedModel, prompts: Sequence[Ids], cache: DynamicCache | None = None
+) -> Prefilled:
+    """Read prompts; what all of them begin with, as a chat's system message, is read once.
+
+    Args:
+        cache: an empty one; None: one that keeps no more than the model's windows.
+    """
+    cache = DynamicCache(config=model.config) if cache is None else cache
+    alike = 0
+    if len(prompts) > 1 and _sees_all(model, max(map(len, prompts))):
+        columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
+        alike = sum(1 for _ in itertools.takewhile(lambda column: len({*column}) == 1, columns))
+    tokens, mask = _left_padded([prompt[alike:] for prompt in prompts], model.device)
+    if alike:
+        first = torch.tensor([prompts[0][:alike]], device=model.device)
+        _forward(model, first, torch.ones_like(first), cache)
+        cache.batch_repeat_interleave(len(prompts))
+        mask = torch.cat([mask.new_ones(len(prompts), alike), mask], 1)
+    return Prefilled(_forward(model, tokens, mask, cache), mask, cache)
+
+
 def continue_prompts(
     model: PreTrainedModel,
     prompts: Sequence[Ids],
@@ -91,15 +127,26 @@ def continue_prompts(
         rows: the row of each prompt, for its random numbers.
         decoding: how tokens are chosen, and how many at most.
     """
+    return continue_prefilled(model, prefill(model, prompts), rows, ends, decoding)
+
+
+@torch.inference_mode()
+def continue_prefilled(
+    model: PreTrainedModel,
+    read: Prefilled,
+    rows: Sequence[int],
+    ends: Collection[int],
+    decoding: Decoding,
+) -> list[Written]:
+    """The same for prompts that are read already; what is written goes into their cache."""
     limit = decoding.max_new_tokens
     drawn = _uniform(rows, limit, decoding) if decoding.temperature else None
-    written: list[Ids] = [[] for _ in prompts]
-    stopped = [False] * len(prompts)
-    live = list(range(len(prompts)))  # the rows still in the batch
-    tokens, mask = _left_padded(prompts, model.device)
-    cache = DynamicCache(config=model.config)
+    written: list[Ids] = [[] for _ in rows]
+    stopped = [False] * len(rows)
+    live = list(range(len(rows)))  # the rows still in the batch
+    logits, mask, cache = read
     for place in range(limit):
-        logits = _forward(model, tokens, mask, cache)[:, -1].float()
+        logits = logits.float()
         chosen = (
             logits.argmax(-1) if drawn is None
             else _sample(logits, drawn[live, place], decoding.temperature, decoding.top_p)
@@ -119,10 +166,32 @@ def continue_prompts(
             tokens, mask = tokens[keep], mask[keep]
             cache.batch_select_indices(keep)
         mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
+        if place + 1 < limit:
+            logits = _forward(model, tokens, mask, cache)
     return [
         Written(ids, "stop" if ended else "length")
         for ids, ended in zip(written, stopped, strict=True)
     ]
+
+
+def continue_and_score(
+    model: PreTrainedModel,
+    prompts: Sequence[Ids],
+    rows: Sequence[int],
+    ends: Collection[int],
+    decoding: Decoding,
+    endings: Sequence[Ids],
+) -> tuple[list[Written], npt.NDArray[np.float64]]:
+    """`continue_prompts`, and `score_endings` after the same prompts, which are read once."""
+    windows = any(
+        type(layer) is not DynamicLayer for layer in DynamicCache(config=model.config).layers
+    )
+    if windows or not _sees_all(model, 0) or len(prompts) * len(endings) > MOST_SCORES:
+        written = continue_prompts(model, prompts, rows, ends, decoding)
+        return written, score_endings(model, prompts, endings)
+    read = prefill(model, prompts)
+    scores = score_prefilled(model, read, endings)
+    return continue_prefilled(model, read, rows, ends, decoding), scores
 
 
 @torch.inference_mode()
@@ -191,9 +260,20 @@ def _score(
     model: PreTrainedModel, prefixes: Sequence[Ids], endings: Sequence[Ids]
 ) -> npt.NDArray[np.float64]:
     """The scores by one sequence for each prefix, which all endings follow."""
-    tokens, mask = _left_padded(prefixes, model.device)
-    cache = DynamicCache()  # a shorter one, of a window, would not have the length of the mask
-    first = torch.log_softmax(_forward(model, tokens, mask, cache)[:, -1].double(), -1)
+    # A shorter cache, of a window, would not have the length of the mask.
+    return score_prefilled(model, prefill(model, prefixes, DynamicCache()), endings)
+
+
+@torch.inference_mode()
+def score_prefilled(
+    model: PreTrainedModel, read: Prefilled, endings: Sequence[Ids]
+) -> npt.NDArray[np.float64]:
+    """The same for prefixes that are read already, whose cache is left as it was.
+
+    The model must be one in which each token sees all before it.
+    """
+    logits, mask, cache = read
+    first = torch.log_softmax(logits.double(), -1)
     total = first[:, [ending[0] for ending in endings]]
     steps = [
         (index, place, *pair)
@@ -204,7 +284,7 @@ def _score(
         # All endings follow the prefix in one sequence; each sees the prefix and itself.
         owner, place, given, wanted = torch.tensor(steps, device=model.device).T
         own = (owner[:, None] == owner) & (place[:, None] >= place)
-        every, count = torch.arange(len(steps), device=model.device), len(prefixes)
+        every, count = torch.arange(len(steps), device=model.device), len(mask)
         seen = torch.cat(
             [mask.bool()[:, None].expand(-1, len(steps), -1), own.expand(count, -1, -1)], -1
         )
@@ -214,6 +294,7 @@ def _score(
         ).logits  # fmt: skip
         chances = torch.log_softmax(logits.double(), -1)
         total.index_add_(1, owner, chances[:, every, wanted])
+        cache.crop(mask.shape[1])
     result: npt.NDArray[np.float64] = total.cpu().numpy()
     return result
 
@@ -221,13 +302,12 @@ def _score(
 def _forward(
     model: PreTrainedModel, tokens: torch.Tensor, mask: torch.Tensor, cache: DynamicCache
 ) -> torch.Tensor:
-    """Logits [rows, places, vocabulary]; of the last place alone while the cache is empty."""
+    """Logits [rows, vocabulary] of the token after the last place."""
     positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
-    last_only = int(cache.get_seq_length() == 0)
     return model(
         input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache,
-        use_cache=True, logits_to_keep=last_only,
-    ).logits  # fmt: skip
+        use_cache=True, logits_to_keep=1,
+    ).logits[:, -1]  # fmt: skip
 
 
 def _right_padded(texts: Sequence[Ids], device: torch.device) -> torch.Tensor:
