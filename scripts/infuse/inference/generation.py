@@ -294,7 +294,7 @@ def score_prefilled(
         ).logits  # fmt: skip
         chances = torch.log_softmax(logits.double(), -1)
         total.index_add_(1, owner, chances[:, every, wanted])
-        cache.crop(mask.shape[1])
+        cache.crop(mask.shape[1] - cache.get_seq_length())
     result: npt.NDArray[np.float64] = total.cpu().numpy()
     return result
 
