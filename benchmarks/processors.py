@@ -70,7 +70,7 @@ def main() -> None:
             options.out,
             measured(processor, change, work / processor.replace(" ", "-"), options.cores),
         )
-    told(config.load(change), read_rows(options.out))
+    print_summary(config.load(change), read_rows(options.out))
 
 
 def measured(processor: str, change: Mapping[str, Any], tree: Path, cores: str) -> list[Row]:
@@ -82,15 +82,15 @@ def measured(processor: str, change: Mapping[str, Any], tree: Path, cores: str) 
         else:
             shutil.copy(ROOT / part, tree / part)
     (tree / "change.yaml").write_text(yaml.safe_dump(change, sort_keys=False))
-    made = plan.build(config.load(change))
-    metrics = made.arms.inputs["metrics"]
+    graph = plan.build(config.load(change))
+    metrics = graph.arms.inputs["metrics"]
     subprocess.run(
         [sys.executable, "-m", "snakemake", "--cores", cores, "--quiet", "all",
          "--configfile", "change.yaml", "--", metrics.path],
         cwd=tree, env=os.environ | PROCESSORS[processor], check=True,
     )  # fmt: skip
     return [
-        {"experiment": made.experiment, "processor": processor}
+        {"experiment": graph.experiment, "processor": processor}
         | {name: row[name] for name in ("arm", "seed", "accuracy")}
         for row in files.read_csv(tree / metrics.path / "classifiers.csv", CLASSIFIERS)
     ]
@@ -117,15 +117,15 @@ def merge_rows(path: Path, rows: Sequence[Row]) -> None:
         writer.writerows([*kept, *rows])
 
 
-def told(experiment: config.Experiment, rows: Sequence[Row]) -> None:
+def print_summary(experiment: config.Experiment, rows: Sequence[Row]) -> None:
     """Print the spread of each arm and of each comparison, in points."""
-    found = {
+    accuracies = {
         (row["arm"], row["processor"], row["seed"]): 100 * row["accuracy"]
         for row in rows
         if row["experiment"] == experiment.experiment
     }
     by_arm: dict[str, list[float]] = {}
-    for (arm, _, _), value in found.items():
+    for (arm, _, _), value in accuracies.items():
         by_arm.setdefault(arm, []).append(value)
     for arm, values in by_arm.items():
         spread = statistics.stdev(values) if len(values) > 1 else 0.0
@@ -133,8 +133,8 @@ def told(experiment: config.Experiment, rows: Sequence[Row]) -> None:
               f" {min(values):.2f} to {max(values):.2f}")  # fmt: skip
     for arm, other in compared(experiment):
         gains = [
-            value - found[other, *run] for (name, *run), value in found.items()
-            if name == arm and (other, *run) in found
+            value - accuracies[other, *run] for (name, *run), value in accuracies.items()
+            if name == arm and (other, *run) in accuracies
         ]  # fmt: skip
         if gains:
             print(f"{arm} - {other}: {min(gains):+.2f} to {max(gains):+.2f} in {len(gains)} pairs")

@@ -61,7 +61,8 @@ def measure(folder: Path, rows: int, characters: int) -> list[dict[str, Any]]:
         apart.apply(make_base, (base,))
     triples = {
         "params": {
-            "source": {"kind": "files", "files": []}, "columns": {"kind": "chat", "messages": "messages"},
+            "source": {"kind": "files", "files": []},
+            "columns": {"kind": "chat", "messages": "messages"},
             "train_share": 0.8, "rows": None, "max_reasoning_characters": None,
         },
         "settings": {"files": [str(source)]}, "inputs": {},

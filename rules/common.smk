@@ -121,8 +121,8 @@ def inputs(stage, *roles):
         if node is None:
             raise WorkflowError(f"{stage} {wildcards.id} is not part of this experiment")
         if workflow.rerun_triggers == RerunTrigger.all():
-            told = "or Snakemake would train again for a word in a rule"
-            raise WorkflowError(f"expected --workflow-profile {ROOT}/profiles/default, {told}")
+            reason = "or Snakemake would train again for a word in a rule"
+            raise WorkflowError(f"expected --workflow-profile {ROOT}/profiles/default, {reason}")
         return by_role(node, roles, needed(node))
 
     return of
@@ -201,7 +201,7 @@ def stale(kind):
     return str(stamp)
 
 
-def made(node):
+def provenance(node):
     """Which script made a node's files, under which key, at which commit."""
     file = Path(node.path, "provenance.json")
     commit = json.loads(file.read_text(encoding="utf-8"))["commit"] if file.exists() else None

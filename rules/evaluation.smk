@@ -38,7 +38,7 @@ rule tables:
         "../envs/environment.yaml"
     params:
         spec=plan.tables.spec_path,
-        made=made(plan.tables),
+        provenance=provenance(plan.tables),
     message:
         "Tables 1-5: results/table3.csv and its siblings"
     shell:
@@ -61,7 +61,7 @@ rule figures:
         "../envs/environment.yaml"
     params:
         spec=plan.figures.spec_path,
-        made=made(plan.figures),
+        provenance=provenance(plan.figures),
     message:
         "Figures 1-3: results/figure1.png and its siblings"
     shell:
@@ -84,7 +84,7 @@ rule arms:
         "../envs/environment.yaml"
     params:
         spec=plan.arms.spec_path,
-        made=made(plan.arms),
+        provenance=provenance(plan.arms),
     message:
         "All arms, regimes and controls: results/arms.csv and its siblings"
     shell:

@@ -41,7 +41,7 @@ rule layers:
         "../envs/environment.yaml"
     params:
         spec=plan.layers.spec_path,
-        made=made(plan.layers),
+        provenance=provenance(plan.layers),
     message:
         "What the layers say: results/layers.csv and its siblings"
     shell:

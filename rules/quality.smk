@@ -22,7 +22,7 @@ rule quality:
         "../envs/environment.yaml"
     params:
         spec=plan.quality.spec_path,
-        made=made(plan.quality),
+        provenance=provenance(plan.quality),
     message:
         "Every setting, held-out parts, judges: results/quality.csv and its siblings"
     shell:

@@ -79,7 +79,7 @@ def _fits(job: Job, tokenizer: Any, model: Any) -> None:
         return
     for at, names in wishes["modules"].items():
         model_check.modules(model, names, at)
-    self_check.task(tokenizer, loading.positions(model), wishes, job.beside["task"])
+    self_check.task(tokenizer, loading.positions(model), wishes, job.references["task"])
 
 
 def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:

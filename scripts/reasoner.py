@@ -30,7 +30,7 @@ def reasoner(job: Job) -> dict[str, Any]:
     recipe, seed, compute = params.recipe, params.seed, params.compute
     tokenizer = loading.load_tokenizer(job.inputs["base"])
     self_check.made_before(
-        job.inputs["base"], tokenizer, compute, job.settings, job.beside.get("task")
+        job.inputs["base"], tokenizer, compute, job.settings, job.references.get("task")
     )
     documents, validation = (
         open_documents(job.inputs["tokens"], split) for split in ("train", "validation")

@@ -171,7 +171,7 @@ def _reply(hub: Hub, method: str, path: str, token: str, sent: bytes) -> Reply:
 # Reads -----------------------------------------------------------------------------------------
 
 
-def _found(hub: Hub, asked: Mapping[str, str], token: str) -> Repository:
+def _repository(hub: Hub, asked: Mapping[str, str], token: str) -> Repository:
     kind = asked.get("kind") or ("datasets" if asked["prefix"] else "models")
     repository = hub.repositories.get((kind, asked["name"]))
     if repository is None or (repository.private and token != TOKEN):
@@ -182,7 +182,7 @@ def _found(hub: Hub, asked: Mapping[str, str], token: str) -> Repository:
 
 
 def _opened(hub: Hub, asked: Mapping[str, str], token: str) -> Repository:
-    repository = _found(hub, asked, token)
+    repository = _repository(hub, asked, token)
     if repository.gated and token != TOKEN:
         raise Refusal(403 if token else 401, "GatedRepo", "Access to this repository is restricted")
     return repository
@@ -197,7 +197,7 @@ def _at(repository: Repository, revision: str | None) -> tuple[str, dict[str, by
 
 
 def _info(hub: Hub, asked: Mapping[str, str], token: str, _: bytes) -> Reply:
-    repository = _found(hub, asked, token)
+    repository = _repository(hub, asked, token)
     name, files = _at(repository, asked["revision"])
     return Reply({
         "id": asked["name"], "sha": name, "private": repository.private, "tags": [],
@@ -268,7 +268,7 @@ def _create(hub: Hub, _: Mapping[str, str], token: str, sent: bytes) -> Reply:
 
 def _preupload(hub: Hub, asked: Mapping[str, str], token: str, sent: bytes) -> Reply:
     _own(asked["name"], token)
-    _, files = _at(_found(hub, asked, token), asked["revision"])
+    _, files = _at(_repository(hub, asked, token), asked["revision"])
 
     def oid(path: str) -> str | None:
         digest = _sha if path.endswith(LARGE) else _blob
@@ -299,7 +299,7 @@ def _put(hub: Hub, asked: Mapping[str, str], _: str, sent: bytes) -> Reply:
 
 def _commit(hub: Hub, asked: Mapping[str, str], token: str, sent: bytes) -> Reply:
     _own(asked["name"], token)
-    repository = _found(hub, asked, token)
+    repository = _repository(hub, asked, token)
     files, message = dict(_at(repository, asked["revision"])[1]), ""
     for line in sent.splitlines():
         told = json.loads(line)

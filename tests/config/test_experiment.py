@@ -69,7 +69,7 @@ CHANGES: list[dict[str, Any]] = [
 TREES = [merge(DEFAULT, change) for change in CHANGES]
 
 
-def told(refusal: UserError) -> list[str]:
+def mistakes(refusal: UserError) -> list[str]:
     """The lines of a report, which counts them itself."""
     head, *lines = str(refusal).split("\n")
     assert head == f"{len(lines)} error(s) in the config:" and lines
@@ -169,7 +169,7 @@ def test_a_thousand_changes_each_give_a_plan_or_one_report(
             found = experiment.load(change)
         except UserError as refusal:
             ends["refused"] += 1
-            for line in told(refusal):
+            for line in mistakes(refusal):
                 assert line.isprintable()
                 assert names_a_place(line, merge(DEFAULT, change)), line
             return
@@ -179,7 +179,9 @@ def test_a_thousand_changes_each_give_a_plan_or_one_report(
             ends["valid"] += 1
         except UserError as refusal:
             ends["a missing file"] += 1
-            assert all("no such file" in line or "base.path: " in line for line in told(refusal))
+            assert all(
+                "no such file" in line or "base.path: " in line for line in mistakes(refusal)
+            )
 
     each()
     assert ends.total() >= 1000 and min(ends["refused"], ends["valid"]) >= 100, ends
@@ -187,12 +189,12 @@ def test_a_thousand_changes_each_give_a_plan_or_one_report(
 
 def names_a_place(line: str, tree: Any) -> bool:
     """Whether a line begins with a path of the tree, or with one that is missing there."""
-    told = {"config", *(path for _, _, path in nodes(tree))}
-    if any(line.startswith(f"{path}: ") for path in told):
+    paths = {"config", *(path for _, _, path in nodes(tree))}
+    if any(line.startswith(f"{path}: ") for path in paths):
         return True
     path, said = line.split(": ", 1)
     absent = said.startswith("missing") or path.endswith(".kind")
-    return absent and path.rpartition(".")[0] in told | {""}
+    return absent and path.rpartition(".")[0] in paths | {""}
 
 
 @settings(max_examples=100)
@@ -201,7 +203,7 @@ def test_any_experiment_file_gives_an_experiment_or_an_error(change: Any) -> Non
     try:
         assert isinstance(experiment.load(change), Experiment)
     except UserError as refusal:
-        assert told(refusal)
+        assert mistakes(refusal)
 
 
 # The merge -------------------------------------------------------------------------------------
@@ -287,8 +289,8 @@ def test_a_download_that_was_cut_short_is_told_at_once(
         (tmp_path / "model.safetensors.index.json").write_text(json.dumps({"weight_map": parts}))
     with pytest.raises(UserError) as refusal:
         plan.build(experiment.load({"base": {"kind": "folder", "path": str(tmp_path)}}))
-    told = f"base.path: not in {tmp_path}: {absent}; was its download cut short?"
-    assert str(refusal.value).endswith(told)
+    expected = f"base.path: not in {tmp_path}: {absent}; was its download cut short?"
+    assert str(refusal.value).endswith(expected)
 
 
 def test_a_file_that_no_arm_needs_may_be_missing() -> None:

@@ -24,7 +24,7 @@ def other_disk(tmp_path: Path) -> Iterator[Path]:
         yield Path(folder)
 
 
-def made(folder: Path) -> Path:
+def folder_of(folder: Path) -> Path:
     """A folder with a file, and one below."""
     (folder / "sub").mkdir(parents=True)
     (folder / "a").write_bytes(b"new")
@@ -52,13 +52,13 @@ def test_a_folder_moves_to_another_disk(
         source, target = tmp_path / "there/work", tmp_path / "here/artifact"
     target.parent.mkdir(exist_ok=True)
     if before != "nothing":
-        old = made(tmp_path / "old" if before == "link" else target)
+        old = folder_of(tmp_path / "old" if before == "link" else target)
         (old / "left").write_bytes(b"old")
     if before == "link":
         target.symlink_to(tmp_path / "old")
     (target.parent / f".{target.name}.part").mkdir()  # of a copy that was cut short
     (target.parent / f".{target.name}.part/x").write_bytes(b"half")
-    settle(made(source), target)
+    settle(folder_of(source), target)
     assert content(target) == WHOLE and not target.is_symlink() and not source.exists()
     assert [path.name for path in target.parent.iterdir()] == [target.name]
     if before == "link":
@@ -77,15 +77,15 @@ def test_a_disk_that_can_not_sync(
     monkeypatch.setattr(files.os, "fsync", refuse)
     if code == errno.EIO:
         with pytest.raises(OSError, match="Input/output error"):
-            settle(made(tmp_path / "work"), tmp_path / "artifact")
+            settle(folder_of(tmp_path / "work"), tmp_path / "artifact")
         assert not (tmp_path / "artifact").exists()
     else:
-        settle(made(tmp_path / "work"), tmp_path / "artifact")
+        settle(folder_of(tmp_path / "work"), tmp_path / "artifact")
         assert content(tmp_path / "artifact") == WHOLE
 
 
 def test_discarding_a_link_leaves_what_it_leads_to(tmp_path: Path) -> None:
-    (tmp_path / "link").symlink_to(made(tmp_path / "folder"))
+    (tmp_path / "link").symlink_to(folder_of(tmp_path / "folder"))
     for _ in range(2):
         discard(tmp_path / "link")
         assert content(tmp_path / "folder") == WHOLE

@@ -127,7 +127,7 @@ T_1 = 12.706205  # the t distribution's 97.5 % point at one degree of freedom
 def test_crossed_worked_by_hand(
     values: list[list[float]], mean: float, error: float, df: float
 ) -> None:
-    found = stats.crossed(np.array(values, float))
+    found = stats.two_way_interval(np.array(values, float))
     half = scipy.stats.t.ppf(0.975, df) * error
     assert found[:3] == pytest.approx((mean, mean - half, mean + half))
     assert found.df == pytest.approx(df)
@@ -135,7 +135,7 @@ def test_crossed_worked_by_hand(
 
 def test_crossed_p_worked_by_hand() -> None:
     """t = 3 at one degree of freedom, a Cauchy variable."""
-    found = stats.crossed(np.array([[3.0, 1], [1, 1]]))
+    found = stats.two_way_interval(np.array([[3.0, 1], [1, 1]]))
     assert found.high - found.mean == pytest.approx(T_1 / 2)
     assert found.p == 0.5  # of a t-test 0.20; but of two items an exact test has no smaller one
     assert 1 - 2 * math.atan(3) / math.pi < found.p
@@ -144,9 +144,9 @@ def test_crossed_p_worked_by_hand() -> None:
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
 def test_values_that_are_all_equal_tell_no_interval(value: float) -> None:
     for shape in ((1, 4), (3, 4), (2, 1)):
-        found = stats.crossed(stats.clustered(np.full(shape, value), list("aabc")[: shape[1]]))
-        assert found.mean == pytest.approx(value)
-        assert all(math.isnan(part) for part in found[1:])
+        interval = stats.mean_interval(np.full(shape, value), list("aabc")[: shape[1]])
+        assert interval.mean == pytest.approx(value)
+        assert all(math.isnan(part) for part in interval[1:])
 
 
 @given(
@@ -207,7 +207,7 @@ def test_the_share_of_two_seeds_that_differ_is_not_known() -> None:
 
 @given(values=st.lists(st.floats(-5, 5), min_size=2, max_size=20))
 def test_one_seed_is_the_t_test(values: list[float]) -> None:
-    found = stats.crossed(np.array([values]))
+    found = stats.two_way_interval(np.array([values]))
     if np.var(values) > 1e-6:
         test = scipy.stats.ttest_1samp(values, 0)
         exact = min(1, 2 * 0.5 ** np.count_nonzero(np.abs(values) > stats.ROUNDING))
@@ -235,9 +235,9 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int, spread: f
     true, covered, far_off = share(0.8) - share(0.5), 0, 0
     for _ in range(2000):
         texts = draw.normal(0, 1.5, 300)
-        found = stats.crossed(right(0.8, texts) - right(0.5, texts), (-1, 1))
+        found = stats.two_way_interval(right(0.8, texts) - right(0.5, texts), (-1, 1))
         covered += found.low <= true <= found.high
-        shifted = stats.crossed(right(0.5, texts) - right(0.5, texts), (-1, 1))
+        shifted = stats.two_way_interval(right(0.5, texts) - right(0.5, texts), (-1, 1))
         far_off += shifted.p < 0.05 / 6
     assert 0.93 <= covered / 2000 <= (0.975 if spread == 0.5 else 1)
     assert far_off / 2000 < 2.5 * 0.05 / 6  # the tail on which Holm's correction of six rests
@@ -246,7 +246,7 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int, spread: f
 def test_the_bootstrap_of_one_seed_is_that_of_its_items() -> None:
     values = np.random.default_rng(0).normal(0.3, 1, (1, 400))
     bounds = stats.two_way_bootstrap(values, 2000, 0)
-    expected = stats.crossed(values)
+    expected = stats.two_way_interval(values)
     assert bounds == pytest.approx((expected.low, expected.high), abs=0.02)
     assert stats.two_way_bootstrap(np.full((3, 5), 0.1), 10, 0) is None
 
@@ -333,10 +333,10 @@ def test_clusters_have_the_mean_of_their_items(
 
 def test_items_that_are_there_twice_tell_nothing_new() -> None:
     lines = np.random.default_rng(0).normal(size=(2, 30))
-    once = stats.crossed(lines)
+    once = stats.two_way_interval(lines)
     names = [f"{at:02}" for at in range(30)]
     twice = stats.clustered(np.repeat(lines, 2, axis=1), np.repeat(names, 2).tolist())
-    assert stats.crossed(twice) == pytest.approx(once)
+    assert stats.two_way_interval(twice) == pytest.approx(once)
 
 
 def test_intervals_over_clusters_cover_where_those_over_items_do_not() -> None:
@@ -349,7 +349,7 @@ def test_intervals_over_clusters_cover_where_those_over_items_do_not() -> None:
         for kind, values in (
             ("items", items[None]), ("clusters", stats.clustered(items[None], names))
         ):  # fmt: skip
-            found = stats.crossed(values)
+            found = stats.two_way_interval(values)
             covered[kind] += found.low <= 0 <= found.high
     assert covered["items"] < 200 and 270 <= covered["clusters"] <= 297
 

@@ -28,7 +28,7 @@ def pair(tree: Tree, stage: str, name: str) -> tuple[list[str], list[str]]:
     return first, second
 
 
-def made(tree: Tree, name: str) -> Path:
+def again_folder(tree: Tree, name: str) -> Path:
     """The folder of a result."""
     return tree.root / f"results/{name}"
 
@@ -51,7 +51,7 @@ def test_killed_there_it_neither_trains_nor_writes_twice(
     name, (follows, which) = tmp_path.name, TRAINED[stage]
     first, second = pair(built, stage, name)
     assert run(built, first, fault(CHUNK, "kill", 2)).returncode == -signal.SIGKILL
-    assert not made(built, name).exists()
+    assert not again_folder(built, name).exists()
     said = run(built, first)
     assert said.returncode == 0 and "goes on" not in said.stderr, said.stderr
     (chunk,) = (built.root / f"results/unfinished/{name}-2").glob("chunk-*/rows.parquet")
@@ -59,10 +59,10 @@ def test_killed_there_it_neither_trains_nor_writes_twice(
     assert run(built, second, fault("infuse.workflow.job:seal", "kill")).returncode < 0
     assert chunk.stat().st_mtime_ns == before
     assert run(built, second).returncode == 0
-    assert contents(made(built, name)) == contents(nodes(built, stage)[which])
-    assert contents(made(built, f"{name}-2")) == contents(nodes(built, follows)[which])
+    assert contents(again_folder(built, name)) == contents(nodes(built, stage)[which])
+    assert contents(again_folder(built, f"{name}-2")) == contents(nodes(built, follows)[which])
     for folder in (name, f"{name}-2"):
-        shutil.rmtree(made(built, folder))
+        shutil.rmtree(again_folder(built, folder))
 
 
 def test_what_fails_there_is_left_to_its_own_job(built: Tree, tmp_path: Path) -> None:

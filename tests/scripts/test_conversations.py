@@ -44,7 +44,7 @@ def jsonl(path: Path, rows: Iterable[Any]) -> str:
     return str(path)
 
 
-def told(rows: Mapping[str, int] = FEW, /, **files: Sequence[str]) -> dict[str, Any]:
+def spec_of(rows: Mapping[str, int] = FEW, /, **files: Sequence[str]) -> dict[str, Any]:
     """Params and settings of sources that are files with pairs."""
     sources = {
         name: {"source": {"kind": "files", "files": ["a hash"] * len(paths)}, "columns": PAIR}
@@ -82,7 +82,7 @@ def test_no_cluster_stands_in_two_splits_whatever_the_order(
 
     def draw(rows: Mapping[str, Rows]) -> dict[str, Rows]:
         paths = {name: [jsonl(folder / f"{name}.jsonl", own)] for name, own in rows.items()}
-        asked = told(sizes, **paths)
+        asked = spec_of(sizes, **paths)
         asked["params"]["seed"] = seed
         return drawn(folder, asked)
 
@@ -287,7 +287,7 @@ def test_sources_of_any_form_become_one_set(
         "amazon": str(tmp_path / "qa.csv"), "arena": jsonl(tmp_path / "arena.jsonl", chats),
         "chosen": hh, "coqa": str(tmp_path / "coqa.parquet"), "rejected": hh,
     }  # fmt: skip
-    asked = told(**{name: [path] for name, path in paths.items()}, cornell=[])
+    asked = spec_of(**{name: [path] for name, path in paths.items()}, cornell=[])
     for name, source in asked["params"]["sources"].items():
         source["columns"] = columns[name]
     hub = {"kind": "hub", "id": str(local_hub), "revision": PIN, "config": None, "split": "train"}
@@ -314,7 +314,7 @@ def test_what_is_dropped_and_what_is_missing_is_counted(
     gaps = [row("", "so"), row("Who?", " "), {"context": None, "response": "I."}]
     first = jsonl(tmp_path / "a.jsonl", [ENOUGH[0], *gaps[:2], *ENOUGH[1:30]])
     second = jsonl(tmp_path / "b.jsonl", [*ENOUGH[10:], gaps[2]])
-    done = run_stage("conversations", **told(WIDE, one=[first, second]))
+    done = run_stage("conversations", **spec_of(WIDE, one=[first, second]))
     counts = done.facts["rows"]["one"]
     assert sum(counts.values()) == 60  # those in both files once
     missing = {split: number - counts[split] for split, number in WIDE.items()}
@@ -338,5 +338,5 @@ def test_sources_that_give_nothing_are_refused(
     rows: Rows, reason: str, run_stage: RunStage, tmp_path: Path
 ) -> None:
     path = jsonl(tmp_path / "a.jsonl", rows)
-    done = run_stage("conversations", **told(one=[path]))
+    done = run_stage("conversations", **spec_of(one=[path]))
     assert done.reason.startswith(reason.format(path=path))

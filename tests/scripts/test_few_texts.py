@@ -38,7 +38,7 @@ def answer(number: int, arm: str) -> Row:
         "id": number, "text": f"今天 {number}", "label": label, "generated": said, "reasoning": "",
         "predicted": said if fits else "", "tokens": 2, "closed_set": said if fits else "",
         "outcome": ("right" if said == label else "wrong") if fits else "too_long",
-        "log_probabilities": [-float(said != one) * 3 for one in LABELS] if fits else [],
+        "log_probabilities": [-float(said != name) * 3 for name in LABELS] if fits else [],
     }  # fmt: skip
 
 
@@ -62,27 +62,27 @@ def numbers(tmp_path: Path, run_stage: RunStage) -> tuple[Outcome, dict[str, Pat
                 folder / "predictions.parquet", [answer(at, arm) for at in range(4)], PREDICTIONS
             )
     given = {name: path for name, path in inputs.items() if name != "training_set"}
-    made = run_stage("metrics", COMPARED, given)
-    assert made.code == 0, made.stderr + made.log
-    return made, inputs
+    done = run_stage("metrics", COMPARED, given)
+    assert done.code == 0, done.stderr + done.log
+    return done, inputs
 
 
-def table(made: Outcome, name: str) -> list[Row]:
-    assert made.code == 0, made.stderr + made.log
-    with (made.output / f"{name}.csv").open(encoding="utf-8") as stream:
+def table(done: Outcome, name: str) -> list[Row]:
+    assert done.code == 0, done.stderr + done.log
+    with (done.output / f"{name}.csv").open(encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
 def test_rare_labels_are_named_and_few_texts_prove_nothing(
     numbers: tuple[Outcome, dict[str, Path]], run_stage: RunStage
 ) -> None:
-    made, inputs = numbers
-    for told in (
+    done, inputs = numbers
+    for warning in (
         "labels without a training text: 惊讶", "labels with a single training text: 喜悦, 爱",
         "labels without a test text: 爱, 惊讶", "labels with a single test text: 喜悦",
     ):  # fmt: skip
-        assert told in made.log
-    for row in table(made, "comparisons"):
+        assert warning in done.log
+    for row in table(done, "comparisons"):
         assert float(row["low"]) < 0 and float(row["p"]) > 0.125
         assert row["bootstrap_low"] == ""
     recipe = tiny.RECIPE.model_dump()
@@ -91,32 +91,32 @@ def test_rare_labels_are_named_and_few_texts_prove_nothing(
         "setting": fidelity.PUBLISHED["setting"],
     }
     given = {name: path for name, path in inputs.items() if "predictions why-seed1" in name}
-    given |= {"metrics": made.output, **{one: inputs[one] for one in ("task", "training_set")}}
-    made = run_stage("tables", params, given)
-    lines = {row["model"]: row for row in table(made, "table3")}
+    given |= {"metrics": done.output, **{name: inputs[name] for name in ("task", "training_set")}}
+    done = run_stage("tables", params, given)
+    lines = {row["model"]: row for row in table(done, "table3")}
     assert lines["Q->RA"]["accuracy %"] == "100.00" and float(lines["Q->RA"]["low"]) < 50
     assert lines["Q->A, equal steps"]["too long"] == "1"
     assert lines["Q->A, equal steps"]["closed set %"] == ""
     more = lines["Q->RA minus Q->A"]
     assert (more["accuracy %"], more["high"]) == ("+100.00", "+100.00") and float(more["low"]) < 0
     assert more["by seed"] == "+100.00 +100.00" and more["McNemar p"] == "0.12 0.12"
-    classes = {row["label"]: row for row in table(made, "table4")}
+    classes = {row["label"]: row for row in table(done, "table4")}
     assert [classes[name]["Q->RA recall %"] for name in LABELS] == ["100.00", "100.00", "", ""]
     assert classes["生气"]["Q->A precision %"] == "" and classes["生气"]["Q->A f1 %"] == "0.00"
-    assert {row["model"]: row["macro F1"] for row in table(made, "table5")}["Q->RA"] == "1.0000"
+    assert {row["model"]: row["macro F1"] for row in table(done, "table5")}["Q->RA"] == "1.0000"
 
 
 def test_every_arm_and_figure_is_made_of_few_texts(
     numbers: tuple[Outcome, dict[str, Path]], run_stage: RunStage
 ) -> None:
-    made, inputs = numbers
+    done, inputs = numbers
     params = COMPARED | {"regimes": [], "controls": []}
-    all_arms = run_stage("arms", params, {"metrics": made.output})
+    all_arms = run_stage("arms", params, {"metrics": done.output})
     lines = {row["arm"]: row for row in table(all_arms, "arms")}
     assert "TF-IDF of characters, logistic regression" in lines
     assert (lines["why"]["macro f1"], lines["label"]["macro f1"]) == ("1.0000", "0.0000")
     assert lines["same"]["closed set nll"] == "" != lines["why"]["closed set nll"]
-    given = {"metrics": made.output, "task": inputs["task"]}
+    given = {"metrics": done.output, "task": inputs["task"]}
     drawn = run_stage("figures", COMPARED, given)
     assert drawn.code == 0, drawn.stderr
     assert "UserWarning" not in drawn.stderr and drawn.log.count("figures show") <= 1

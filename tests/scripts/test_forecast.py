@@ -38,9 +38,9 @@ COARSE = tiny.LORA | {"modules": ["all-linear"], "bits": 4}
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The tiny model, saved."""
-    made = tmp_path_factory.mktemp("model")
-    loading.save(tiny.model(), tiny.tokenizer(), made)
-    return made
+    folders = tmp_path_factory.mktemp("model")
+    loading.save(tiny.model(), tiny.tokenizer(), folders)
+    return folders
 
 
 @pytest.mark.parametrize("tied", [True, False])
@@ -200,13 +200,13 @@ def test_what_is_counted_is_what_trainings_report(built: Tree) -> None:
     (file,) = built.root.glob("results/tiny/forecast/*/forecast.csv")
     with file.open() as stream:
         lines = {line["training"]: line for line in csv.DictReader(stream)}
-    made = {f"reasoner {name}": folder for name, folder in nodes(built, "reasoner").items()}
+    folders = {f"reasoner {name}": folder for name, folder in nodes(built, "reasoner").items()}
     for name, folder in nodes(built, "classifier").items():
-        made.setdefault(f"classifier {name.partition('-')[0]}", folder)
+        folders.setdefault(f"classifier {name.partition('-')[0]}", folder)
     trainings = {name: line for name, line in lines.items() if line["steps"]}
-    assert trainings.keys() == made.keys()
+    assert trainings.keys() == folders.keys()
     for name, line in trainings.items():
-        facts = read_json(made[name] / "provenance.json")["facts"]
+        facts = read_json(folders[name] / "provenance.json")["facts"]
         for part in ("documents", "tokens", "steps"):
             assert int(line[part]) == facts[part], (name, part)
         assert line["sum of rates"] == f"{facts['sum_of_learning_rates']:.3g}"
@@ -234,17 +234,17 @@ def test_before_any_training_a_forecast_waits_for_none(
 def lines(built: Tree, tmp_path: Path) -> Callable[..., tuple[list[dict[str, str]], str]]:
     """The forecast of one classifier of the tiny experiment, with another recipe."""
 
-    def told(gpu: str | None = "a40", **recipe: Any) -> tuple[list[dict[str, str]], str]:
+    def forecast_of(gpu: str | None = "a40", **recipe: Any) -> tuple[list[dict[str, str]], str]:
         folder = nodes(built, "classifier")["label-seed1"]
-        made = read_json(folder / "provenance.json")
+        provenance = read_json(folder / "provenance.json")
         sets = {"training_set": "set"}
-        params = made["params"] | {"recipe": made["params"]["recipe"] | recipe}
+        params = provenance["params"] | {"recipe": provenance["params"]["recipe"] | recipe}
         training = {
             "stage": "classifier", "name": "label", "runs": 2, "params": params, "sets": sets,
             "limits": {"training_set": 0},
         }  # fmt: skip
-        inputs = {role: built.root / made["inputs"][role] for role in ("base", "task")}
-        inputs["set"] = built.root / made["inputs"]["training_set"]
+        inputs = {role: built.root / provenance["inputs"][role] for role in ("base", "task")}
+        inputs["set"] = built.root / provenance["inputs"]["training_set"]
         work, out = tmp_path / "work", tmp_path / "out"
         out.mkdir()
         params = {"gpu": gpu, "trainings": [training], "writings": []}
@@ -252,7 +252,7 @@ def lines(built: Tree, tmp_path: Path) -> Callable[..., tuple[list[dict[str, str
         with (out / "forecast.csv").open() as stream:
             return list(csv.DictReader(stream)), (out / "notes.txt").read_text()
 
-    return told
+    return forecast_of
 
 
 def test_a_warm_up_that_never_ends_is_named(lines: Any) -> None:

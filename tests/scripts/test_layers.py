@@ -170,27 +170,28 @@ def test_figures_are_there_and_numbers_are_written_in_the_maps(
 
 
 def test_a_curve_goes_through_its_differences() -> None:
-    seen = _seen(["label", "why"])
+    readings = _readings(["label", "why"])
     within = {
         layers.EVERY: _group(np.ones(TEXTS, bool)), "half": _group(np.arange(TEXTS) < TEXTS // 2)
     }  # fmt: skip
-    rows = layers.layer_rows(ARMS, seen, within)
+    rows = layers.layer_rows(ARMS, readings, within)
     figure = layer_plots.entropy(rows, list(within))
     for axes, (texts, _) in zip(figure.axes, within.values(), strict=True):
         (curve,) = [line for line in axes.lines if line.get_label() == "why"]
-        means = (seen["why"].entropy - seen["label"].entropy)[:, texts].mean((0, 1))
+        means = (readings["why"].entropy - readings["label"].entropy)[:, texts].mean((0, 1))
         assert list(curve.get_ydata()) == pytest.approx(means.tolist())
 
 
-def _seen(arms: list[str]) -> dict[str, layers.Seen]:
+def _readings(arms: list[str]) -> dict[str, layers.LayerReadings]:
     """Arms as the stage reads them, without its files."""
     tables = {
         arm: [pa.Table.from_pylist(run_of(arm, seed), schema=LOGIT_LENS) for seed in SEEDS]
         for arm in arms
     }
     return {
-        arm: layers.Seen(*map(np.stack, zip(*(layers._run(t, LABELS) for t in of), strict=True)))
+        arm: layers.LayerReadings(*map(np.stack, zip(*of_seeds, strict=True)))
         for arm, of in tables.items()
+        for of_seeds in [[layers._run(table, LABELS) for table in of]]
     }
 
 
@@ -228,7 +229,7 @@ def test_a_ratio_knows_no_unit_and_its_interval_is_of_the_first_order(
 
 def test_a_group_of_one_text_has_a_difference_without_interval() -> None:
     within = {"one": _group(np.arange(TEXTS) == 5)}
-    rows = layers.layer_rows(ARMS, _seen(["label", "why"]), within)
+    rows = layers.layer_rows(ARMS, _readings(["label", "why"]), within)
     line = layer_tables.layer_table(rows)[-1]
     assert line["difference"] and line["difference low"] == line["ratio high"] == ""
     layer_plots.entropy(rows, ["one"])
@@ -241,10 +242,10 @@ def test_texts_that_a_classifier_lacks_are_left_out_for_all(
     path = tmp_path / "why-2/logit_lens.parquet"
     write_rows(path, run_of("why", 2)[1:], LOGIT_LENS)
     inputs = {"a": [tmp_path / "label-1/logit_lens.parquet", path]}
-    ids, seen = layers.read(inputs, LABELS)
+    ids, readings = layers.read(inputs, LABELS)
     whole, own = layers.read({"a": inputs["a"][:1]}, LABELS)
     assert ids == whole[1:]
-    assert (seen["a"].ranks[0] == own["a"].ranks[0, 1:]).all()
+    assert (readings["a"].ranks[0] == own["a"].ranks[0, 1:]).all()
     write_rows(path, [row | {"id": -1} for row in run_of("why", 2)[:1]], LOGIT_LENS)
     with pytest.raises(UserError, match="no text fits"):
         layers.read(inputs, LABELS)

@@ -58,7 +58,7 @@ def _mistral() -> PreTrainedModel:
 
 
 @functools.cache
-def made(name: str) -> PreTrainedModel:
+def model_of(name: str) -> PreTrainedModel:
     """A model whose final norm does something."""
     model = {"llama": tiny.model, "mistral": _mistral}[name]()
     with torch.no_grad():
@@ -94,7 +94,7 @@ def by_hand(model: PreTrainedModel, text: list[int], normed: bool) -> tuple[Any,
 @pytest.mark.parametrize("normed", [True, False])
 @pytest.mark.parametrize("name", ["llama", "mistral"])
 def test_it_is_what_the_states_of_one_text_say(name: str, normed: bool) -> None:
-    model = made(name)
+    model = model_of(name)
     asked = texts(1, 12)
     seen = look(parts(model, Path("m")), asked, TOKENS, normed)
     edges = [-np.inf, *(BIN_WIDTH * np.arange(1 - BINS // 2, BINS // 2)), np.inf]
@@ -140,7 +140,7 @@ def test_settled_is_the_first_layer_that_is_sure_of_the_final_token() -> None:
 @given(seed=st.integers(0, 50), count=st.integers(1, 6), place=st.integers(0, 5))
 @settings(max_examples=30)
 def test_neighbours_are_of_no_consequence(seed: int, count: int, place: int) -> None:
-    inside, others = parts(made("mistral"), Path("m")), texts(seed, count)
+    inside, others = parts(model_of("mistral"), Path("m")), texts(seed, count)
     text = texts(1000 + seed, 1)[0]
     at = min(place, count)
     alone = look(inside, [text], TOKENS, True)
@@ -157,11 +157,11 @@ def hooks(model: PreTrainedModel) -> int:
 
 
 def test_each_text_passes_once_and_no_hook_stays() -> None:
-    model = made("llama")
+    model = model_of("llama")
     inside = parts(model, Path("m"))
     layer, passed = model.model.layers[0], []
     before = hooks(model)
-    with layer.register_forward_hook(lambda _, given, made: passed.append(given[0].shape)):
+    with layer.register_forward_hook(lambda _, given, model_of: passed.append(given[0].shape)):
         look(inside, texts(3, 5), TOKENS, True)
     assert [shape[0] for shape in passed] == [5]
     assert hooks(model) == before
@@ -175,9 +175,9 @@ class Odd(LlamaForCausalLM):
     """A model that does to its logits what no config tells."""
 
     def forward(self, *given: Any, **told: Any) -> Any:
-        made = super().forward(*given, **told)
-        made.logits = 2 * made.logits
-        return made
+        model_of = super().forward(*given, **told)
+        model_of.logits = 2 * model_of.logits
+        return model_of
 
 
 def _odd() -> PreTrainedModel:

@@ -212,18 +212,18 @@ def test_the_stage_writes_every_table_and_the_figure(tmp_path: Path, run_stage: 
         write_rows(inputs["held out x"] / f"{split}.parquet", part, RATED)
     held = {"parts": [["source", "x"]], "arms": list(ARMS)}
     params = {"arms": arm_params(ARMS), "seeds": [1, 2], "held_out": held}
-    made = run_stage("quality", params, inputs)
-    assert made.code == 0, made.stderr
+    done = run_stage("quality", params, inputs)
+    assert done.code == 0, done.stderr
     first = {
         "quality": ("label %", "50.00"), "settings": ("source", "all"),
         "transfer": ("held out", "x"), "ratings": ("split", "train"),
         "judges": ("judge", "not run"), "dimensions": ("source", "not run"),
     }  # fmt: skip
     for name, (column, cell) in first.items():
-        with (made.output / f"{name}.csv").open() as stream:
+        with (done.output / f"{name}.csv").open() as stream:
             assert next(csv.DictReader(stream))[column] == cell
-    assert (made.output / "quality.png").read_bytes()[:4] == b"\x89PNG"
-    assert (made.output / "quality.pdf").read_bytes()[:4] == b"%PDF"
+    assert (done.output / "quality.png").read_bytes()[:4] == b"\x89PNG"
+    assert (done.output / "quality.pdf").read_bytes()[:4] == b"%PDF"
 
 
 def test_the_second_papers_study_runs_through(rated: Tree) -> None:

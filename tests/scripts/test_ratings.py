@@ -160,8 +160,8 @@ def test_a_merger_writes_what_it_can(
     told = {row["id"]: row["explanation"] for row in done.rows("train.parquet")}
     nearest = "Kind: one_to_four."
     assert told == {14: "Merged.", 16: nearest, 17: nearest, 18: nearest, 19: nearest}
-    made = done.facts["explanations"]
-    assert made == {"merged": 7, "empty": 2, "truncated": 2}
+    counts = done.facts["explanations"]
+    assert counts == {"merged": 7, "empty": 2, "truncated": 2}
     assert done.facts["without_usage"] == 0 and done.facts["completion_tokens"] == 22
 
 

@@ -18,14 +18,14 @@ def test_it_learns_and_is_evaluated_while_it_does(built: Tree) -> None:
 
 def test_provenance_adds_up(built: Tree) -> None:
     folder = nodes(built, "reasoner")["scratch"]
-    made = json.loads((folder / "provenance.json").read_text())
+    provenance = json.loads((folder / "provenance.json").read_text())
     steps = json.loads((folder / "history.json").read_text())["steps"]
-    facts = made["facts"]
+    facts = provenance["facts"]
     assert facts["steps"] == len(steps)
     assert facts["supervised_tokens"] == sum(step["supervised_tokens"] for step in steps)
     assert facts["sum_of_learning_rates"] == pytest.approx(
         sum(step["learning_rate"] for step in steps)
     )
-    assert made["key"] == folder.name.rsplit("-", 1)[1]
-    assert made["cost"]["seconds"] > 0 and made["cost"]["peak_memory_mb"] > 0
-    assert made["versions"]["torch"].startswith("2.13.0")
+    assert provenance["key"] == folder.name.rsplit("-", 1)[1]
+    assert provenance["cost"]["seconds"] > 0 and provenance["cost"]["peak_memory_mb"] > 0
+    assert provenance["versions"]["torch"].startswith("2.13.0")

@@ -41,9 +41,9 @@ def test_fewer_rows_are_some_of_them_with_labels_at_their_share(
 def test_wrong_labels_are_as_many_as_told_and_all_wrong(
     rows: list[Row], share: float, seed: int
 ) -> None:
-    made = regime.wrong(rows, share, LABELS, seed)
-    assert [row["text"] for row in made] == [row["text"] for row in rows]
-    wrong = sum(a["label"] != b["label"] for a, b in zip(made, rows, strict=True))
+    done = regime.wrong(rows, share, LABELS, seed)
+    assert [row["text"] for row in done] == [row["text"] for row in rows]
+    wrong = sum(a["label"] != b["label"] for a, b in zip(done, rows, strict=True))
     assert wrong == round(share * len(rows))
 
 
@@ -63,9 +63,9 @@ def test_the_most_frequent_label_keeps_its_rows_and_the_others_their_share(
 
 @given(rows=ROWS, share=st.floats(0.05, 1), seed=st.integers(0, 5))
 def test_a_cue_gives_the_label_away(rows: list[Row], share: float, seed: int) -> None:
-    made = regime.cued(rows, share, LABELS, seed)
+    done = regime.cued(rows, share, LABELS, seed)
     planted: dict[str, set[str]] = {}
-    for row, own in zip(made, rows, strict=True):
+    for row, own in zip(done, rows, strict=True):
         assert row["label"] == own["label"]
         if row["text"] != own["text"]:
             cue, text = row["text"].split(" ", 1)
@@ -73,7 +73,7 @@ def test_a_cue_gives_the_label_away(rows: list[Row], share: float, seed: int) ->
             planted.setdefault(cue, set()).add(row["label"])
     assert all(len(labels) == 1 for labels in planted.values())
     assert len({label for labels in planted.values() for label in labels}) == len(planted)
-    changed = sum(a["text"] != b["text"] for a, b in zip(made, rows, strict=True))
+    changed = sum(a["text"] != b["text"] for a, b in zip(done, rows, strict=True))
     assert changed == round(share * len(rows))
 
 
@@ -148,20 +148,20 @@ def rated(root: Path) -> Path:
 def test_a_held_out_source_is_the_test_and_nowhere_else(
     tmp_path: Path, run_stage: RunStage
 ) -> None:
-    made = run_stage(
+    done = run_stage(
         "regime", {"kind": "source", "value": ["b"], "seed": 0}, {"task": rated(tmp_path)}
     )
     for split in ("train", "validation"):
-        assert {row["source"] for row in made.rows(f"{split}.parquet")} == {"a"}
-    assert made.rows("test.parquet") == [row for row in RATED_ROWS[96:] if row["source"] == "b"]
+        assert {row["source"] for row in done.rows(f"{split}.parquet")} == {"a"}
+    assert done.rows("test.parquet") == [row for row in RATED_ROWS[96:] if row["source"] == "b"]
 
 
 def test_folds_part_the_training_rows_by_cluster(tmp_path: Path, run_stage: RunStage) -> None:
     task, tested = rated(tmp_path), []
     for fold in (1, 2, 3):
-        told = {"kind": "fold", "value": [fold, 3], "seed": 0}
-        made = run_stage("regime", told, {"task": task}, name=f"fold{fold}")
-        train, test = (made.rows(f"{split}.parquet") for split in ("train", "test"))
+        params = {"kind": "fold", "value": [fold, 3], "seed": 0}
+        done = run_stage("regime", params, {"task": task}, name=f"fold{fold}")
+        train, test = (done.rows(f"{split}.parquet") for split in ("train", "test"))
         assert not {row["cluster"] for row in train} & {row["cluster"] for row in test}
         assert sorted(row["id"] for row in [*train, *test]) == list(range(80))
         assert len({row["cluster"] for row in test}) in (6, 7)
@@ -172,13 +172,13 @@ def test_folds_part_the_training_rows_by_cluster(tmp_path: Path, run_stage: RunS
 def test_a_scale_may_have_points_that_no_row_has(tmp_path: Path, run_stage: RunStage) -> None:
     task = rated(tmp_path)
     write_json(task / "labels.json", list("0123456"))
-    told = {"kind": "label_noise", "value": 0.3, "seed": 0}
-    rows = run_stage("regime", told, {"task": task}).rows("train.parquet")
+    params = {"kind": "label_noise", "value": 0.3, "seed": 0}
+    rows = run_stage("regime", params, {"task": task}).rows("train.parquet")
     assert all(row["label"] == str(int(row["rating"])) for row in rows)
     assert {row["label"] for row in rows} - set("12345")
 
 
 def test_a_source_that_is_not_there_is_refused(tmp_path: Path, run_stage: RunStage) -> None:
-    told = {"kind": "source", "value": ["c", "d"], "seed": 0}
-    made = run_stage("regime", told, {"task": rated(tmp_path)})
-    assert made.reason == "held_out: source c + d leaves the test split no row"
+    params = {"kind": "source", "value": ["c", "d"], "seed": 0}
+    done = run_stage("regime", params, {"task": rated(tmp_path)})
+    assert done.reason == "held_out: source c + d leaves the test split no row"

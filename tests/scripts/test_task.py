@@ -56,7 +56,7 @@ def write(path: Path, rows: Rows) -> str:
     return str(path)
 
 
-def told(
+def spec_of(
     folder: Path, train: Rows | str = ROWS, suffix: str = ".jsonl", **columns: Any
 ) -> dict[str, Any]:
     """Params and settings of a task whose train split is given, as rows or as a path."""
@@ -90,7 +90,7 @@ def test_every_row_with_a_text_is_kept_as_it_is(
     folder = tmp_path_factory.mktemp("task")
     given = [*drawn, *((row["text"], at) for at, row in enumerate(ROWS))]
     rows = [{"text": text, "label": LABELS[at] if named else at} for text, at in given]
-    job = Job("task", inputs={}, work=folder, out=folder, **told(folder, rows, suffix))
+    job = Job("task", inputs={}, work=folder, out=folder, **spec_of(folder, rows, suffix))
     facts = task(job)
     kept = pq.read_table(folder / "train.parquet")
     assert kept.schema == TASK
@@ -129,7 +129,7 @@ def test_files_are_read_by_the_columns_that_the_config_names(
         for place, row in enumerate(ROWS)
     ]
     for suffix in (".parquet", ".jsonl", ".csv"):
-        asked = told(tmp_path, rows, suffix, text=["said"], label="felt", id="number")
+        asked = spec_of(tmp_path, rows, suffix, text=["said"], label="felt", id="number")
         done = run_stage("task", **asked, name=suffix[1:])
         assert done.rows("train.parquet") == [
             {"id": 9 - place, **row} for place, row in enumerate(ROWS)
@@ -182,7 +182,7 @@ def test_rows_without_text_are_dropped_counted_and_named(
     run_stage: RunStage, tmp_path: Path
 ) -> None:
     empty = [{"text": text, "label": "joy"} for text in ("", " \n\t", "\u2003")]
-    done = run_stage("task", **told(tmp_path, [ROWS[0], *empty, *ROWS[1:]]))
+    done = run_stage("task", **spec_of(tmp_path, [ROWS[0], *empty, *ROWS[1:]]))
     assert done.facts["train"] == {
         "rows": 3,
         "labels": {"anger": 1, "joy": 1, "love": 1},
@@ -194,7 +194,7 @@ def test_rows_without_text_are_dropped_counted_and_named(
 
 def test_the_script_itself_publishes_and_refuses(tmp_path: Path) -> None:
     """In a process of its own, as a rule calls it."""
-    asked = told(tmp_path)
+    asked = spec_of(tmp_path)
     spec = {
         "stage": "task", "name": "task t", "key": fingerprint(1), "version": 1, "inputs": {},
         "output": str(tmp_path / "out"), "work": str(tmp_path / "work"), **asked,
@@ -271,7 +271,7 @@ def test_labels_and_splits_that_nobody_named_are_found(
     values: list[Any], labels: list[str], run_stage: RunStage, tmp_path: Path
 ) -> None:
     rows = [{"text": f"text {n}", "label": values[n % 3], "why": f"since {n}"} for n in range(60)]
-    asked = told(tmp_path, rows, reasoning="why")
+    asked = spec_of(tmp_path, rows, reasoning="why")
     asked["params"] |= {"labels": None, "split": CUT}
     asked["params"]["source"] |= {"validation": None, "test": None}
     asked["settings"]["files"] |= {"validation": None, "test": None}
@@ -290,7 +290,7 @@ def test_labels_and_splits_that_nobody_named_are_found(
 
 
 def test_a_column_of_too_many_labels_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
-    asked = told(tmp_path, [{"text": f"text {n}", "label": n} for n in range(400)])
+    asked = spec_of(tmp_path, [{"text": f"text {n}", "label": n} for n in range(400)])
     asked["params"]["labels"] = None
     assert run_stage("task", **asked).reason == (
         "task, train split: expected 2 to 200 different labels, found 400 ('0', '1', '2', ...);"
@@ -310,7 +310,7 @@ def test_places_are_not_taken_for_names_that_are_numbers(
     rows = [{"text": f"text {n}", "label": str(n % 3 + 1)} for n in range(30)]
     path = tmp_path / "train.parquet"
     datasets.Dataset.from_list(rows, features).to_parquet(path)
-    asked = told(tmp_path, str(path))
+    asked = spec_of(tmp_path, str(path))
     asked["settings"]["files"] = dict.fromkeys(SPLITS, str(path))
     asked["params"]["labels"] = declared
     done = run_stage("task", **asked)
@@ -318,7 +318,7 @@ def test_places_are_not_taken_for_names_that_are_numbers(
 
 
 def test_declared_names_that_are_numbers_are_no_places(run_stage: RunStage, tmp_path: Path) -> None:
-    asked = told(tmp_path, [{"text": f"text {n}", "label": n % 4} for n in range(40)])
+    asked = spec_of(tmp_path, [{"text": f"text {n}", "label": n % 4} for n in range(40)])
     asked["params"]["labels"] = ["1", "2", "3"]
     assert run_stage("task", **asked).reason == (
         f"{tmp_path / 'train.jsonl'}, row 1: unknown label 0, expected one of 1, 2, 3"
@@ -331,7 +331,7 @@ NAMED = [{"text": f"text {n}", "label": ("caf\u00e9", "th\u00e9")[n % 2]} for n 
 def test_labels_that_look_alike_are_refused_with_their_code_points(
     run_stage: RunStage, tmp_path: Path
 ) -> None:
-    asked = told(tmp_path, [*NAMED, {"text": "so", "label": "cafe\u0301"}])
+    asked = spec_of(tmp_path, [*NAMED, {"text": "so", "label": "cafe\u0301"}])
     asked["params"]["labels"] = None
     assert run_stage("task", **asked).reason == (
         f"{tmp_path}/train.jsonl: labels that look alike:"
@@ -353,7 +353,7 @@ STRANGE = [
 def test_labels_that_no_training_text_has_are_refused(
     rows: Rows, row: str, said: str, run_stage: RunStage, tmp_path: Path
 ) -> None:
-    asked = told(tmp_path, NAMED)
+    asked = spec_of(tmp_path, NAMED)
     asked["params"]["labels"] = None
     asked["settings"]["files"]["test"] = path = write(tmp_path / "test.jsonl", rows)
     assert run_stage("task", **asked).reason == (
@@ -375,7 +375,7 @@ def test_files_whose_notes_give_the_labels_other_names_are_refused(
         )
         rows = [{"text": f"{split} {n}", "label": n % 2} for n in range(8)]
         datasets.Dataset.from_list(rows, features).to_parquet(paths[split])
-    asked = told(tmp_path, paths["train"])
+    asked = spec_of(tmp_path, paths["train"])
     asked["params"]["labels"] = None
     asked["settings"]["files"] |= {"validation": paths["train"], "test": paths["test"]}
     assert run_stage("task", **asked).reason == (
@@ -385,7 +385,7 @@ def test_files_whose_notes_give_the_labels_other_names_are_refused(
 
 
 def test_labels_with_one_row_or_none_are_named(run_stage: RunStage, tmp_path: Path) -> None:
-    asked = told(tmp_path, [*ROWS, *ROWS, {"text": "so", "label": "calm"}])
+    asked = spec_of(tmp_path, [*ROWS, *ROWS, {"text": "so", "label": "calm"}])
     asked["params"]["labels"] = [*LABELS, "calm"]
     asked["settings"]["files"]["test"] = write(tmp_path / "test.jsonl", ROWS[:2] * 2)
     said = run_stage("task", **asked).stderr
@@ -394,7 +394,7 @@ def test_labels_with_one_row_or_none_are_named(run_stage: RunStage, tmp_path: Pa
 
 
 def test_texts_that_stand_on_two_sides_are_told(run_stage: RunStage, tmp_path: Path) -> None:
-    done = run_stage("task", **told(tmp_path))
+    done = run_stage("task", **spec_of(tmp_path))
     assert done.facts["test"]["also_in_train"] == 3
     assert "test: 3 texts stand in train too" in done.stderr
 
@@ -439,7 +439,7 @@ WRONG_ROWS: list[tuple[str, dict[str, str], list[dict[str, Any]], str]] = [
 def test_wrong_rows_are_refused(
     columns: dict[str, str], rows: Rows, reason: str, run_stage: RunStage, tmp_path: Path
 ) -> None:
-    done = run_stage("task", **told(tmp_path, rows, **columns))
+    done = run_stage("task", **spec_of(tmp_path, rows, **columns))
     assert done.reason == reason.format(path=tmp_path / "train.jsonl")
 
 
@@ -469,7 +469,7 @@ def test_wrong_files_are_refused(
     path = tmp_path / file
     if content is not None:
         path.write_bytes(content)
-    done = run_stage("task", **told(tmp_path, str(path)))
+    done = run_stage("task", **spec_of(tmp_path, str(path)))
     assert done.reason.startswith(reason.format(path=path))
 
 
@@ -477,7 +477,7 @@ def test_a_folder_in_place_of_a_file_is_refused(run_stage: RunStage, tmp_path: P
     for suffix in (".csv", ".jsonl", ".parquet"):
         folder = tmp_path / f"folder{suffix}"
         folder.mkdir()
-        done = run_stage("task", **told(tmp_path, str(folder)), name=suffix[1:])
+        done = run_stage("task", **spec_of(tmp_path, str(folder)), name=suffix[1:])
         assert done.reason.startswith(f"{folder}: not a readable file (")
 
 
@@ -487,7 +487,7 @@ def test_a_parquet_file_that_was_cut_is_refused(
 ) -> None:
     path = Path(write(tmp_path / "cut.parquet", ROWS * 40))
     path.write_bytes(path.read_bytes()[:cut])
-    done = run_stage("task", **told(tmp_path, str(path)))
+    done = run_stage("task", **spec_of(tmp_path, str(path)))
     assert done.reason.startswith(f"{path}: not a readable file (")
 
 
@@ -495,26 +495,26 @@ def test_a_parquet_file_with_damage_inside_is_refused(run_stage: RunStage, tmp_p
     path = Path(write(tmp_path / "damaged.parquet", ROWS * 400))
     content = path.read_bytes()
     path.write_bytes(content[:4] + b"\xff" * 60 + content[64:])
-    done = run_stage("task", **told(tmp_path, str(path)))
+    done = run_stage("task", **spec_of(tmp_path, str(path)))
     assert done.reason.startswith(f"{path}: not a readable file (")
 
 
 def test_bytes_in_a_text_column_are_refused(run_stage: RunStage, tmp_path: Path) -> None:
     rows = [{"text": b"so", "label": "joy"}]
-    done = run_stage("task", **told(tmp_path, rows, ".parquet"))
+    done = run_stage("task", **spec_of(tmp_path, rows, ".parquet"))
     assert done.reason == (
         f"{tmp_path}/train.parquet, row 1: column 'text': expected text, found bytes b'so'"
     )
 
 
 def test_state_of_another_key_is_refused_and_kept(run_stage: RunStage, tmp_path: Path) -> None:
-    gone = run_stage("task", **told(tmp_path, str(tmp_path / "train.jsonl")))
+    gone = run_stage("task", **spec_of(tmp_path, str(tmp_path / "train.jsonl")))
     assert gone.reason.endswith("no such file")
     owner = gone.work / "spec.json"
     key = json.loads(owner.read_text())["key"]
     write_json(owner, {"key": "another"})
     (gone.work / "state").touch()
-    done = run_stage("task", **told(tmp_path))
+    done = run_stage("task", **spec_of(tmp_path))
     folder = f"{gone.work}: holds state of key another, not {key}; move the folder elsewhere"
     assert done.reason == folder
     assert (gone.work / "state").exists()
@@ -617,10 +617,10 @@ def test_a_rating_that_is_not_of_the_scale_is_refused(
 
 
 def test_a_context_on_two_sides_is_refused(tmp_path: Path, run_stage: RunStage) -> None:
-    told = rated(tmp_path, RATINGS)
-    files = told["settings"]["files"]
+    spec = rated(tmp_path, RATINGS)
+    files = spec["settings"]["files"]
     files |= {"validation": files["train"], "test": write(tmp_path / "test.jsonl", RATINGS)}
-    told["params"]["source"] |= {"validation": "a hash", "test": "a hash"}
-    said = run_stage("task", **told).reason
+    spec["params"]["source"] |= {"validation": "a hash", "test": "a hash"}
+    said = run_stage("task", **spec).reason
     assert said.startswith("task, validation split: the cluster 'context ")
     assert said.endswith(" stands in train too; leave the split to be cut from train")

@@ -44,7 +44,7 @@ def jsonl(path: Path, rows: Iterable[Any]) -> str:
     return str(path)
 
 
-def told(*paths: str, columns: Mapping[str, Any] = COLUMNS, **params: Any) -> dict[str, Any]:
+def spec_of(*paths: str, columns: Mapping[str, Any] = COLUMNS, **params: Any) -> dict[str, Any]:
     """Params and settings of triples in files."""
     common = {"train_share": 0.8, "rows": None, "max_reasoning_characters": None}
     source = {"kind": "files", "files": ["a hash"] * len(paths)}
@@ -56,7 +56,7 @@ def told(*paths: str, columns: Mapping[str, Any] = COLUMNS, **params: Any) -> di
 
 def split(folder: Path, given: Rows, /, **params: Any) -> tuple[Rows, Rows]:
     """Both sides of what the stage makes of rows."""
-    asked = told(jsonl(folder / "rows.jsonl", given), **params)
+    asked = spec_of(jsonl(folder / "rows.jsonl", given), **params)
     triples(Job("triples", inputs={}, work=folder, out=folder, **asked))
     sides = [pq.read_table(folder / f"{side}.parquet") for side in ("train", "validation")]
     assert all(side.schema == TRIPLES for side in sides)
@@ -144,7 +144,7 @@ def test_split_and_subset_are_independent(tmp_path: Path) -> None:
 
 
 def test_the_generator_gives_its_triples_with_their_domains(run_stage: RunStage) -> None:
-    params = told()["params"] | {"source": {"kind": "generated", "rows": 400, "seed": 5}}
+    params = spec_of()["params"] | {"source": {"kind": "generated", "rows": 400, "seed": 5}}
     del params["columns"]
     done = run_stage("triples", params)
     both = [*done.rows("train.parquet"), *done.rows("validation.parquet")]
@@ -171,7 +171,7 @@ def test_files_of_any_kind_are_laid_end_to_end(run_stage: RunStage, tmp_path: Pa
         "kind": "triples", "question": "q", "answer": "a", "reasoning": "why", "domain": "from",
     }  # fmt: skip
     paths = [first, str(tmp_path / "b.csv"), str(tmp_path / "c.parquet")]
-    asked = told(*paths, columns=columns, train_share=0.5)
+    asked = spec_of(*paths, columns=columns, train_share=0.5)
     done = run_stage("triples", **asked)
     both = [*done.rows("train.parquet"), *done.rows("validation.parquet")]
     assert contents(both) == contents([row(one["q"], domain=one["from"] or "all") for one in rows])
@@ -182,7 +182,7 @@ def test_a_domain_may_be_a_number(run_stage: RunStage, tmp_path: Path) -> None:
     rows = [one | {"level": place % 2} for place, one in enumerate(ENOUGH)]
     rows += [one | {"level": None, "reasoning": " "} for one in ENOUGH]
     columns = COLUMNS | {"domain": "level"}
-    done = run_stage("triples", **told(jsonl(tmp_path / "a.jsonl", rows), columns=columns))
+    done = run_stage("triples", **spec_of(jsonl(tmp_path / "a.jsonl", rows), columns=columns))
     assert done.facts["domains"] == {"0": 30, "1": 30}
     assert done.facts["dropped"] == [{"reason": "an empty field", "domain": "all", "rows": 60}]
 
@@ -211,7 +211,7 @@ def test_a_hub_data_set_of_chats_is_read(run_stage: RunStage, local_hub: Path) -
     rows = [chat(number) for number in range(90)]
     rows += [chat(number, f"<think>\nso {number}, without an end") for number in range(90, 94)]
     datasets.Dataset.from_list(rows).to_parquet(local_hub / "all/train-00000-of-00001.parquet")
-    params = told(columns=CHAT)["params"]
+    params = spec_of(columns=CHAT)["params"]
     params["source"] = {"kind": "hub", "id": str(local_hub), "revision": PIN, "config": "all"}
     done = run_stage("triples", params)
     both = [*done.rows("train.parquet"), *done.rows("validation.parquet")]
@@ -258,7 +258,7 @@ def test_the_parts_of_a_chat(messages: Any, parts: tuple[str, str, str] | str) -
 def test_turns_of_another_form_are_refused(run_stage: RunStage, tmp_path: Path) -> None:
     turns = [{"from": "human", "value": "Q"}, {"from": "gpt", "value": "<think>R</think>A"}]
     rows = [chat(1), chat(2) | {"messages": turns}]
-    done = run_stage("triples", **told(jsonl(tmp_path / "a.jsonl", rows), columns=CHAT))
+    done = run_stage("triples", **spec_of(jsonl(tmp_path / "a.jsonl", rows), columns=CHAT))
     assert done.reason == (
         f"{tmp_path}/a.jsonl, row 2: expected turns with role and content, found 'from', 'value'"
     )
@@ -280,7 +280,7 @@ def test_what_cannot_be_learned_from_is_counted_by_reason_and_domain(
         {"question": 3, "answer": "a", "reasoning": "so", "domain": "a"},
     ]
     path = jsonl(tmp_path / "a.jsonl", rows)
-    asked = told(path, columns=COLUMNS | {"domain": "domain"}, max_reasoning_characters=20)
+    asked = spec_of(path, columns=COLUMNS | {"domain": "domain"}, max_reasoning_characters=20)
     done = run_stage("triples", **asked)
     assert done.facts["domains"] == {"a": 60, "b": 1}
     assert done.facts["dropped"] == [
@@ -293,7 +293,7 @@ def test_what_cannot_be_learned_from_is_counted_by_reason_and_domain(
 
 def test_what_a_subset_leaves_out_is_counted(run_stage: RunStage, tmp_path: Path) -> None:
     path = jsonl(tmp_path / "a.jsonl", [row("", "so"), *ENOUGH])
-    done = run_stage("triples", **told(path, rows=50))
+    done = run_stage("triples", **spec_of(path, rows=50))
     assert sum(done.facts["rows"].values()) == 50
     assert done.facts["dropped"] == [
         {"reason": "an empty field", "domain": "all", "rows": 1},
@@ -304,7 +304,7 @@ def test_what_a_subset_leaves_out_is_counted(run_stage: RunStage, tmp_path: Path
 def test_a_csv_row_with_missing_cells_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text("question,answer,reasoning\nq,a,r\ncut,here\n")
-    done = run_stage("triples", **told(str(path)))
+    done = run_stage("triples", **spec_of(str(path)))
     assert done.reason.startswith(f"{path}, line 3: 2 cell(s), the header has 3; ")
 
 
@@ -335,7 +335,7 @@ def test_wrong_files_are_refused(
     path = tmp_path / file
     if content is not None:
         path.write_bytes(content)
-    done = run_stage("triples", **told(str(path), columns=columns))
+    done = run_stage("triples", **spec_of(str(path), columns=columns))
     assert done.reason.startswith(reason.format(path=path))
 
 
@@ -346,5 +346,5 @@ def test_the_second_file_is_named_where_it_is_the_wrong_one(
     second = tmp_path / "b.parquet"
     write_rows(second, [row("q", domain="x")], TRIPLES)
     second.write_bytes(second.read_bytes()[:-20])
-    done = run_stage("triples", **told(first, str(second)))
+    done = run_stage("triples", **spec_of(first, str(second)))
     assert done.reason.startswith(f"{second}: not a readable file (")

@@ -53,7 +53,7 @@ def push(
     return said
 
 
-def made(tree: Tree) -> dict[str, Path]:
+def folders_of(tree: Tree) -> dict[str, Path]:
     """The folders that are pushed, by the end of their repository's name."""
     return {
         name: nodes(tree, stage)["scratch" if stage == "reasoner" else name]
@@ -84,7 +84,7 @@ def test_a_push_that_is_not_confirmed_sends_nothing(built: Tree) -> None:
         f"{OWNER}/tiny-{name}": (
             "dataset" if PUSHED[name] == "training_set" else "model", len(files(folder))
         )
-        for name, folder in made(built).items()
+        for name, folder in folders_of(built).items()
     }  # fmt: skip
     command = f"python scripts/push.py --configfile pushed.yaml --to {OWNER} --confirm"
     assert said.stdout.endswith(f"\nNothing was sent. To do it: {command}\n")
@@ -92,7 +92,7 @@ def test_a_push_that_is_not_confirmed_sends_nothing(built: Tree) -> None:
 
 def test_what_is_pushed_is_what_was_made(built: Tree, tmp_path: Path) -> None:
     """And once: a second push sends nothing, and what was mended is sent alone."""
-    folders = made(built)
+    folders = folders_of(built)
     with serve() as hub:
         said = push(built, hub, "--to", OWNER, "--confirm", token=TOKEN)
         assert said.returncode == 0, said.stderr
@@ -170,7 +170,7 @@ def test_what_is_not_there_is_named_and_what_is_damaged_is_refused(
         said = push(tree, hub, "--to", OWNER)
         assert said.returncode == 1
         assert said.stderr.endswith("no folder results here; --directory names where it is\n")
-        folders = made(built)
+        folders = folders_of(built)
         here = tree.root / folders["text_label"].relative_to(built.root)
         shutil.copytree(folders.pop("text_label"), here)
         said = push(tree, hub, "--to", OWNER)

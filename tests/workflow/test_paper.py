@@ -30,8 +30,8 @@ def planned(*files: Path) -> Plan:
     return plan.build(revisions.filled(experiment.load(change), lambda *_: "0" * 40))
 
 
-def told(made: Plan, stage: str, name: str = "") -> Node:
-    return next(node for node in made.stage(stage) if node.name.startswith(name))
+def node_of(graph: Plan, stage: str, name: str = "") -> Node:
+    return next(node for node in graph.stage(stage) if node.name.startswith(name))
 
 
 # Tables A.1 and A.2: the value for the reasoner, for the classifiers, and where it stands here. A
@@ -84,42 +84,42 @@ TABLE: dict[str, tuple[Any, Any, Callable[[Params], Any]]] = {
 @pytest.mark.parametrize("name", TABLE)
 def test_recipes_are_the_papers(name: str) -> None:
     reasoner, classifier, read = TABLE[name]
-    made = planned(PAPER)
-    assert read(told(made, "reasoner").params) == reasoner
-    for node in made.stage("classifier"):
+    graph = planned(PAPER)
+    assert read(node_of(graph, "reasoner").params) == reasoner
+    for node in graph.stage("classifier"):
         assert read(node.params) == classifier
 
 
 def test_models_and_data_are_the_papers() -> None:
-    made = planned(PAPER)
-    base, task, triples = (told(made, stage).params for stage in ("base", "task", "triples"))
+    graph = planned(PAPER)
+    base, task, triples = (node_of(graph, stage).params for stage in ("base", "task", "triples"))
     assert (base["id"], base["pad_token"]) == (
         "meta-llama/Llama-3.2-1B-Instruct", "<|end_of_text|>"
     )  # fmt: skip
     assert (task["source"]["id"], task["source"]["config"]) == ("dair-ai/emotion", "split")
     assert (triples["source"]["id"], triples["train_share"]) == ("syvai/reasoning-gen", 0.8)
     assert task["labels"] == ["sadness", "joy", "love", "anger", "fear", "surprise"]
-    chat = told(made, "classifier").params["chat"]
+    chat = node_of(graph, "classifier").params["chat"]
     assert chat == {"system": "Find the emotion in the text.", "date_string": "26 Jul 2024"}
-    tables = told(made, "tables").params
+    tables = node_of(graph, "tables").params
     assert tables["setting"] | {"zero_shot_model": "gpt-4.1", "recipe": "paper"} == {
         part: fidelity.PUBLISHED["setting"][part] for part in fidelity.PUBLISHED["setting"]
     }
     assert fidelity.recipe_name(tables["recipes"]) == "paper"
-    assert {node.name.rpartition("-seed")[0] for node in made.stage("classifier")} == {
+    assert {node.name.rpartition("-seed")[0] for node in graph.stage("classifier")} == {
         "label", "reason_label", "label_same_steps"
     }  # fmt: skip
-    assert told(made, "tokens").params == {"max_length": 16384}
+    assert node_of(graph, "tokens").params == {"max_length": 16384}
 
 
 def test_the_adequate_recipe_takes_enough_steps() -> None:
     """A thousand for each pass over 16,000 texts, whatever the arm's targets."""
-    made = planned(PAPER, ADEQUATE)
-    for node in made.stage("classifier"):
+    graph = planned(PAPER, ADEQUATE)
+    for node in graph.stage("classifier"):
         recipe = Recipe.model_validate(node.params["recipe"])
         for longest in (70, 350):
             lengths = np.random.default_rng(0).integers(50, longest, 16_000)
             steps = batching.steps(lengths, recipe.batching, recipe.epochs, 1)
             assert len(steps) == 3000 > 20 * recipe.warmup_steps
-    assert fidelity.recipe_name(told(made, "tables").params["recipes"]) == "our own"
-    assert told(made, "reasoner").key == told(planned(PAPER), "reasoner").key
+    assert fidelity.recipe_name(node_of(graph, "tables").params["recipes"]) == "our own"
+    assert node_of(graph, "reasoner").key == node_of(planned(PAPER), "reasoner").key

@@ -22,7 +22,7 @@ Params = Mapping[str, Any]
 
 
 @pytest.fixture(scope="module")
-def made() -> Plan:
+def graph() -> Plan:
     change = experiment.load(experiment.read_change(FILE))
     return plan.build(revisions.filled(change, lambda *_: "0" * 40))
 
@@ -45,48 +45,48 @@ TABLE: dict[str, tuple[Any, Callable[[Params], Any]]] = {
 
 
 @pytest.mark.parametrize("setting", sorted(TABLE))
-def test_each_classifier_is_trained_so(made: Plan, setting: str) -> None:
+def test_each_classifier_is_trained_so(graph: Plan, setting: str) -> None:
     expected, found = TABLE[setting]
-    assert all(found(node.params) == expected for node in made.stage("classifier"))
+    assert all(found(node.params) == expected for node in graph.stage("classifier"))
 
 
-def test_the_student_is_the_papers(made: Plan) -> None:
-    (base,) = made.stage("base")
-    told = {part: base.params[part] for part in ("id", "pad_token", "chat_template")}
-    assert told == {
+def test_the_student_is_the_papers(graph: Plan) -> None:
+    (base,) = graph.stage("base")
+    identity = {part: base.params[part] for part in ("id", "pad_token", "chat_template")}
+    assert identity == {
         "id": "mistralai/Mistral-7B-v0.1", "pad_token": "<unk>", "chat_template": "plain"
     }  # fmt: skip
-    assert not list(made.stage("triples")) and not list(made.stage("reasoner"))
-    assert {node.params["kind"] for node in made.stage("reasonings")} == {"column"}
+    assert not list(graph.stage("triples")) and not list(graph.stage("reasoner"))
+    assert {node.params["kind"] for node in graph.stage("reasonings")} == {"column"}
 
 
-def test_six_sources_give_ten_and_five_thousand_conversations(made: Plan) -> None:
-    (pairs,) = made.stage("conversations")
+def test_six_sources_give_ten_and_five_thousand_conversations(graph: Plan) -> None:
+    (pairs,) = graph.stage("conversations")
     assert pairs.params["sources"].keys() == SOURCES
     rows = {split: count * len(SOURCES) for split, count in pairs.params["rows"].items()}
     assert abs(rows["train"] - 10_000) < 6 and abs(rows["test"] - 5_000) < 6
 
 
-def test_three_judges_ask_in_four_styles_and_one_merges(made: Plan) -> None:
+def test_three_judges_ask_in_four_styles_and_one_merges(graph: Plan) -> None:
     """Twelve ratings of each conversation on each dimension."""
-    asked = list(made.stage("judgments"))
+    asked = list(graph.stage("judgments"))
     assert {node.name for node in asked} == {"titan", "mixtral", "mistral"}
     for node in asked:
         assert len(node.params["styles"]) == 4 and sorted(node.params["dimensions"]) == sorted(
             DIMENSIONS
         )
-    (ratings,) = made.stage("ratings")
+    (ratings,) = graph.stage("ratings")
     assert ratings.params["dimensions"] == DIMENSIONS
     assert ratings.params["merger"]["model"].startswith("mistralai/Mixtral-8x7B")
 
 
-def test_every_source_is_held_out_once(made: Plan) -> None:
+def test_every_source_is_held_out_once(graph: Plan) -> None:
     """Those with the same contexts together."""
-    held = [name for node in made.stage("regime") for name in node.params["value"]]
-    assert sorted(held) == sorted(SOURCES) and made.quality is not None
-    assert len([role for role in made.quality.inputs if role.startswith("without ")]) == 5 * 2 * 3
+    held = [name for node in graph.stage("regime") for name in node.params["value"]]
+    assert sorted(held) == sorted(SOURCES) and graph.quality is not None
+    assert len([role for role in graph.quality.inputs if role.startswith("without ")]) == 5 * 2 * 3
     together = {"hh_rlhf_chosen", "hh_rlhf_rejected"}
-    assert together in [set(node.params["value"]) for node in made.stage("regime")]
+    assert together in [set(node.params["value"]) for node in graph.stage("regime")]
 
 
 def test_what_is_held_out_is_not_read_before() -> None:
@@ -94,9 +94,9 @@ def test_what_is_held_out_is_not_read_before() -> None:
     change = experiment.read_change(FILE.with_name("quality-small.yaml"))
     for held in ({"sources": ["shop", "help_chosen"]}, {"sources": None, "folds": 2}):
         held |= {"arms": ["label", "label_shuffled"]}
-        made = plan.build(experiment.load(change | {"held_out": held}))
-        assert made.quality is not None
-        tried = [node for role, node in made.quality.inputs.items() if role.startswith("without ")]
+        graph = plan.build(experiment.load(change | {"held_out": held}))
+        assert graph.quality is not None
+        tried = [node for role, node in graph.quality.inputs.items() if role.startswith("without ")]
         assert len(tried) == 2 * 2 * 2
         for answers in tried:
             classifier = answers.inputs["classifier"]
@@ -107,24 +107,24 @@ def test_what_is_held_out_is_not_read_before() -> None:
             assert read[1].inputs.get("base", read[0]) == read[0]
 
 
-def test_fetch_asks_no_judge(made: Plan) -> None:
-    assert {node.stage for node in made.fetched} == {"conversations", "base"}
+def test_fetch_asks_no_judge(graph: Plan) -> None:
+    assert {node.stage for node in graph.fetched} == {"conversations", "base"}
 
 
-def test_the_warm_up_is_three_hundredths_of_the_steps(made: Plan) -> None:
-    for node in made.stage("classifier"):
+def test_the_warm_up_is_three_hundredths_of_the_steps(graph: Plan) -> None:
+    for node in graph.stage("classifier"):
         recipe = node.params["recipe"]
         assert recipe["batching"]["kind"] == "rows"  # else arms would differ in their steps
-        (pairs,) = made.stage("conversations")
+        (pairs,) = graph.stage("conversations")
         ratings = pairs.params["rows"]["train"] * len(SOURCES) * len(DIMENSIONS)
         steps = recipe["epochs"] * math.ceil(ratings / recipe["batching"]["rows"])
         assert recipe["warmup_steps"] == round(0.03 * steps)
 
 
-def test_each_target_is_learned_with_and_without_the_instruction(made: Plan) -> None:
+def test_each_target_is_learned_with_and_without_the_instruction(graph: Plan) -> None:
     """By three seeds; pseudo-explanations are made of the explanations' own words."""
     found = {}
-    trained = [node for node in made.own if node.stage == "classifier"]
+    trained = [node for node in graph.own if node.stage == "classifier"]
     for node in trained:
         name, _, seed = node.name.rpartition("-seed")
         learned = node.inputs["training_set"].params.get("perturb")

@@ -96,7 +96,7 @@ class Experiment(Section):
             if isinstance(judge, AskedJudge):
                 _known(judge.endpoint, list(endpoints), f".judges.{name}.endpoint", _AN_ENDPOINT)
             elif talk and not all(
-                isinstance(one.source, GeneratedTalk) for one in talk.sources.values()
+                isinstance(pairs.source, GeneratedTalk) for pairs in talk.sources.values()
             ):
                 raise ValueError(f".judges.{name}: only generated conversations can be simulated")
         if judging.merger is not None:
@@ -143,8 +143,8 @@ class Experiment(Section):
         _are_arms(logit_lens.arms or (), arms)
         for index, name in enumerate(logit_lens.arms or ()):
             if arms[name].target == "head":
-                told = f"expected an arm that writes, {name!r} has a linear head"
-                raise ValueError(f".arms[{index}]: {told}")
+                expected = f"expected an arm that writes, {name!r} has a linear head"
+                raise ValueError(f".arms[{index}]: {expected}")
         return logit_lens
 
     @field_validator("reasoner", "classifier")

@@ -66,7 +66,7 @@ class Judging(Section):
     @classmethod
     def _examples_are_there(cls, styles: list[Any], info: ValidationInfo) -> list[Any]:
         dimensions = info.data.get("dimensions", {})
-        bare = [name for name, one in dimensions.items() if not one.examples]
+        bare = [name for name, dimension in dimensions.items() if not dimension.examples]
         shown = [style for style in styles if style.endswith("examples")]
         if bare and shown:
             raise ValueError(f": {shown[0]} needs examples in judging.dimensions.{bare[0]}")

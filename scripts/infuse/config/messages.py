@@ -48,7 +48,7 @@ def explain(error: Mapping[str, Any], root: type[BaseModel]) -> Iterator[str]:
     Args:
         root: the model that was validated; key paths begin below it.
     """
-    location, found = error["loc"], error["input"]
+    location, value = error["loc"], error["input"]
     where, valid, kind = _locate(location, root)
     of_kind = f" where kind is {kind!r}" if kind else ""
     match error["type"]:
@@ -60,27 +60,27 @@ def explain(error: Mapping[str, Any], root: type[BaseModel]) -> Iterator[str]:
             near = nearest(str(location[-1]), valid)
             yield f"{where}: unknown key{near or f'{of_kind}, expected one of ' + ', '.join(valid)}"
         case "union_tag_invalid" | "union_tag_not_found":
-            found, kinds = found.get("kind"), " or ".join(map(repr, valid))
-            near = nearest(str(found), valid)
-            yield f"{where}.kind: expected {kinds}, found {shown(found)}{near}"
+            value, kinds = value.get("kind"), " or ".join(map(repr, valid))
+            near = nearest(str(value), valid)
+            yield f"{where}.kind: expected {kinds}, found {shown(value)}{near}"
         case "invalid_key":  # that is, no text
             above = _locate(location[:-1], root)[0]
-            yield f"{above}: expected a text as key, found {shown(found)}{hint(found)}"
+            yield f"{above}: expected a text as key, found {shown(value)}{hint(value)}"
         case "string_type" if location[-1] == "[key]":
             above = _locate(location[:-2], root)[0]
-            yield f"{above}: expected a text as key, found {shown(found)}{hint(found)}"
+            yield f"{above}: expected a text as key, found {shown(value)}{hint(value)}"
         case _ if (
             location[:1] == ("endpoints",)
             and location[-1] != "[key]"
-            and isinstance(found, str | list | Mapping)
+            and isinstance(value, str | list | Mapping)
         ):  # a key may have been pasted there
-            what = {str: "a text", list: "a list"}.get(type(found), "a mapping")
+            what = {str: "a text", list: "a list"}.get(type(value), "a mapping")
             yield f"{where}: expected {_expected(error)}, found {what}"
         case _:
             expected, help_ = _expected(error), _help(error, kind)
-            if expected in TYPES.values() and isinstance(found, str) and not help_:
+            if expected in TYPES.values() and isinstance(value, str) and not help_:
                 expected += of_kind
-            yield f"{where}: expected {expected}, found {shown(found)}{help_}"
+            yield f"{where}: expected {expected}, found {shown(value)}{help_}"
 
 
 def _expected(error: Mapping[str, Any]) -> str:
@@ -97,24 +97,24 @@ def _expected(error: Mapping[str, Any]) -> str:
 
 def _help(error: Mapping[str, Any], kind: str | None) -> str:
     """How to write what was probably meant."""
-    location, found = error["loc"], error["input"]
+    location, value = error["loc"], error["input"]
     match TYPES.get(error["type"]):
-        case "a mapping" if found is None and location and location[0] not in OWN_NAMES:
+        case "a mapping" if value is None and location and location[0] not in OWN_NAMES:
             return "" if kind else " (leave the key out to keep the default)"
-        case "a list" if isinstance(found, str | int | float):
-            return f" (write [{found}])"
+        case "a list" if isinstance(value, str | int | float):
+            return f" (write [{value}])"
         case "a text":
-            return hint(found)
-        case "a number" | "a whole number" if isinstance(found, str):
-            return _number(found)
+            return hint(value)
+        case "a number" | "a whole number" if isinstance(value, str):
+            return _number(value)
     if error["type"] == "literal_error":
-        return nearest(str(found), re.findall("'([^']+)'", error["ctx"]["expected"]))
+        return nearest(str(value), re.findall("'([^']+)'", error["ctx"]["expected"]))
     return ""
 
 
-def shown(found: Any) -> str:
+def shown(value: Any) -> str:
     """A wrong value about as YAML writes it."""
-    return cut("nothing" if found is None else _written(found))
+    return cut("nothing" if value is None else _written(value))
 
 
 def _written(value: Any, depth: int = 3) -> str:
@@ -130,19 +130,19 @@ def _written(value: Any, depth: int = 3) -> str:
     return repr(value) if isinstance(value, str) else str(value)
 
 
-def hint(found: Any) -> str:
+def hint(value: Any) -> str:
     """Why YAML made something else of what was meant as a text."""
-    if isinstance(found, bool):
+    if isinstance(value, bool):
         return " (YAML takes yes, no, on and off for true and false: put quotes around it)"
-    if isinstance(found, datetime.date):
+    if isinstance(value, datetime.date):
         return " (YAML takes it for a date: put quotes around it)"
-    return " (put quotes around it)" if isinstance(found, int | float) else ""
+    return " (put quotes around it)" if isinstance(value, int | float) else ""
 
 
-def _number(found: str) -> str:
+def _number(text: str) -> str:
     """The number that was meant by a text, as YAML takes it for one."""
     try:
-        value = float(found)
+        value = float(text)
         number = repr(int(value) if value.is_integer() else value)
     except (ValueError, OverflowError):  # no number at all, or none that is finite
         return ""
@@ -194,7 +194,7 @@ def _sections(annotation: Any) -> list[type[BaseModel]]:
         return [annotation]
     if isinstance(annotation, type):
         return []
-    return [found for part in get_args(annotation) for found in _sections(part)]
+    return [section for part in get_args(annotation) for section in _sections(part)]
 
 
 def _tag(section: type[BaseModel]) -> str | None:

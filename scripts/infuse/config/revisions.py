@@ -85,12 +85,12 @@ def _head(where: str, kind: str, name: str) -> str:
         commit = api.repo_info(name, repo_type=kind, timeout=SECONDS).sha
         api.auth_check(name, repo_type=kind)
     except Exception as failure:  # the client raises errors of many kinds
-        if told := hub_errors.unreachable(failure):
+        if reason := hub_errors.unreachable(failure):
             raise UserError(
-                f"{where}revision is not set, and {told}: run once where it can be, or set it"
+                f"{where}revision is not set, and {reason}: run once where it can be, or set it"
             ) from failure
-        told = hub_errors.refused(failure) or f"{type(failure).__name__}: {first_line(failure)}"
-        raise UserError(f"{where}id: {name}: {told}") from failure
+        reason = hub_errors.refused(failure) or f"{type(failure).__name__}: {first_line(failure)}"
+        raise UserError(f"{where}id: {name}: {reason}") from failure
     return str(commit)
 
 

@@ -171,8 +171,8 @@ class Task(Section):
             raise ValueError(": expected null, since task.scale names them")
         same = [label for label in labels if labels.count(label) > 1] or alike(labels)
         if same:
-            found = few(map(ascii, same))
-            raise ValueError(f": expected names that do not look alike, found {found}")
+            names = few(map(ascii, same))
+            raise ValueError(f": expected names that do not look alike, found {names}")
         mistakes = [
             f"[{index}]: expected one line of text, found {shown(label)}"
             for index, label in enumerate(labels)

@@ -49,14 +49,14 @@ def _misread(node: yaml.Node, where: str, above: set[int]) -> Iterator[str]:
         for index, part in enumerate(node.value):
             yield from _misread(part, f"{where}[{index}]", above)
     elif isinstance(node, yaml.MappingNode):
-        seen: dict[str, int] = {}
+        lines: dict[str, int] = {}
         for key, value in node.value:
             below = f"{where}.{key.value}".lstrip(".") if isinstance(key.value, str) else where
             line = key.start_mark.line + 1
             if isinstance(key.value, str) and key.tag != "tag:yaml.org,2002:merge":
-                if key.value in seen:
-                    yield f"line {line}: {below} stands in line {seen[key.value]} already"
-                seen[key.value] = line
+                if key.value in lines:
+                    yield f"line {line}: {below} stands in line {lines[key.value]} already"
+                lines[key.value] = line
                 yield from _number(key, f"the key {below}")
             yield from _misread(value, below, above)
 

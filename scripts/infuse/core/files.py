@@ -229,10 +229,10 @@ def discard(folder: Path) -> None:
         shutil.rmtree(folder)
 
 
-def _take_place(made: Path, path: Path) -> None:
-    if made.is_dir():
+def _take_place(finished: Path, path: Path) -> None:
+    if finished.is_dir():
         discard(path)
-    made.replace(path)
+    finished.replace(path)
 
 
 def _copy(folder: Path, to: Path) -> None:
@@ -245,9 +245,9 @@ def _copy(folder: Path, to: Path) -> None:
             shutil.copyfile(part, to / part.name)
 
 
-def _sync(made: Path) -> None:
+def _sync(finished: Path) -> None:
     """Wait until a file, or all of a folder, is on disk, where the disk can tell."""
-    for part in [made, *made.rglob("*")] if made.is_dir() else [made]:
+    for part in [finished, *finished.rglob("*")] if finished.is_dir() else [finished]:
         descriptor = os.open(part, os.O_RDONLY)
         try:
             os.fsync(descriptor)

@@ -68,14 +68,14 @@ def model_files(folder: Path) -> list[str]:
         UserError: its config or index can't be read.
     """
     paths = (path for pattern in _MODEL for path in folder.glob(pattern) if path.is_file())
-    found = {path.relative_to(folder).as_posix() for path in paths if path.name[0] != "."}
+    files = {path.relative_to(folder).as_posix() for path in paths if path.name[0] != "."}
     named = _entry(folder / "config.json", "transformers_weights", str)
     first = named or (WEIGHTS if (folder / WEIGHTS).is_file() else INDEX)
     if (folder / first).is_file():
-        found.add(first)
+        files.add(first)
         if first.endswith(".index.json"):
-            found |= set(map(str, (_entry(folder / first, "weight_map", dict) or {}).values()))
-    return sorted(found)
+            files |= set(map(str, (_entry(folder / first, "weight_map", dict) or {}).values()))
+    return sorted(files)
 
 
 def _entry(file: Path, key: str, kind: type[T]) -> T | None:

@@ -46,11 +46,11 @@ def refused(failure: BaseException, revision: str = "main") -> str | None:
 
 def _status(status: int, known: bool) -> str:
     """What a status says to those who are `known` by a token, or not."""
-    told = {
+    reasons = {
         401: "the hub does not know the token (HF_TOKEN)" if known else HIDDEN,
         403: "the hub forbids it to this token (HF_TOKEN)",
     }
-    return told.get(status, f"the hub answers with HTTP {status}")
+    return reasons.get(status, f"the hub answers with HTTP {status}")
 
 
 def _chain(failure: BaseException | None) -> Iterator[Exception]:

@@ -28,13 +28,13 @@ class Added(UserError):
     """A folder is whole, but for a file that is no part of it."""
 
 
-def seal(folder: Path, told: Mapping[str, Any]) -> None:
-    """Write `told`, with size and SHA-256 of each file, and the SHA-256 of all of that."""
+def seal(folder: Path, provenance: Mapping[str, Any]) -> None:
+    """Write `provenance`, with size and SHA-256 of each file, and the SHA-256 of all of that."""
     files = {
         name: {"bytes": (folder / name).stat().st_size, "sha256": _sha(folder / name)}
         for name in names(folder)
     }
-    whole = {**told, "files": files}
+    whole = {**provenance, "files": files}
     write_json(folder / SEAL, whole | {"seal": fingerprint(whole, 64)})
 
 
@@ -45,13 +45,14 @@ def sealed(folder: Path) -> dict[str, Any]:
         UserError: it says nothing, or not what was written.
     """
     file = folder / SEAL
-    told = read_json(file)
-    if isinstance(told, dict) and "seal" not in told:
+    provenance = read_json(file)
+    if isinstance(provenance, dict) and "seal" not in provenance:
         raise UserError(f"{file}: not sealed, an earlier version made it")
-    same = isinstance(told, dict) and json_text(told) == file.read_text(encoding="utf-8")
-    if not same or told.pop("seal", None) != fingerprint(told, 64):
+    text = file.read_text(encoding="utf-8")
+    same = isinstance(provenance, dict) and json_text(provenance) == text
+    if not same or provenance.pop("seal", None) != fingerprint(provenance, 64):
         raise UserError(f"{file}: damaged, it does not have its own SHA-256")
-    return told
+    return provenance
 
 
 def read_provenance(folder: Path) -> dict[str, Any]:
@@ -74,8 +75,8 @@ def check(folder: Path, contents: bool = True) -> dict[str, Any]:
         UserError: a file is missing or has changed.
         Added: else, one was added.
     """
-    told = sealed(folder)
-    for name, expected in told["files"].items():
+    provenance = sealed(folder)
+    for name, expected in provenance["files"].items():
         file = folder / name
         if not file.is_file():
             raise UserError(f"{file}: no such file")
@@ -85,9 +86,9 @@ def check(folder: Path, contents: bool = True) -> dict[str, Any]:
         if contents and _sha(file) != expected["sha256"]:
             raise UserError(f"{file}: damaged, its SHA-256 is not the one in {SEAL}")
     for name in names(folder):
-        if name not in told["files"]:
+        if name not in provenance["files"]:
             raise Added(f"{folder / name}: no part of what was made; move this file elsewhere")
-    return told
+    return provenance
 
 
 def anew(folder: Path) -> str:
@@ -122,10 +123,10 @@ def names(folder: Path) -> list[str]:
 
     Those which a file manager, an editor or a network disk left are no part of it.
     """
-    found = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
+    files = (path.relative_to(folder) for path in folder.rglob("*") if path.is_file())
     return sorted(
         path.as_posix()
-        for path in found
+        for path in files
         if path.name not in _APART and not any(map(_is_left, path.parts))
     )
 

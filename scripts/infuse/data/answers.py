@@ -41,12 +41,12 @@ def read_answer(
     """
     reasoning, answered = "", generated
     if target == "reason_label" and separator is not None:
-        reasoning, found, answered = generated.rpartition(separator)
-        if not found:
+        reasoning, split, answered = generated.rpartition(separator)
+        if not split:
             reasoning, answered = generated, ""
     elif target == "label_reason" and separator is not None:
-        answered, found, reasoning = generated.partition(separator)
-        finish = "stop" if found else finish
+        answered, split, reasoning = generated.partition(separator)
+        finish = "stop" if split else finish
     names = {name.strip().casefold(): name for name in labels}
     return _answer(generated, reasoning.strip(), names.get(answered.strip().casefold(), ""), finish)
 
@@ -60,8 +60,8 @@ def read_reply(generated: str, finish: str, labels: Sequence[str]) -> Answer:
     longest_first = sorted(labels, key=len, reverse=True)
     names = {name.casefold(): name for name in labels}
     pattern = r"(?<!\w)(?:" + "|".join(re.escape(name.casefold()) for name in longest_first)
-    found = {names[said] for said in re.findall(pattern + r")(?!\w)", generated.casefold())}
-    return _answer(generated, "", found.pop() if len(found) == 1 else "", finish)
+    named = {names[said] for said in re.findall(pattern + r")(?!\w)", generated.casefold())}
+    return _answer(generated, "", named.pop() if len(named) == 1 else "", finish)
 
 
 def _answer(generated: str, reasoning: str, predicted: str, finish: str) -> Answer:

@@ -60,7 +60,7 @@ def frame(tokenizer: Any, system: str, date_string: str) -> Frame:
     # Some, as Llama 2's, need no words of their own to open an answer.
     if opened == closed and not between.strip() == after.strip() != "":
         raise UserError("the chat template has no generation prompt to open an answer")
-    other = [one | {"content": one["content"].replace(system, _TOLD, 1)} for one in asked]
+    other = [turn | {"content": turn["content"].replace(system, _TOLD, 1)} for turn in asked]
     bare = _rendered(render, other, True).split(SLOT)[0].replace(_TOLD, " ") if system else before
     return Frame(before, after, ending, bare)
 
@@ -80,9 +80,9 @@ def standalone(tokenizer: Any, system: str, date_string: str) -> str:
     _rendered(render, asked, True)
     text = " ~ messages[0]['content'] ~ "
     given = ", ".join(
-        f"{{'role': {one['role']!a}, 'content': "
-        f"{text.join(ascii(part) for part in one['content'].split(SLOT))}}}"
-        for one in asked
+        f"{{'role': {turn['role']!a}, 'content': "
+        f"{text.join(ascii(part) for part in turn['content'].split(SLOT))}}}"
+        for turn in asked
     )
     lone = f"messages | length == 1 and {_AS_GIVEN} is not defined"
     lines = [
@@ -130,10 +130,10 @@ def _asked(render: Callable[[Messages, bool], str], system: str) -> Messages:
     user = {"role": "user", "content": SLOT}
     if not system:
         return [user]
-    told = [{"role": "system", "content": system}, user]
+    messages = [{"role": "system", "content": system}, user]
     try:
-        if system.strip() in render(told, True):
-            return told
+        if system.strip() in render(messages, True):
+            return messages
     except TemplateError:
         pass
     log.info("the chat template has no system role: the message stands in front of each text")
@@ -144,5 +144,5 @@ def _rendered(render: Callable[[Messages, bool], str], messages: Messages, opens
     try:
         return render(messages, opens)
     except Exception as damage:  # a template may raise what it likes
-        told = f"{type(damage).__name__}: {first_line(damage)}"
-        raise UserError(f"no usable chat template ({told})") from damage
+        reason = f"{type(damage).__name__}: {first_line(damage)}"
+        raise UserError(f"no usable chat template ({reason})") from damage

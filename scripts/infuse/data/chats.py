@@ -48,8 +48,8 @@ def triple(messages: Any, where: str) -> tuple[str, str, str] | str:
             question, said = turn.get("content"), reply.get("content")
             if not isinstance(question, str) or not isinstance(said, str):
                 return NO_TEXT
-            found = _THOUGHT.fullmatch(said)
-            if found is None:
+            parts = _THOUGHT.fullmatch(said)
+            if parts is None:
                 return NO_THOUGHT
-            return question, found["answer"].strip(), found["reasoning"].strip()
+            return question, parts["answer"].strip(), parts["reasoning"].strip()
     return NO_PAIR

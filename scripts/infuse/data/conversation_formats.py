@@ -51,11 +51,11 @@ def pair(row: Row, columns: Mapping[str, str], where: str) -> Pair | None:
     parts = {part: _field(row, name, where) for part, name in columns.items() if part != "kind"}
     if columns["kind"] == "chat":
         parts["messages"] = turns_of(parts["messages"], where)
-    found = _KINDS[columns["kind"]](**parts)
-    if found is None:
+    built = _KINDS[columns["kind"]](**parts)
+    if built is None:
         return None
-    found = Pair(found.context.strip(), found.response.strip())
-    return found if all(found) else None
+    built = Pair(built.context.strip(), built.response.strip())
+    return built if all(built) else None
 
 
 def _field(row: Row, name: str, where: str) -> Any:
@@ -63,7 +63,7 @@ def _field(row: Row, name: str, where: str) -> Any:
     value = row[column]
     for field in fields:
         if isinstance(value, list):  # of structs, where others have a struct of lists
-            value = [_inside(one, field, column, where) for one in value]
+            value = [_inside(item, field, column, where) for item in value]
         else:
             value = _inside(value, field, column, where)
     return value
@@ -73,8 +73,8 @@ def _inside(value: Any, field: str, column: str, where: str) -> Any:
     if value is None:
         return None
     if not isinstance(value, dict) or field not in value:
-        found = f"[{few(map(quoted, value))}]" if isinstance(value, dict) else type(value).__name__
-        raise UserError(f"{where}: column {column!r} has no field {field!r}, found {found}")
+        keys = f"[{few(map(quoted, value))}]" if isinstance(value, dict) else type(value).__name__
+        raise UserError(f"{where}: column {column!r} has no field {field!r}, found {keys}")
     return value[field]
 
 

@@ -156,8 +156,8 @@ class Encoder:
             return_attention_mask=False, verbose=False,
         )["input_ids"]  # fmt: skip
         return [
-            self._broken(text) if self._marks.intersection(one) else one
-            for text, one in zip(texts, ids, strict=True)
+            self._broken(text) if self._marks.intersection(tokens) else tokens
+            for text, tokens in zip(texts, ids, strict=True)
         ]
 
     def chats(self, texts: Sequence[str]) -> list[Ids]:
@@ -219,8 +219,8 @@ class Encoder:
     @cached_property
     def _own(self) -> Ids:
         """The guarded tokens of every chat."""
-        made = self._frame
-        with_system, without = self._encode([made.before + made.after, made.bare + made.after])
+        chat = self._frame
+        with_system, without = self._encode([chat.before + chat.after, chat.bare + chat.after])
         if self._among(with_system) != self._among(without):
             names = self._tokenizer.convert_ids_to_tokens(sorted(self.guarded))
             name = next(name for name in names if name in self._system)
@@ -233,7 +233,10 @@ class Encoder:
         written = self._encode([self._frame.bare, self._frame.after, self._frame.ending])
         added = self._tokenizer.added_tokens_decoder
         return frozenset(
-            one for ids in written for one in ids if one in added and added[one].content.strip()
+            token
+            for ids in written
+            for token in ids
+            if token in added and added[token].content.strip()
         )
 
     def _encode(self, texts: list[str]) -> list[Ids]:
@@ -244,7 +247,7 @@ class Encoder:
         return ids
 
     def _among(self, ids: Ids) -> Ids:
-        return [one for one in ids if one in self.guarded]
+        return [token for token in ids if token in self.guarded]
 
     def _apart(self, text: str) -> Ids:
         """The chat around a text that holds guarded tokens: what stands between the template's own
@@ -258,15 +261,15 @@ class Encoder:
 
     def _places(self, text: str) -> list[tuple[int, int]]:
         """Where guarded tokens begin and end in a text of the template."""
-        made = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
-        found = zip(made["input_ids"], made["offset_mapping"], strict=True)
-        return [(begin, end) for one, (begin, end) in found if one in self.guarded]
+        encoding = self._tokenizer(text, add_special_tokens=False, return_offsets_mapping=True)
+        placed = zip(encoding["input_ids"], encoding["offset_mapping"], strict=True)
+        return [(begin, end) for token, (begin, end) in placed if token in self.guarded]
 
     @cached_property
     def _literal(self) -> Any:
         """The tokenizer, with all of the template's tokens among those that it can split."""
         added = self._tokenizer.added_tokens_decoder
-        if all(added[one].special for one in self._marks):
+        if all(added[token].special for token in self._marks):
             return self._tokenizer
         from tokenizers import Tokenizer
         from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
@@ -278,7 +281,7 @@ class Encoder:
 
     def _broken(self, text: str) -> Ids:
         """Tokens of a text of which the model of the tokenizer itself makes one of the marks."""
-        names = (self._tokenizer.convert_ids_to_tokens(one) for one in self._marks)
+        names = (self._tokenizer.convert_ids_to_tokens(token) for token in self._marks)
         place = next((text.find(name) for name in names if name in text), len(text) // 2 - 1) + 1
         if not 0 < place < len(text):
             raise UserError(f"{text!r} is a token of the chat template, and nothing else")

@@ -126,14 +126,14 @@ def _shuffled(rows: Sequence[Reasoned], lengths: list[int], measure: Measure) ->
     """The words of each reasoning in another order; the space between them stays where it was."""
     parts = [re.split(r"(\s+)", row.reasoning) for row in rows]
     draws = [_generator(row) for row in rows]
-    made = [row.reasoning for row in rows]
+    shuffled = [row.reasoning for row in rows]
     for round_ in range(DRAWS + 1):
-        waiting = [at for at, row in enumerate(rows) if made[at] == row.reasoning]
+        waiting = [at for at, row in enumerate(rows) if shuffled[at] == row.reasoning]
         drawn = [_permuted(parts[at], draws[at], keep=int(round_ == DRAWS)) for at in waiting]
         for at, text, tokens in zip(waiting, drawn, measure(drawn), strict=True):
             if abs(tokens - lengths[at]) <= 1:
-                made[at] = text
-    return made
+                shuffled[at] = text
+    return shuffled
 
 
 def _permuted(parts: Sequence[str], draw: np.random.Generator, keep: int) -> str:
@@ -147,14 +147,14 @@ def _masked(reasoning: str, labels: Sequence[str], measure: Measure) -> str:
     names = "|".join(map(_inflected, sorted(labels, key=len, reverse=True)))
     owed = 0  # tokens by which the masks so far are too short
 
-    def mask(found: re.Match[str]) -> str:
+    def mask(match: re.Match[str]) -> str:
         nonlocal owed
-        space = found[1]
-        tokens, further = _after_a_word([found[2], MASK], measure)
+        space = match[1]
+        tokens, further = _after_a_word([match[2], MASK], measure)
         single = further
         if not space:
-            tokens, single = measure([found[2], MASK])
-        least = int(owed >= 0 or not found.start())  # a name may go without a mask in its place
+            tokens, single = measure([match[2], MASK])
+        least = int(owed >= 0 or not match.start())  # a name may go without a mask in its place
         count = max(least, 1 + round((tokens + owed - single) / further))
         owed += tokens - bool(count) * single - max(count - 1, 0) * further
         return bool(count) * space + " ".join([MASK] * count)

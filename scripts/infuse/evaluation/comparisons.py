@@ -70,8 +70,8 @@ def mean_rows(pairs: Sequence[Sequence[str]], written: Runs) -> list[Row]:
     rows = [(arm, "", answers, stats.share(answers, clusters)) for arm, answers in right.items()]
     for arm, other in pairs:
         differences = right[arm] - right[other]
-        found = stats.gain(differences, clusters)
-        rows.append((arm, other, differences, (found.low, found.high)))
+        interval = stats.gain(differences, clusters)
+        rows.append((arm, other, differences, (interval.low, interval.high)))
     return [
         {
             "arm": arm, "against": other, "seeds": len(values), "n": values.shape[1],
@@ -91,7 +91,7 @@ def contrast_row(
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
     return {
         "arm": arm, "against": against, "seed": seed, "difference": float(a.mean() - b.mean()),
-        "z": _told(z), "z_p": _told(p),
+        "z": _number(z), "z_p": _number(p),
         "only_arm_right": only_a, "only_against_right": only_b,
         "mcnemar_p": stats.mcnemar_exact(only_a, only_b),
     }  # fmt: skip
@@ -128,20 +128,20 @@ def right_answers(arm: str, written: Runs, right: Callable[[Row], bool]) -> stat
 
 
 def _comparison(arm: str, other: str, differences: stats.Values, clusters: Sequence[str]) -> Row:
-    found = stats.gain(differences, clusters)
+    interval = stats.gain(differences, clusters)
     drawn = stats.clustered(differences, clusters)
     bounds = stats.two_way_bootstrap(drawn, BOOTSTRAPS, seed=0) or (None, None)
     discordant = float((differences != 0).mean())
     seeds, n = differences.shape
     alone = len(set(clusters)) == n  # McNemar's test takes texts for independent
     return {
-        "arm": arm, "against": other, "seeds": seeds, "n": n, "difference": found.mean,
-        "low": found.low, "high": found.high, "df": _told(found.df), "p": found.p,
+        "arm": arm, "against": other, "seeds": seeds, "n": n, "difference": interval.mean,
+        "low": interval.low, "high": interval.high, "df": _number(interval.df), "p": interval.p,
         "bootstrap_low": bounds[0], "bootstrap_high": bounds[1], "discordant": discordant,
         "detectable": stats.detectable(discordant, n) if alone else None,
     }  # fmt: skip
 
 
-def _told(value: float) -> float | None:
+def _number(value: float) -> float | None:
     """A number; None in place of nan."""
     return None if math.isnan(value) else value

@@ -133,10 +133,10 @@ def _gains() -> Iterator[Line]:
         what, models = name.split(", ")
         better, worse = models.split(" over ")
         if what == "accuracy":
-            found = PUBLISHED["table3"][better] - PUBLISHED["table3"][worse]
+            computed = PUBLISHED["table3"][better] - PUBLISHED["table3"][worse]
         else:
-            found = PUBLISHED["table4"][better][what] - PUBLISHED["table4"][worse][what]
-        yield _checked(f"gain in {name}, points", gain, found, 0.05, "text against table")
+            computed = PUBLISHED["table4"][better][what] - PUBLISHED["table4"][worse][what]
+        yield _checked(f"gain in {name}, points", gain, computed, 0.05, "text against table")
 
 
 def _judged(

@@ -208,7 +208,8 @@ def read(text: str, finish: str, low: int, high: int) -> Judgment:
         return Judgment(None, "", "no_score")
     if top != high or not low <= score <= high:
         return Judgment(None, "", "out_of_range")
-    return Judgment(score, next((told for *_, told in claims if told), ""), "rated")
+    explanations = (explanation for *_, explanation in claims if explanation)
+    return Judgment(score, next(explanations, ""), "rated")
 
 
 _Claim = tuple[float | None, float | None, str]  # a score, the top of its scale, the explanation
@@ -230,43 +231,43 @@ def _claims_of_objects(text: str) -> Iterator[_Claim]:
             return
         except ValueError:
             pairs, end = (), place + 1
-        found = [value for key, value in pairs if key.strip().casefold() == "score"]
-        told = [value for key, value in pairs if key.strip().casefold() == "explanation"]
-        explanation = told[0] if told and isinstance(told[0], str) else ""
-        for value in found:
+        scores = [value for key, value in pairs if key.strip().casefold() == "score"]
+        explanations = [value for key, value in pairs if key.strip().casefold() == "explanation"]
+        explanation = explanations[0] if explanations and isinstance(explanations[0], str) else ""
+        for value in scores:
             yield (*_number(value), _clean(explanation))
-        place = text.find("{", end if found else place + 1)
+        place = text.find("{", end if scores else place + 1)
 
 
 def _number(value: Any) -> tuple[float | None, float | None]:
     """A score and the top of its scale, from a number or a text; None where they are not told."""
     if isinstance(value, float):
         return value, None
-    found = _VALUE.fullmatch(value) if isinstance(value, str) else None
-    return _matched(found) if found else (None, None)
+    match = _VALUE.fullmatch(value) if isinstance(value, str) else None
+    return _matched(match) if match else (None, None)
 
 
-def _matched(found: re.Match[str]) -> tuple[float, float | None]:
-    score, top = found.groups()
+def _matched(match: re.Match[str]) -> tuple[float, float | None]:
+    score, top = match.groups()
     return float(score), float(top) if top else None
 
 
 def _claims_of_prose(text: str, high: int) -> list[_Claim]:
     """One for each score that a text names; a fraction (2/3 of it) is none beside a score."""
     ratios = list(_RATIO.finditer(text))
-    found = [*_NAMED.finditer(text), *(ratio for ratio in ratios if float(ratio[2]) == high)]
-    found = found or ratios or list(_ALONE.finditer(text))
-    if not found:
+    matches = [*_NAMED.finditer(text), *(ratio for ratio in ratios if float(ratio[2]) == high)]
+    matches = matches or ratios or list(_ALONE.finditer(text))
+    if not matches:
         return []
-    first = min(found, key=re.Match.start)
+    first = min(matches, key=re.Match.start)
     before, after = text[: first.start()], text[first.end() :]
     if re.search(r"\w", before.rpartition("\n")[2]):  # within a sentence, which stays whole
         before, after = text, ""
     rest = before + after
     marked = _MARKED.search(rest)
-    told = rest[marked.end() :] if marked else rest.lstrip(_BEFORE_WORDS)
-    explanation = _clean(_END_OF_OBJECT.sub("", told))
-    return [(*_matched(match), explanation) for match in found]
+    words = rest[marked.end() :] if marked else rest.lstrip(_BEFORE_WORDS)
+    explanation = _clean(_END_OF_OBJECT.sub("", words))
+    return [(*_matched(match), explanation) for match in matches]
 
 
 def _clean(text: str) -> str:
@@ -377,9 +378,10 @@ def argued(explanations: Sequence[str], scores: Sequence[int], clusters: Sequenc
     counts = np.array([[said.count(point) for point in points] for said in (given, heard)])
     joint = np.outer(*counts / len(given))
     apart = np.abs(np.subtract.outer(points, points))
-    found = np.abs(np.subtract(given, heard))
+    distances = np.abs(np.subtract(given, heard))
     return {
         "explanations": len(given),
-        "argues_other": float((found >= 1).mean()), "argues_far": float((found >= 2).mean()),
+        "argues_other": float((distances >= 1).mean()),
+        "argues_far": float((distances >= 2).mean()),
         "dealt_other": float(joint[apart >= 1].sum()), "dealt_far": float(joint[apart >= 2].sum()),
     }  # fmt: skip

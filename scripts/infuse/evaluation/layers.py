@@ -20,13 +20,13 @@ from infuse.core.files import read_table, read_task
 from infuse.core.schemas import LOGIT_LENS
 from infuse.evaluation import stats
 from infuse.evaluation.scores import Row, clusters_of
-from infuse.evaluation.stats import Crossed, Values
+from infuse.evaluation.stats import Interval, Values
 
 EVERY = "all texts"
 Mask = npt.NDArray[np.bool_]
 
 
-class Seen(NamedTuple):
+class LayerReadings(NamedTuple):
     """What the layers of an arm's classifiers say; in the order of seeds and texts.
 
     Attributes:
@@ -45,7 +45,7 @@ class Seen(NamedTuple):
 
 def read(
     files: Mapping[str, Sequence[Path]], labels: Sequence[str]
-) -> tuple[list[int], dict[str, Seen]]:
+) -> tuple[list[int], dict[str, LayerReadings]]:
     """The texts' ids, and what the classifiers of each arm say of them.
 
     They are the texts that all classifiers have: one that is too long for a classifier is not
@@ -65,11 +65,11 @@ def read(
     if not common:
         raise UserError("logit_lens: no text fits into the positions of every classifier")
     ids = [number for number in first if number in common]
-    seen = {}
+    readings = {}
     for arm, runs in tables.items():
-        told = [_run(_only(run, ids), labels) for run in runs]
-        seen[arm] = Seen(*map(np.stack, zip(*told, strict=True)))
-    return ids, seen
+        of_seeds = [_run(_only(run, ids), labels) for run in runs]
+        readings[arm] = LayerReadings(*map(np.stack, zip(*of_seeds, strict=True)))
+    return ids, readings
 
 
 def _only(table: pa.Table, ids: Sequence[int]) -> pa.Table:
@@ -78,13 +78,13 @@ def _only(table: pa.Table, ids: Sequence[int]) -> pa.Table:
     return table.take([places[number] for number in ids])
 
 
-def _run(table: pa.Table, labels: Sequence[str]) -> Seen:
+def _run(table: pa.Table, labels: Sequence[str]) -> LayerReadings:
     """What one classifier's layers say, without the axis of seeds."""
     texts = table.num_rows
     gold = np.array([labels.index(label) for label in table["label"].to_pylist()])
     every = _numbers(table, "ranks").reshape(texts, -1, len(labels))
     own = np.take_along_axis(every, gold[:, None, None], 2)
-    return Seen(
+    return LayerReadings(
         _numbers(table, "entropy").reshape(texts, -1).astype(float),
         _numbers(table, "activation_entropy").reshape(texts, -1).astype(float),
         np.concatenate([own, every], 2),
@@ -122,8 +122,8 @@ def groups(test: Path, ids: Sequence[int], labels: Sequence[str]) -> dict[str, G
     names, clusters = np.array([row[part] for row in texts]), np.array(clusters_of(texts))
     there = set(names)
     order = dict.fromkeys(names) if part == "source" else [name for name in labels if name in there]
-    found = {EVERY: np.ones(len(ids), bool)} | {str(name): names == name for name in order}
-    return {name: Group(inside, clusters[inside].tolist()) for name, inside in found.items()}
+    masks = {EVERY: np.ones(len(ids), bool)} | {str(name): names == name for name in order}
+    return {name: Group(inside, clusters[inside].tolist()) for name, inside in masks.items()}
 
 
 def largest(within: Mapping[str, Group], most: int) -> list[str]:
@@ -133,11 +133,11 @@ def largest(within: Mapping[str, Group], most: int) -> list[str]:
 
 
 def layer_rows(
-    arms: Mapping[str, AnyArm], seen: Mapping[str, Seen], within: Mapping[str, Group]
+    arms: Mapping[str, AnyArm], readings: Mapping[str, LayerReadings], within: Mapping[str, Group]
 ) -> list[Row]:
     """One row for each arm, group of texts and layer; no difference where there is no reference."""
     rows = []
-    for arm, ours in seen.items():
+    for arm, ours in readings.items():
         other = plain_label(arms, arm)
         for group, (texts, clusters) in within.items():
             for layer in range(ours.entropy.shape[2]):
@@ -153,12 +153,12 @@ def layer_rows(
                     "against": other,
                 }  # fmt: skip
                 if other is not None:
-                    theirs = seen[other]
+                    theirs = readings[other]
                     against = theirs.entropy[:, texts, layer]
                     row |= {
-                        "difference": over_both(entropy - against, clusters),
+                        "difference": stats.mean_interval(entropy - against, clusters),
                         "ratio": ratio(entropy, against, clusters),
-                        "activation_difference": over_both(
+                        "activation_difference": stats.mean_interval(
                             activation - theirs.activation_entropy[:, texts, layer], clusters
                         ),
                     }
@@ -167,11 +167,11 @@ def layer_rows(
 
 
 def output_rows(
-    arms: Mapping[str, AnyArm], seen: Mapping[str, Seen], within: Mapping[str, Group]
+    arms: Mapping[str, AnyArm], readings: Mapping[str, LayerReadings], within: Mapping[str, Group]
 ) -> list[Row]:
     """One row for each arm and group of texts: how sure the output is, and from which layer on."""
     rows = []
-    for arm, ours in seen.items():
+    for arm, ours in readings.items():
         other = plain_label(arms, arm)
         for group, (texts, clusters) in within.items():
             confidence, settled = ours.confidence[:, texts], ours.settled[:, texts]
@@ -183,25 +183,17 @@ def output_rows(
                 "against": other,
             }  # fmt: skip
             if other is not None:
-                found = over_both(confidence - seen[other].confidence[:, texts], clusters)
-                low, high = np.clip(found[1:3], -1, 1).tolist()  # it is of shares
-                row["difference"] = found._replace(low=low, high=high)
+                interval = stats.mean_interval(
+                    confidence - readings[other].confidence[:, texts], clusters
+                )
+                low, high = np.clip(interval[1:3], -1, 1).tolist()  # it is of shares
+                row["difference"] = interval._replace(low=low, high=high)
             rows.append(row)
     return rows
 
 
-def over_both(values: Values, clusters: Sequence[str]) -> Crossed:
-    """The mean with its 95 % interval over clusters of texts and seeds, where there is one.
-
-    Args:
-        values: float [seeds, texts].
-        clusters: of each text.
-    """
-    return stats.crossed(stats.clustered(values, clusters))
-
-
-def ratio(ours: Values, theirs: Values, clusters: Sequence[str]) -> Crossed | None:
-    """mean(ours) / mean(theirs) with its 95 % interval as `over_both` has it; None over zero.
+def ratio(ours: Values, theirs: Values, clusters: Sequence[str]) -> Interval | None:
+    """mean(ours) / mean(theirs) with its `stats.mean_interval`; None over zero.
 
     With r that ratio, the interval is of the mean of r + (ours - r theirs) / mean(theirs), to first
     order the ratio (the delta method; Cochran, Sampling Techniques, 1977, section 6.3).
@@ -213,11 +205,11 @@ def ratio(ours: Values, theirs: Values, clusters: Sequence[str]) -> Crossed | No
     if not base:
         return None
     share = float(ours.mean()) / base
-    return over_both(share + (ours - share * theirs) / base, clusters)
+    return stats.mean_interval(share + (ours - share * theirs) / base, clusters)
 
 
 def rank_maps(
-    seen: Mapping[str, Seen], within: Mapping[str, Group]
+    readings: Mapping[str, LayerReadings], within: Mapping[str, Group]
 ) -> dict[tuple[str, str], Values]:
     """Median ranks over seeds and texts, by arm and group: float [layers + 1, labels + 1].
 
@@ -225,6 +217,6 @@ def rank_maps(
     """
     return {
         (arm, group): np.median(ours.ranks[:, texts], (0, 1))
-        for arm, ours in seen.items()
+        for arm, ours in readings.items()
         for group, (texts, _) in within.items()
     }

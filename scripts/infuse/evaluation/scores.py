@@ -183,13 +183,13 @@ def rating_errors(rows: Sequence[Row], labels: Sequence[str]) -> Row:
     if not all(said):
         return {}
     true = [row["label"] for row in rows]
-    found: Row = {"mae": float(absolute_errors(rows).mean()), "quadratic_kappa": None}
+    errors: Row = {"mae": float(absolute_errors(rows).mean()), "quadratic_kappa": None}
     if len({*true, *said}) > 1:
         kappa = cohen_kappa_score(true, said, labels=list(labels), weights="quadratic")
-        found["quadratic_kappa"] = float(kappa)
+        errors["quadratic_kappa"] = float(kappa)
     if "log_probabilities" in rows[0]:
-        found["expected_mae"] = float(absolute_errors(rows, labels).mean())
-    return found
+        errors["expected_mae"] = float(absolute_errors(rows, labels).mean())
+    return errors
 
 
 def _rated(rows: Sequence[Row]) -> list[str]:
@@ -231,10 +231,10 @@ def class_rows(arm: str, seed: int, rows: Sequence[Row], labels: Sequence[str]) 
             "arm": arm, "seed": seed, "label": label, "support": int(support),
             **{
                 name: None if np.isnan(score) else float(score)
-                for name, score in zip(("precision", "recall", "f1"), found, strict=True)
+                for name, score in zip(("precision", "recall", "f1"), of_label, strict=True)
             },
         }
-        for label, *found, support in zip(labels, *scores, strict=True)
+        for label, *of_label, support in zip(labels, *scores, strict=True)
     ]  # fmt: skip
 
 

@@ -15,8 +15,8 @@ Values = npt.NDArray[np.float64]
 ROUNDING = 1e-12  # a spread that floating-point arithmetic makes of none
 
 
-class Crossed(NamedTuple):
-    """A mean over seeds and items that both were drawn: `low` to `high` is its 95 % interval.
+class Interval(NamedTuple):
+    """A mean over seeds and items that both were drawn; `low` to `high` is its 95 % interval.
 
     What can't be told is nan.
     """
@@ -60,7 +60,7 @@ def sign_test(won: int, lost: int) -> float:
     return float(stats.binomtest(won, won + lost).pvalue) if won + lost else 1.0
 
 
-def crossed(values: Values, bounds: tuple[float, float] | None = None) -> Crossed:
+def two_way_interval(values: Values, bounds: tuple[float, float] | None = None) -> Interval:
     """The t-test of a mean over two crossed random factors, seeds and items.
 
     With mean squares S (seeds), I (items) and R (the rest) of s seeds and n items, the mean has
@@ -86,14 +86,14 @@ def crossed(values: Values, bounds: tuple[float, float] | None = None) -> Crosse
     if bounds is not None:
         values = np.concatenate([values, np.tile([low, high], (len(values), 1))], 1)
     if items < 2 or np.ptp(values) <= ROUNDING:
-        return Crossed(mean, low, high, math.nan if bounds is None else 1.0, math.nan)
+        return Interval(mean, low, high, math.nan if bounds is None else 1.0, math.nan)
     error, df = _error(values)
     df = min(df, items - 1.0)
     centre, half = float(values.mean()), float(stats.t.ppf(0.975, df)) * error
     # What was added is at the end, and of no weight in a test of signs.
     signed = int((np.abs(values[:, :items].mean(0)) > ROUNDING).sum())
     p = max(float(2 * stats.t.sf(abs(centre) / error, df)), min(2 * 0.5**signed, 1.0))
-    return Crossed(
+    return Interval(
         mean, float(np.fmax(centre - half, low)), float(np.fmin(centre + half, high)), p, df
     )
 
@@ -114,10 +114,23 @@ def _error(values: Values) -> tuple[float, float]:
     return math.sqrt(spread / values.size), df
 
 
+def mean_interval(
+    values: Values, clusters: Sequence[str], bounds: tuple[float, float] | None = None
+) -> Interval:
+    """`two_way_interval` of items that are not draws by themselves, but in clusters.
+
+    Args:
+        values: float [seeds, items].
+        clusters: of the items.
+        bounds: as there.
+    """
+    return two_way_interval(clustered(values, clusters), bounds)
+
+
 def share(right: Values, clusters: Sequence[str]) -> tuple[float, float]:
     """The 95 % interval of a share of right answers, over items and seeds.
 
-    Wilson's where there is one seed, and each item is a cluster of its own; else `crossed`.
+    Wilson's where there is one seed, and each item is a cluster of its own; else `mean_interval`.
 
     Args:
         right: 0 or 1, [seeds, items].
@@ -125,18 +138,18 @@ def share(right: Values, clusters: Sequence[str]) -> tuple[float, float]:
     """
     if len(right) == 1 and len(set(clusters)) == right.shape[1]:
         return wilson(int(right.sum()), right.shape[1])
-    found = crossed(clustered(right, clusters), (0, 1))
-    return found.low, found.high
+    interval = mean_interval(right, clusters, (0, 1))
+    return interval.low, interval.high
 
 
-def gain(differences: Values, clusters: Sequence[str]) -> Crossed:
+def gain(differences: Values, clusters: Sequence[str]) -> Interval:
     """What some answers have over others: the mean of their differences, over items and seeds.
 
     Args:
         differences: of right answers, -1, 0 or 1: [seeds, items].
         clusters: of the items.
     """
-    return crossed(clustered(differences, clusters), (-1, 1))
+    return mean_interval(differences, clusters, (-1, 1))
 
 
 def clustered(values: Values, clusters: Sequence[str]) -> Values:
@@ -164,7 +177,8 @@ def two_way_bootstrap(values: Values, draws: int, seed: int) -> tuple[float, flo
     """The 95 % percentile interval of the mean when seeds and items are both drawn anew.
 
     That is the pigeonhole bootstrap (Owen, Annals of Applied Statistics 1, 2007). Few seeds make
-    it too narrow, as any bootstrap of few; `crossed` is not. None where all draws are alike.
+    it too narrow, as any bootstrap of few; `two_way_interval` is not. None where all draws are
+    alike.
 
     Args:
         values: float [seeds, items].

@@ -67,8 +67,8 @@ def ask(
         name = fingerprint(request, 64)
         files.append(answers / name[:2] / f"{name}.json")
         requests[files[-1]] = request
-    found = {file: _read(file, request) for file, request in requests.items()}
-    replies = {file: reply for file, reply in found.items() if reply is not None}
+    stored = {file: _read(file, request) for file, request in requests.items()}
+    replies = {file: reply for file, reply in stored.items() if reply is not None}
     if len(replies) < len(requests):
         asyncio.run(_Run(endpoint, requests, replies).finish())
     return [answered(replies[file]) for file in files]
@@ -100,11 +100,11 @@ def usage(endpoint: Endpoint, replies: Sequence[Reply]) -> dict[str, Any]:
 
     A text that was refused by a status has no tokens: where one is paid for, no server tells it.
     """
-    told = [(reply.prompt_tokens, reply.completion_tokens) for reply in replies]
+    counts = [(reply.prompt_tokens, reply.completion_tokens) for reply in replies]
     return {
-        "prompt_tokens": sum(asked or 0 for asked, _ in told),
-        "completion_tokens": sum(written or 0 for _, written in told),
-        "without_usage": sum(None in pair for pair in told),
+        "prompt_tokens": sum(asked or 0 for asked, _ in counts),
+        "completion_tokens": sum(written or 0 for _, written in counts),
+        "without_usage": sum(None in pair for pair in counts),
         "cost": cost(endpoint, replies),
         "refused": sum(reply.finish == "refused" for reply in replies),
         "too_long": sum(reply.finish == "too_long" for reply in replies),
@@ -194,7 +194,7 @@ class _Run:
             try:
                 return await self.attempt(request)
             except Fault as fault:
-                reason, wait = self.plain(str(fault)), _wait(attempt, fault.told)
+                reason, wait = self.plain(str(fault)), _wait(attempt, fault.retry_after)
                 if fault.final:
                     self.trouble = reason
                     self.stop.set()
@@ -239,8 +239,8 @@ class _Run:
             raise Fault(str(error.__cause__ or error) or "connection error") from None
         if response.status_code == 401:
             variable = self.endpoint.key_variable
-            told = f"refuses the key in ${variable} (401)"
-            raise Fault(told if variable else "wants a key (401): set key_variable", final=True)
+            refused = f"refuses the key in ${variable} (401)"
+            raise Fault(refused if variable else "wants a key (401): set key_variable", final=True)
         system = any(message["role"] == "system" for message in request["messages"])
         after = response.headers.get("retry-after", "")
         try:
@@ -274,18 +274,18 @@ def _key(endpoint: Endpoint) -> str:
     return key
 
 
-def _wait(attempt: int, told: str) -> float:
+def _wait(attempt: int, retry_after: str) -> float:
     """Seconds to wait after the n-th attempt: ever longer, and no shorter than a server told."""
     wait = FIRST_WAIT * 2.0 ** min(attempt - 1, 30) * random.uniform(0.5, 1)
-    return min(max(wait, _seconds(told)), LONGEST_WAIT)
+    return min(max(wait, _seconds(retry_after)), LONGEST_WAIT)
 
 
-def _seconds(told: str) -> float:
+def _seconds(retry_after: str) -> float:
     """A Retry-After, seconds or a date, as seconds from now; 0 where it is neither."""
     with suppress(ValueError):
-        return float(told)
+        return float(retry_after)
     with suppress(ValueError, TypeError, OverflowError):
-        date = parsedate_tz(told)
+        date = parsedate_tz(retry_after)
         return mktime_tz(date) - time.time() if date else 0.0
     return 0.0
 

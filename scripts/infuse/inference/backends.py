@@ -125,8 +125,8 @@ class VllmWriter:
                 # What its kernels don't support, it says at the first token.
                 self._continue([[0]], [self._vllm.SamplingParams(max_tokens=1, detokenize=False)])
             except Exception as refusal:  # vLLM has errors of many kinds
-                told = f"{type(refusal).__name__}: {first_line(refusal)}"
-                raise UserError(f"{folder}: vLLM can't run it ({told})") from refusal
+                reason = f"{type(refusal).__name__}: {first_line(refusal)}"
+                raise UserError(f"{folder}: vLLM can't run it ({reason})") from refusal
         self.positions = int(self._model.model_config.max_model_len)
 
     def write(
@@ -151,11 +151,11 @@ class VllmWriter:
         # A chunk must not depend on the chunks before it.
         self._model.reset_prefix_cache()
         with _any_kernel():
-            made = self._continue(prompts, wishes)
+            completions = self._continue(prompts, wishes)
         written = []
-        for one in made:
-            tokens = list(one.token_ids)
-            if one.finish_reason == "stop":
+        for completion in completions:
+            tokens = list(completion.token_ids)
+            if completion.finish_reason == "stop":
                 written.append(Written(tokens[:-1], "stop"))
             else:  # at max_new_tokens, or at the last position
                 written.append(Written(tokens, "length"))
@@ -165,7 +165,8 @@ class VllmWriter:
         """VLLM's `CompletionOutput` of each prompt."""
         asked = [{"prompt_token_ids": prompt} for prompt in prompts]
         return [
-            made.outputs[0] for made in self._model.generate(asked, list(wishes), use_tqdm=False)
+            output.outputs[0]
+            for output in self._model.generate(asked, list(wishes), use_tqdm=False)
         ]
 
     def _wish(self, row: int, ends: Collection[int], decoding: Decoding) -> Any:

@@ -115,8 +115,8 @@ class Reader:
         """
         fit = [place for place, prompt in enumerate(prompts) if self._room(prompt) >= 0]
         asked = [prompts[place] for place in fit]
-        made = self._ask(asked, [rows[place] for place in fit], max_new_tokens) if asked else []
-        read = dict(zip(fit, made, strict=True))
+        answers = self._ask(asked, [rows[place] for place in fit], max_new_tokens) if asked else []
+        read = dict(zip(fit, answers, strict=True))
         return [
             read.get(place) or Read(Answer("", "", "", "too_long"), 0, np.empty(0), "")
             for place in range(len(prompts))
@@ -142,27 +142,31 @@ class Reader:
         form = self.form
         answers = [
             read_answer(
-                self._encoder.text(one.tokens), one.finish, form.labels, form.target, form.separator
+                self._encoder.text(output.tokens),
+                output.finish,
+                form.labels,
+                form.target,
+                form.separator,
             )
-            for one in written
+            for output in written
         ]
         if scores is None:
             prefixes = self._prefixes(prompts, [answer.reasoning for answer in answers])
             scores = generation.score_endings(self.model, prefixes, self._endings)
         return [
             Read(
-                answer, len(one.tokens) + (one.finish == "stop"), score,
+                answer, len(output.tokens) + (output.finish == "stop"), score,
                 form.labels[int(score.argmax())],
             )
-            for answer, one, score in zip(answers, written, scores, strict=True)
+            for answer, output, score in zip(answers, written, scores, strict=True)
         ]  # fmt: skip
 
-    def _within(self, prompt: Ids, one: Written) -> Written:
+    def _within(self, prompt: Ids, output: Written) -> Written:
         """What is written within the model's positions, its end token included."""
         left = self.positions - len(prompt)
-        if len(one.tokens) + (one.finish == "stop") <= left:
-            return one
-        return Written(one.tokens[:left], "length")
+        if len(output.tokens) + (output.finish == "stop") <= left:
+            return output
+        return Written(output.tokens[:left], "length")
 
     def _room(self, prompt: Ids) -> int:
         """The positions that a prompt and the longest label leave; below 0 where they don't fit."""

@@ -285,11 +285,11 @@ def score_prefilled(
         owner, place, given, wanted = torch.tensor(steps, device=model.device).T
         own = (owner[:, None] == owner) & (place[:, None] >= place)
         every, count = torch.arange(len(steps), device=model.device), len(mask)
-        seen = torch.cat(
+        attended = torch.cat(
             [mask.bool()[:, None].expand(-1, len(steps), -1), own.expand(count, -1, -1)], -1
         )
         logits = model(
-            input_ids=given.expand(count, -1), attention_mask=seen[:, None],
+            input_ids=given.expand(count, -1), attention_mask=attended[:, None],
             position_ids=mask.sum(1, keepdim=True) + place, past_key_values=cache, use_cache=True,
         ).logits  # fmt: skip
         chances = torch.log_softmax(logits.double(), -1)

@@ -68,13 +68,13 @@ def parts(model: PreTrainedModel, folder: Path) -> Parts:
     layers, norm = (getattr(decoder, part, None) for part in ("layers", "norm"))
     if layers is None or norm is None:
         raise UserError(f"{kind}, expected `layers` and a final `norm` as Llama and Mistral have")
-    found = Parts(decoder, list(layers), norm, head)
+    inside = Parts(decoder, list(layers), norm, head)
     with torch.inference_mode():
         said = model(input_ids=torch.zeros(1, 1, dtype=torch.long, device=model.device)).logits
-        ours = head(norm(states(found, [[0]])[-1]))
+        ours = head(norm(states(inside, [[0]])[-1]))
     if not torch.allclose(said[:, -1], ours, rtol=1e-3, atol=1e-3):
         raise UserError(f"{kind}, expected that it gives what its head makes of the normed state")
-    return found
+    return inside
 
 
 @torch.inference_mode()
@@ -112,18 +112,18 @@ def states(parts: Parts, texts: Sequence[Ids]) -> list[torch.Tensor]:
     for line, text in enumerate(texts):
         tokens[line, : len(text)] = torch.tensor(text)
     every = torch.arange(len(texts), device=device)
-    found: list[torch.Tensor] = []
+    kept: list[torch.Tensor] = []
 
-    def keep(_: torch.nn.Module, given: Any, made: Any = None) -> None:
-        state = given[0] if made is None else made
-        found.append(state[every, lengths - 1])
+    def keep(_: torch.nn.Module, given: Any, output: Any = None) -> None:
+        state = given[0] if output is None else output
+        kept.append(state[every, lengths - 1])
 
     with ExitStack() as hooks:
         hooks.enter_context(parts.layers[0].register_forward_pre_hook(keep))
         for layer in parts.layers:
             hooks.enter_context(layer.register_forward_hook(keep))
         parts.decoder(input_ids=tokens, use_cache=False)
-    return found
+    return kept
 
 
 def ranks(logits: torch.Tensor, tokens: Sequence[int]) -> torch.Tensor:

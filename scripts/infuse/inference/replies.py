@@ -44,9 +44,9 @@ class Reply:
 class Fault(Exception):
     """Why there is no reply; whether another attempt would fail too; the server's Retry-After."""
 
-    def __init__(self, reason: str, final: bool = False, told: str = "") -> None:
+    def __init__(self, reason: str, final: bool = False, retry_after: str = "") -> None:
         super().__init__(reason)
-        self.final, self.told = final, told
+        self.final, self.retry_after = final, retry_after
 
 
 def read(status: int, content: bytes, retry_after: str = "", system: bool = False) -> Reply:
@@ -184,22 +184,23 @@ def _refusal(status: int | None, body: Any, retry_after: str, system: bool) -> R
     A code counts with any status. Words count where they are not those of a passing fault.
     """
     codes = [code.casefold() for kind, code in _claims(body) if kind == "code"]
-    told = " ".join(words for kind, words in _claims(body) if kind == "words")
+    message = " ".join(words for kind, words in _claims(body) if kind == "words")
     shown = " ".join(filter(None, (str(status or ""), said(body))))
     passing = status in _PASSING or (status or 500) >= 500
     finish = next((_CODES[code] for code in codes if code in _CODES), None)
-    if status == 413 or (status == 429 and re.search("request too large", told, re.IGNORECASE)):
+    too_large = re.search("request too large", message, re.IGNORECASE)
+    if status == 413 or (status == 429 and too_large):
         finish = finish or "too_long"
     if finish is None and (status is None or not passing) and status not in (401, 402, 404):
-        finish = next((name for name, words in _WORDS.items() if words.search(told)), None)
+        finish = next((name for name, words in _WORDS.items() if words.search(message)), None)
     if finish is not None:
         return Reply("", finish, 0, 0, shown)
-    if system and status != 429 and _NO_SYSTEM.search(told):
+    if system and status != 429 and _NO_SYSTEM.search(message):
         raise Fault(
             f"takes no system message ({shown}): set system_role: false for this endpoint", True
         )
     if passing and "insufficient_quota" not in codes:  # OpenAI's empty account, as a 429
-        raise Fault(shown or "an error without a reason", told=retry_after)
+        raise Fault(shown or "an error without a reason", retry_after=retry_after)
     raise Fault(f"refuses a request ({status}): {said(body) or 'without a reason'}", True)
 
 
@@ -247,15 +248,15 @@ def answered(reply: Reply) -> Reply:
     What was written before a closing tag that nothing has opened is a thought too: templates open
     the tag in the prompt. Thoughts without an end are a reply that was cut: its finish is length.
     """
-    answer, place, thinking, found = "", 0, False, False
+    answer, place, thinking, has_tags = "", 0, False, False
     for tag in _TAG.finditer(reply.text):
-        found = True
+        has_tags = True
         if not thinking:
             answer += reply.text[place : tag.start()]
         if tag["end"] and not thinking:
             answer = ""
         thinking, place = not tag["end"], tag.end()
-    if not found:
+    if not has_tags:
         return reply
     if thinking:
         return replace(reply, text="", finish="length", reason="thoughts without an end")

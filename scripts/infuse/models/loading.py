@@ -163,10 +163,10 @@ def require_gguf(file: Path) -> None:
 def ends(folder: Path | str, **hub: Any) -> list[int]:
     """The tokens at which the model of a folder or hub id stops, as its generation config says."""
     try:
-        told = GenerationConfig.from_pretrained(folder, **hub).eos_token_id
+        tokens = GenerationConfig.from_pretrained(folder, **hub).eos_token_id
     except Exception:  # it need not have one
         return []
-    return [told] if isinstance(told, int) else list(told or ())
+    return [tokens] if isinstance(tokens, int) else list(tokens or ())
 
 
 def load_model(folder: Path | str, **how: Any) -> PreTrainedModel:
@@ -237,8 +237,8 @@ def _still(model: torch.nn.Module) -> None:
 
 def _why(what: str, error: Exception, asked: Mapping[str, Any]) -> str:
     """What the hub has against it, or else what the library says of it."""
-    told = f"no usable {what} ({type(error).__name__}: {first_line(error)})"
-    return complaint(error, asked.get("revision", "main")) or told
+    reason = f"no usable {what} ({type(error).__name__}: {first_line(error)})"
+    return complaint(error, asked.get("revision", "main")) or reason
 
 
 def in_4_bits(recipe: Recipe, compute: Compute) -> dict[str, Any]:
@@ -260,8 +260,8 @@ def in_4_bits(recipe: Recipe, compute: Compute) -> dict[str, Any]:
     except ModuleNotFoundError:
         raise
     except Exception as failure:  # a missing kernel or driver: each has its own kind
-        told = f"bitsandbytes can't do that on {device} ({first_line(failure)})"
-        raise UserError(f"recipe.tuning.bits: 4, but {told}") from failure
+        reason = f"bitsandbytes can't do that on {device} ({first_line(failure)})"
+        raise UserError(f"recipe.tuning.bits: 4, but {reason}") from failure
     form = BitsAndBytesConfig(
         load_in_4bit=True,
         bnb_4bit_quant_type="nf4",
@@ -317,8 +317,8 @@ def positions(model: PreTrainedModel | Path) -> int:
 
 def whole(model: PreTrainedModel) -> PreTrainedModel:
     """The model without the adapters' wrapper."""
-    made: PreTrainedModel = getattr(model, "get_base_model", lambda: model)()
-    return made
+    inner: PreTrainedModel = getattr(model, "get_base_model", lambda: model)()
+    return inner
 
 
 def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Path) -> None:
@@ -366,9 +366,9 @@ def _refine(model: PreTrainedModel) -> None:
         if place != name:
             weight += model.get_submodule(place).get_delta_weight("default")
         outputs, inputs = weight.shape
-        made = torch.nn.Linear(inputs, outputs, bias=False, device="meta")
-        made.weight = torch.nn.Parameter(weight.to(dtype))
-        made.bias = layer.bias
-        model.set_submodule(place, made)
+        merged = torch.nn.Linear(inputs, outputs, bias=False, device="meta")
+        merged.weight = torch.nn.Parameter(weight.to(dtype))
+        merged.bias = layer.bias
+        model.set_submodule(place, merged)
     whole(model).hf_quantizer.remove_quantization_config(whole(model))
     model.to(dtype=dtype)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +9,7 @@ from typing import Any
 
 import torch
 
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, meant
 from infuse.models.hf import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     AutoConfig,
@@ -39,9 +38,9 @@ def kind(folder: Path | str, **hub: Any) -> None:
     except Exception:  # whoever loads it says why
         return
     known = set(MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-    found = config.architectures or [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)]
-    if not known & set(found):
-        name = next(filter(None, found), config.model_type)
+    classes = config.architectures or [MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.get(config.model_type)]
+    if not known & set(classes):
+        name = next(filter(None, classes), config.model_type)
         raise UserError(f"{folder}: {name}, expected a causal language model (as LlamaForCausalLM)")
 
 
@@ -74,12 +73,11 @@ def modules(model: torch.nn.Module, names: Sequence[str], where: str) -> None:
     for wanted in names:
         if wanted == ALL_LINEAR:
             continue
-        found = [one for name, one in layers.items() if f".{name}".endswith(f".{wanted}")]
-        if not found:
-            near = difflib.get_close_matches(wanted, known, 1)
-            helps = f"did you mean {near[0]!r}?" if near else f"there are: {', '.join(known)}"
-            raise UserError(f"{where}: no layer of the model is called {wanted!r}, {helps}")
-        if any(one.weight is shared for one in found for shared in _shared(model)):
+        matching = [layer for name, layer in layers.items() if f".{name}".endswith(f".{wanted}")]
+        if not matching:
+            near = meant(wanted, known) or f", there are: {', '.join(known)}"
+            raise UserError(f"{where}: no layer of the model is called {wanted!r}{near}")
+        if any(layer.weight is shared for layer in matching for shared in _shared(model)):
             raise UserError(
                 f"{where}: {wanted!r} shares its weights with the other end of the model"
                 " (tie_word_embeddings), and an adapter would change both: leave it out"
@@ -98,8 +96,10 @@ def _shared(model: Any) -> list[torch.nn.Parameter]:
 def causal(model: Any, ids: Sequence[int]) -> None:
     """Refuse a model in which a token sees those after it."""
     other = [*ids[:-1], ids[0]]
-    one, two = (model(input_ids=torch.tensor([text])).logits[0, :-1] for text in (ids, other))
-    if ids[-1] != ids[0] and not torch.allclose(one, two, rtol=1e-3, atol=1e-3):
+    logits, changed = (
+        model(input_ids=torch.tensor([text])).logits[0, :-1] for text in (ids, other)
+    )
+    if ids[-1] != ids[0] and not torch.allclose(logits, changed, rtol=1e-3, atol=1e-3):
         name = type(model).__name__
         raise UserError(f"{name} sees the tokens after a place, expected a causal language model")
 

@@ -7,7 +7,16 @@ from typing import NamedTuple
 
 from infuse.evaluation.comparisons import COMPARISONS, MEANS
 from infuse.evaluation.scores import CLASSIFIERS, Row
-from infuse.reporting.cells import FOUR, NOT_RUN, Table, accuracy_of, mean, percent, points, told
+from infuse.reporting.cells import (
+    FOUR,
+    NOT_RUN,
+    Table,
+    accuracy_of,
+    formatted,
+    mean,
+    percent,
+    points,
+)
 
 MARGIN = 0.05  # of accuracy: what counts as no difference, in a control
 
@@ -26,7 +35,7 @@ def all_arms(
                 "arm": row["baseline"], "accuracy %": percent(row["accuracy"]),
                 "low": percent(row["low"]), "high": percent(row["high"]), "n": str(row["n"]),
                 **{
-                    name.replace("_", " "): told(row[name], FOUR)
+                    name.replace("_", " "): formatted(row[name], FOUR)
                     for name in ("macro_f1", "mae", "quadratic_kappa")
                 },
             }
@@ -50,9 +59,10 @@ def all_arms(
         rows = [row for row in classifiers if row["arm"] == arm]
         line = {"arm": arm, **accuracy_of(arm, classifiers, means)}
         line |= {
-            name.replace("_", " "): told(mean(rows, name), form) for name, form in formats.items()
+            name.replace("_", " "): formatted(mean(rows, name), form)
+            for name, form in formats.items()
         }
-        table.append(line | {"teacher %": told(mean(rows, "teacher_accuracy"), percent)})
+        table.append(line | {"teacher %": formatted(mean(rows, "teacher_accuracy"), percent)})
     columns = {name for line in table for name, cell in line.items() if cell}
     return [{name: cell for name, cell in line.items() if name in columns} for line in table]
 
@@ -81,10 +91,10 @@ def comparisons(rows: Sequence[Row]) -> Table:
             "Holm p": f"{row['holm_p']:.2g}",
             "seeds": str(row["seeds"]),
             "n": str(row["n"]),
-            "bootstrap low": told(row["bootstrap_low"], points),
-            "bootstrap high": told(row["bootstrap_high"], points),
+            "bootstrap low": formatted(row["bootstrap_low"], points),
+            "bootstrap high": formatted(row["bootstrap_high"], points),
             "discordant %": percent(row["discordant"]),
-            "detectable": told(row["detectable"], percent),
+            "detectable": formatted(row["detectable"], percent),
         }
         for row in rows
     ]
@@ -111,17 +121,17 @@ def regimes(points: Sequence[Point]) -> Table:
     return table
 
 
-def controls(found: Sequence[tuple[str, str, Sequence[Row]]]) -> Table:
+def controls(results: Sequence[tuple[str, str, Sequence[Row]]]) -> Table:
     """Experiments whose result is known: what was expected, and what came.
 
     A gain must be larger than chance explains (5 %). Where there is none, the whole 95 % interval
     must lie within `MARGIN` of zero: a comparison that can't tell shows nothing.
 
     Args:
-        found: name, `gain` or `none`, and rows of `COMPARISONS`.
+        results: name, `gain` or `none`, and rows of `COMPARISONS`.
     """
     table = []
-    for name, expected, rows in found:
+    for name, expected, rows in results:
         primary = next(row for row in rows if row["measure"] == "accuracy")
         low, high = primary["low"], primary["high"]
         found_so = low > 0 if expected == "gain" else max(-low, high) < MARGIN

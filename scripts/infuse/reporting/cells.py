@@ -33,7 +33,7 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f}"
 
 
-def told(value: float | None, form: Callable[[float], str]) -> str:
+def formatted(value: float | None, form: Callable[[float], str]) -> str:
     """A number as text; nothing where there is none."""
     return "" if value is None else form(value)
 
@@ -52,19 +52,19 @@ def mean_of(means: Sequence[Row], arm: str | None, against: str | None = "") -> 
 def accuracy_of(arm: str, classifiers: Sequence[Row], means: Sequence[Row]) -> dict[str, str]:
     """Accuracy, its interval and its sources, for one arm."""
     rows = [row for row in classifiers if row["arm"] == arm]
-    found = mean_of(means, arm)
+    accuracy = mean_of(means, arm)
     return {
-        "accuracy %": percent(found["mean"]),
-        "low": percent(found["low"]),
-        "high": percent(found["high"]),
+        "accuracy %": percent(accuracy["mean"]),
+        "low": percent(accuracy["low"]),
+        "high": percent(accuracy["high"]),
         "by seed": " ".join(percent(row["accuracy"]) for row in rows),
-        "n": str(found["n"]),
+        "n": str(accuracy["n"]),
         "steps": " ".join(dict.fromkeys(str(row["steps"] or "") for row in rows)),
         **{
-            outcome.replace("_", " "): told(mean(rows, outcome), "{:g}".format)
+            outcome.replace("_", " "): formatted(mean(rows, outcome), "{:g}".format)
             for outcome in OUTCOMES
         },
-        "closed set %": told(mean(rows, "closed_set_accuracy"), percent),
+        "closed set %": formatted(mean(rows, "closed_set_accuracy"), percent),
     }
 
 

@@ -34,19 +34,19 @@ def drawable(names: Sequence[str], legend: str) -> tuple[list[str], str]:
 def _shown(names: tuple[str, ...]) -> tuple[str, ...]:
     missing = set("".join(names)) - _letters(OWN) - set("\t\n")
     for family in _others() if missing else ():
-        found = missing & _letters(family)
-        if found:
+        drawn = missing & _letters(family)
+        if drawn:
             rcParams["font.family"] = [*rcParams["font.family"], family]
-            missing -= found
+            missing -= drawn
         if not missing:
             return names
     numbers = {name: str(place) for place, name in enumerate(names, 1) if missing & set(name)}
     if numbers:
-        told = [f"{number} {name}" for name, number in numbers.items()]
-        more = f", and {len(told) - NAMED} more" if len(told) > NAMED else ""
+        numbered = [f"{number} {name}" for name, number in numbers.items()]
+        more = f", and {len(numbered) - NAMED} more" if len(numbered) > NAMED else ""
         log.warning(
             "no font here has all letters of some names; figures show their numbers: %s%s",
-            ", ".join(told[:NAMED]), more,
+            ", ".join(numbered[:NAMED]), more,
         )  # fmt: skip
     return tuple(numbers.get(name, name) for name in names)
 
@@ -55,10 +55,12 @@ def _others() -> Iterator[str]:
     """Other families of fonts, upright and sans serif first."""
     entries = font_manager.fontManager.ttflist
     order = sorted(
-        entries, key=lambda one: (one.style != "normal", "Sans" not in one.name, one.name)
+        entries, key=lambda font: (font.style != "normal", "Sans" not in font.name, font.name)
     )
     # The font of last resort has a box for every letter.
-    return (name for name in dict.fromkeys(one.name for one in order) if "Last Resort" not in name)
+    return (
+        name for name in dict.fromkeys(font.name for font in order) if "Last Resort" not in name
+    )
 
 
 @functools.cache

@@ -31,11 +31,11 @@ def entropy(rows: Sequence[Row], groups: Sequence[str]) -> Figure:
     Args:
         rows: of `layers.layer_rows`.
     """
-    told = [row for row in rows if "difference" in row]
+    compared = [row for row in rows if "difference" in row]
     every = list(dict.fromkeys(row["group"] for row in rows))
     shown, note = drawable(every, "table layers")
     titles = dict(zip(every, shown, strict=True))
-    arms = list(dict.fromkeys(row["arm"] for row in told))
+    arms = list(dict.fromkeys(row["arm"] for row in compared))
     columns = min(4, len(groups))
     lines = -(-len(groups) // columns)
     figure, grid = plt.subplots(
@@ -47,7 +47,7 @@ def entropy(rows: Sequence[Row], groups: Sequence[str]) -> Figure:
     for number, (axes, group) in enumerate(zip(grid.flat, groups, strict=False)):
         axes.axhline(0, color=INK, lw=0.8)
         for place, arm in enumerate(arms):
-            curve = [row for row in told if row["arm"] == arm and row["group"] == group]
+            curve = [row for row in compared if row["arm"] == arm and row["group"] == group]
             _curve(axes, curve, LINES[place % len(LINES)], STYLES[place // len(LINES) % 4])
         axes.set_title(titles[group], fontsize=9)
         axes.spines[["top", "right"]].set_visible(False)
@@ -101,7 +101,7 @@ def rankings(
         len(groups), len(arms), figsize=size, sharex=True, sharey=True, squeeze=False,
         layout="constrained",
     )  # fmt: skip
-    norm = LogNorm(1, max(10.0, *(float(found.max()) for found in maps.values())))
+    norm = LogNorm(1, max(10.0, *(float(ranks.max()) for ranks in maps.values())))
     for line, group in zip(grid, groups, strict=True):
         for axes, arm in zip(line, arms, strict=True):
             image = _map(axes, maps[arm, group][layers][:, : len(names)], norm)

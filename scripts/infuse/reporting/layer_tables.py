@@ -6,7 +6,7 @@ import math
 from collections.abc import Sequence
 
 from infuse.evaluation.scores import Row
-from infuse.evaluation.stats import Crossed
+from infuse.evaluation.stats import Interval
 from infuse.reporting.cells import Table, percent
 
 
@@ -31,15 +31,15 @@ def output_table(rows: Sequence[Row]) -> Table:
     """`output_rows` as text: shares in percent, their differences in points."""
     table = []
     for row in rows:
-        found = row.get("difference")
-        points = found and Crossed(*(100 * value for value in found))
+        interval = row.get("difference")
+        points = interval and Interval(*(100 * value for value in interval))
         layer = row["settled_layer"]
         table.append(
             {
                 "arm": row["arm"], "group": row["group"],
                 "confidence %": percent(row["confidence"]),
                 "against": row["against"] or "", **_interval(points, "{:+.2f}", "difference"),
-                "p": "" if found is None or math.isnan(found.p) else f"{found.p:.2g}",
+                "p": "" if interval is None or math.isnan(interval.p) else f"{interval.p:.2g}",
                 "settled %": percent(row["settled"]),
                 "settled layer": "" if layer is None else f"{layer:.2f}",
                 "seeds": str(row["seeds"]), "n": str(row["texts"]),
@@ -48,8 +48,8 @@ def output_table(rows: Sequence[Row]) -> Table:
     return table
 
 
-def _interval(found: Crossed | None, form: str, name: str) -> dict[str, str]:
+def _interval(interval: Interval | None, form: str, name: str) -> dict[str, str]:
     """A mean and the two ends of its interval; empty where there is none."""
-    told = (math.nan,) * 3 if found is None else found[:3]
-    cells = ["" if math.isnan(value) else form.format(value) for value in told]
+    ends = (math.nan,) * 3 if interval is None else interval[:3]
+    cells = ["" if math.isnan(value) else form.format(value) for value in ends]
     return dict(zip((name, f"{name} low", f"{name} high"), cells, strict=True))

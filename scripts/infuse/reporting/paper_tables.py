@@ -16,11 +16,11 @@ from infuse.reporting.cells import (
     NOT_RUN,
     Table,
     accuracy_of,
+    formatted,
     mean,
     mean_of,
     percent,
     points,
-    told,
 )
 
 MODELS = {"zero-shot": "zero-shot API model"}  # what tables call a part; others go by its name
@@ -72,10 +72,10 @@ def table2(training: Sequence[Row], predictions: Sequence[Row] | None) -> Table:
         kind = 2 * (row["outcome"] != "right") + (argued != row["predicted"])
         cases[KINDS[kind]].append((-float(chance.max()), row["id"], argued, row))
     table = []
-    for kind, found in cases.items():
-        line = {"kind": kind, "rows": str(len(found))}
-        if found:
-            *_, argued, row = min(found, key=lambda case: case[:2])
+    for kind, of_kind in cases.items():
+        line = {"kind": kind, "rows": str(len(of_kind))}
+        if of_kind:
+            *_, argued, row = min(of_kind, key=lambda case: case[:2])
             line |= {
                 "text": row["text"],
                 "true label": row["label"],
@@ -119,7 +119,7 @@ def table4(arms: Mapping[str, AnyArm], classes: Sequence[Row], labels: Sequence[
             rows = [row for row in classes if row["arm"] == arm and row["label"] == label]
             for score in ("recall", "precision", "f1"):
                 line |= {"n": str(rows[0]["support"])} if rows else {}
-                cell = told(mean(rows, score), percent) if rows else NOT_RUN
+                cell = formatted(mean(rows, score), percent) if rows else NOT_RUN
                 line[f"{MODELS.get(part, part)} {score} %"] = cell
         table.append(line)
     return table
@@ -133,7 +133,7 @@ def table5(arms: Mapping[str, AnyArm], classifiers: Sequence[Row]) -> Table:
         table.append(
             {"model": MODELS.get(part, part)}
             | {
-                f"{kind} F1": told(mean(rows, f"{kind}_f1"), FOUR) if rows else NOT_RUN
+                f"{kind} F1": formatted(mean(rows, f"{kind}_f1"), FOUR) if rows else NOT_RUN
                 for kind in ("macro", "weighted")
             }
         )
@@ -181,16 +181,16 @@ def comparison(lines: Sequence[Line]) -> Table:
     ]
 
 
-def _contrast(rows: Sequence[Row], found: Row) -> dict[str, str]:
+def _contrast(rows: Sequence[Row], difference: Row) -> dict[str, str]:
     """A difference in points; each test is of one pair of seeds, "-" where it is not defined."""
 
     def tests(name: str, form: str) -> str:
         return " ".join("-" if row[name] is None else format(row[name], form) for row in rows)
 
     return {
-        "accuracy %": points(found["mean"]),
-        "low": points(found["low"]),
-        "high": points(found["high"]),
+        "accuracy %": points(difference["mean"]),
+        "low": points(difference["low"]),
+        "high": points(difference["high"]),
         "by seed": " ".join(points(row["difference"]) for row in rows),
         "z": tests("z", ".2f"),
         "p of z": tests("z_p", ".2g"),

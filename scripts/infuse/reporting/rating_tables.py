@@ -19,7 +19,7 @@ from infuse.evaluation import scores as ev
 from infuse.evaluation import stats
 from infuse.evaluation.comparisons import MEASURES, Runs, right_answers
 from infuse.evaluation.judges import OUTCOMES
-from infuse.reporting.cells import FOUR, Table, mean, percent, told
+from infuse.reporting.cells import FOUR, Table, formatted, mean, percent
 
 Row = dict[str, Any]
 Setting = tuple[str, str]  # source and dimension
@@ -36,18 +36,18 @@ def floors(train: Sequence[Row], test: Sequence[Row]) -> dict[Setting, float | N
     """The accuracy in each setting of its most frequent training label, as a share of 1; None where
     no training text is of it.
     """
-    found = {}
+    accuracies = {}
     for setting in settings(test):
         most = _most_frequent(row for row in train if _of(row, setting))
         right = [row["label"] == most for row in test if _of(row, setting)]
-        found[setting] = None if most is None else float(np.mean(right))
-    return found
+        accuracies[setting] = None if most is None else float(np.mean(right))
+    return accuracies
 
 
 def reached(written: Runs) -> dict[str, dict[Setting, float]]:
     """The accuracy of each arm in each setting, mean over seeds, as a share of 1."""
     test = next(iter(written.values()))
-    inside = {one: [_of(row, one) for row in test] for one in settings(test)}
+    inside = {setting: [_of(row, setting) for row in test] for setting in settings(test)}
     return {
         name: {setting: float(right[:, rows].mean()) for setting, rows in inside.items()}
         for name in dict.fromkeys(arm for arm, _ in written)
@@ -67,7 +67,7 @@ def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, AnyArm]) -> 
     for setting, floor in floors(train, test).items():
         line = dict(zip(("source", "dimension"), setting, strict=True))
         line |= {"n": str(sum(_of(row, setting) for row in test))}
-        line[f"{FLOOR} %"] = told(floor, percent)
+        line[f"{FLOOR} %"] = formatted(floor, percent)
         table.append(line | {f"{name} %": percent(at[setting]) for name, at in shares.items()})
     gaps = {
         name: np.array([share - shares[other][setting] for setting, share in at.items()])
@@ -79,8 +79,8 @@ def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, AnyArm]) -> 
         "against": (str(plain_label(arms, name)) for name in gaps),
         "settings won": (f"{(gap > 0).sum()} of {len(gap)}" for gap in gaps.values()),
         "settings lost": (f"{(gap < 0).sum()} of {len(gap)}" for gap in gaps.values()),
-        "sign test p": (f"{one:.2g}" for one in p),
-        "Holm p": (f"{one:.2g}" for one in stats.holm(p)),
+        "sign test p": (f"{value:.2g}" for value in p),
+        "Holm p": (f"{value:.2g}" for value in stats.holm(p)),
     }
     for what, cells in last.items():
         named = zip(gaps, cells, strict=True)
@@ -97,7 +97,7 @@ def every_setting(
     test = next(iter(written.values()))
     parts: list[Part] = [(None, None)]
     dimensions = sorted({dimension for _, dimension in settings(test)})
-    parts += [(None, one) for one in dimensions if len(dimensions) > 1]
+    parts += [(None, dimension) for dimension in dimensions if len(dimensions) > 1]
     parts += settings(test) if len(settings(test)) > 1 else []
     table = []
     for part in parts:
@@ -160,7 +160,7 @@ def spread(splits: Mapping[str, Sequence[Row]], labels: Sequence[str]) -> Table:
             line["clusters"] = str(len({row["cluster"] for row in inside}))
             if inside:
                 line["mean rating"] = f"{np.mean([row['rating'] for row in inside]):.3f}"
-                line |= {f"{one} %": percent(counts[one] / len(inside)) for one in labels}
+                line |= {f"{label} %": percent(counts[label] / len(inside)) for label in labels}
             table.append(line)
     return table
 
@@ -180,7 +180,7 @@ def judge_totals(judges: Sequence[Row], spent: Mapping[str, Row]) -> Table:
         if rows:
             line |= {part: str(sum(row[part] for row in rows)) for part in ("n", *OUTCOMES)}
         for part in ("prompt_tokens", "completion_tokens", "without_usage", "cost"):
-            line[part.replace("_", " ")] = told(spent.get(judge, {}).get(part), "{:g}".format)
+            line[part.replace("_", " ")] = formatted(spent.get(judge, {}).get(part), "{:g}".format)
         table.append(line)
     return table
 
@@ -221,17 +221,17 @@ def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -
     rows = [rows for (arm, _), rows in runs.items() if arm == name]
     clusters = ev.clusters_of(rows[0])
     right = right_answers(name, runs, MEASURES["accuracy"])
-    found = [ev.rating_errors(one, labels) for one in rows]
-    rated = all(found)
+    errors = [ev.rating_errors(answers, labels) for answers in rows]
+    rated = all(errors)
     line = {"arm": name, "n": str(len(clusters)), "clusters": str(len(set(clusters)))}
     line |= _share("accuracy %", right, clusters)
     closed = right_answers(name, runs, MEASURES["closed set accuracy"])
     line["closed set %"] = percent(float(closed.mean()))
-    line["macro F1"] = FOUR(float(np.mean([ev.f1(one, "macro") for one in rows])))
+    line["macro F1"] = FOUR(float(np.mean([ev.f1(answers, "macro") for answers in rows])))
     if rated:
         line |= _interval("MAE", _errors(name, runs), clusters)
-        line["MAE of the expected rating"] = told(mean(found, "expected_mae"), FOUR)
-        line["quadratic kappa"] = told(mean(found, "quadratic_kappa"), FOUR)
+        line["MAE of the expected rating"] = formatted(mean(errors, "expected_mae"), FOUR)
+        line["quadratic kappa"] = formatted(mean(errors, "quadratic_kappa"), FOUR)
     theirs = [ev.rating_errors(rows, labels) for (arm, _), rows in runs.items() if arm == other]
     if other is not None and theirs:
         more = stats.gain(right - right_answers(other, runs, MEASURES["accuracy"]), clusters)
@@ -258,9 +258,11 @@ def _interval(
     name: str, values: stats.Values, clusters: Sequence[str], signed: bool = False
 ) -> dict[str, str]:
     """A mean over seeds and texts with its interval; with its p, if zero would mean nothing."""
-    found = stats.crossed(stats.clustered(values, clusters))
-    line = _cells(name, "{:+.4f}" if signed else "{:.4f}", *found[:3])
-    return line | ({f"{name}, p": f"{found.p:.2g}"} if signed and not math.isnan(found.p) else {})
+    interval = stats.mean_interval(values, clusters)
+    line = _cells(name, "{:+.4f}" if signed else "{:.4f}", *interval[:3])
+    if signed and not math.isnan(interval.p):
+        line[f"{name}, p"] = f"{interval.p:.2g}"
+    return line
 
 
 def _cells(name: str, form: str, middle: float, low: float, high: float) -> dict[str, str]:

@@ -179,11 +179,11 @@ def conversations(rows: int, style: str, seed: int) -> list[Conversation]:
     habit = _HABITS[style]
     ask = np.random.default_rng([seed, list(_SETTINGS).index(habit.setting)])
     reply = np.random.default_rng([seed, len(_SETTINGS) + STYLES.index(style)])
-    made = []
+    drawn = []
     for _ in range(rows):
         context, asked = _context(habit.setting, ask)
-        made.append(Conversation(context, *_response(habit, asked, reply)))
-    return made
+        drawn.append(Conversation(context, *_response(habit, asked, reply)))
+    return drawn
 
 
 def _context(setting: str, rng: np.random.Generator) -> tuple[str, list[str]]:
@@ -192,16 +192,19 @@ def _context(setting: str, rng: np.random.Generator) -> tuple[str, list[str]]:
     asked: list[str] = rng.choice(
         list(known.answers), _number(known.asked, rng) + 1, replace=False
     ).tolist()
-    things = _listed([f"the {question}" for question in asked])
+    topics = _listed([f"the {question}" for question in asked])
     if setting == "shop":
-        return f"{_pick(_GREETINGS, rng)} what is {things} of the {_pick(_PRODUCTS, rng)} ?", asked
+        return (
+            f"{_pick(_GREETINGS, rng)} what is {topics} of the {_pick(_PRODUCTS, rng)} ?",
+            asked,
+        )
     if setting == "film":
         lines = _listed([_pick(_LINES[question], rng) for question in asked])
         return f"A: {_pick(_PEOPLE, rng)} {_pick(_EVENTS, rng)} .\nB: {lines} ?", asked
     plan = f"Human: i want to {_pick(_PLANS, rng)}"
     if rng.random() < 0.5:
-        return f"{plan} , what about {things} ?", asked
-    return f"{plan} .\nAssistant: {_pick(_PRAISES, rng)} .\nHuman: what about {things} ?", asked
+        return f"{plan} , what about {topics} ?", asked
+    return f"{plan} .\nAssistant: {_pick(_PRAISES, rng)} .\nHuman: what about {topics} ?", asked
 
 
 def _response(
@@ -242,7 +245,7 @@ _QUESTIONS = {question for setting in _SETTINGS.values() for question in setting
 _FILLERS = {
     clause: topic for setting in _SETTINGS.values() for topic, clause in setting.fillers.items()
 }
-_DODGED = {form.format(question=one): one for one in _QUESTIONS for form in _DODGES}
+_DODGED = {form.format(question=word): word for word in _QUESTIONS for form in _DODGES}
 _ANSWERS = {
     form.format(question=question, value=value): question
     for setting in _SETTINGS.values()
@@ -352,8 +355,8 @@ def opinion(
 
 def _explanation(read: _Reading, dimension: str, level: int, rng: np.random.Generator) -> str:
     """Up to two pieces of evidence, and a verdict that follows from them or in spite of them."""
-    found = _evidence(read, dimension)
-    some = [found[at] for at in sorted(rng.permutation(len(found))[:2])]
+    evidence = _evidence(read, dimension)
+    some = [evidence[at] for at in sorted(rng.permutation(len(evidence))[:2])]
     if not some:
         some = [
             {
@@ -362,7 +365,7 @@ def _explanation(read: _Reading, dimension: str, level: int, rng: np.random.Gene
                 "on_topic": f"every clause is about {_listed(read.asked)}",
             }[dimension]
         ]
-    expected = (level >= 3) == (not found)
+    expected = (level >= 3) == (not evidence)
     verdict = _pick(_SO if expected else _YET, rng)
     verdict = verdict.format(noun=_NOUNS[dimension], level=LEVELS[level])
     return f"{' and '.join(some)} , {verdict} ."
@@ -371,10 +374,10 @@ def _explanation(read: _Reading, dimension: str, level: int, rng: np.random.Gene
 def _evidence(read: _Reading, dimension: str) -> list[str]:
     """All that a text has against it on a dimension."""
     if dimension == "naturalness":
-        return [f"the speaker says {one}" for one in read.hesitations]
+        return [f"the speaker says {word}" for word in read.hesitations]
     if dimension == "comprehensiveness":
-        return [f"{one} is not answered" for one in read.asked if one not in read.answered]
-    return [f"nobody asked about the {one}" for one in read.fillers]
+        return [f"{word} is not answered" for word in read.asked if word not in read.answered]
+    return [f"nobody asked about the {word}" for word in read.fillers]
 
 
 def _listed(parts: Sequence[str]) -> str:

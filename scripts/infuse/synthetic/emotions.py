@@ -279,13 +279,13 @@ def triples(rows: int, seed: int) -> list[Triple]:
     lines = [
         _lines(domain, SHARES_OF_TRIPLES, turns, rng, _TRIPLE_FRAMES, NOISE) for domain in _DOMAINS
     ]
-    made = []
+    drawn = []
     for row in range(rows):
         turn, at = divmod(row, len(_DOMAINS))
         line = lines[at][turn]
         reasoning = reason(line, line.label, int(rng.integers(2**32)))
-        made.append(Triple(line.text, line.label, reasoning, _DOMAINS[at].name))
-    return made
+        drawn.append(Triple(line.text, line.label, reasoning, _DOMAINS[at].name))
+    return drawn
 
 
 def best_accuracy(noise: float = NOISE) -> float:

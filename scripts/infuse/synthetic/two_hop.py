@@ -41,19 +41,19 @@ def riddles(
     draw = np.random.default_rng(seed)
     known = draw.choice(np.array(WORDS), (2, words), replace=False)
     colours = draw.permuted(np.tile(np.arange(len(COLOURS)), (2, words // len(COLOURS))), axis=1)
-    made = []
+    drawn = []
     for _ in range(rows):
         at = draw.integers(words, size=2)
         own = colours[[0, 1], at]
         direction = int(own.sum() if both else own[0]) % len(LABELS)
         if draw.random() < noise:
             direction = (direction + int(draw.integers(1, len(LABELS)))) % len(LABELS)
-        told = own if honest else draw.integers(len(COLOURS), size=2)
-        made.append(
+        named = own if honest else draw.integers(len(COLOURS), size=2)
+        drawn.append(
             Riddle(
                 " ".join(known[[0, 1], at]),
                 LABELS[direction],
-                " ".join(COLOURS[colour] for colour in told),
+                " ".join(COLOURS[colour] for colour in named),
             )
         )
-    return made
+    return drawn

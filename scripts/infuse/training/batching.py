@@ -48,8 +48,8 @@ def steps(lengths: Rows, batching: Batching, epochs: int, seed: int) -> list[Row
 
 def repeated_steps(lengths: Rows, batching: Batching, count: int, seed: int) -> list[Rows]:
     """Exactly `count` steps of the size that `batching` says, over as many epochs as they take."""
-    one = len(steps(lengths, batching, 1, seed))
-    return steps(lengths, batching, count // one + 1, seed)[:count]
+    in_one_epoch = len(steps(lengths, batching, 1, seed))
+    return steps(lengths, batching, count // in_one_epoch + 1, seed)[:count]
 
 
 def matched_steps(rows: int, epochs: int, count: int, seed: int) -> list[Rows]:
@@ -97,9 +97,9 @@ def micro_batches(lengths: Rows, rows: Rows, budget: int, padded: bool) -> list[
     if not padded:
         bins = pack(np.minimum(lengths[rows], budget), budget, len(rows))
         return [rows[members] for members in bins]
-    ordered = rows[np.argsort(lengths[rows], kind="stable")]
+    by_length = rows[np.argsort(lengths[rows], kind="stable")]
     passes: list[list[int]] = []
-    for row in ordered:
+    for row in by_length:
         if not passes or int(lengths[row]) * (len(passes[-1]) + 1) > budget:
             passes.append([])
         passes[-1].append(int(row))

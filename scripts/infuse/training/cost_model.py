@@ -197,10 +197,10 @@ def memory(
 def _activations(folder: Path, dtype: torch.dtype, recipe: Recipe, recomputed: bool) -> float:
     """Bytes that a token leaves for the backward pass, counted in layers of this width."""
     config = AutoConfig.from_pretrained(folder)
-    one, two = (_kept(config, layers, dtype, recipe) for layers in (1, 2))
-    layers, layer = config.num_hidden_layers, two - one
+    of_one, of_two = (_kept(config, layers, dtype, recipe) for layers in (1, 2))
+    layers, layer = config.num_hidden_layers, of_two - of_one
     inputs = config.hidden_size * getattr(torch, recipe.weights).itemsize
-    return layers * inputs + one if recomputed else one + (layers - 1) * layer
+    return layers * inputs + of_one if recomputed else of_one + (layers - 1) * layer
 
 
 def _kept(config: Any, layers: int, dtype: torch.dtype, recipe: Recipe) -> float:
@@ -216,25 +216,25 @@ def _kept(config: Any, layers: int, dtype: torch.dtype, recipe: Recipe) -> float
     constant = {weight.untyped_storage().data_ptr() for weight in model.parameters()}
 
     def kept(tokens: int) -> int:
-        found: dict[int, int] = {}
+        storages: dict[int, int] = {}
 
         def note(tensor: torch.Tensor) -> torch.Tensor:
             storage = tensor.untyped_storage()
             if storage.data_ptr() not in constant:
-                found[storage.data_ptr()] = storage.nbytes()
+                storages[storage.data_ptr()] = storage.nbytes()
             return tensor
 
         ids = torch.zeros(1, tokens, dtype=torch.long)
-        told = places(np.array([tokens]), torch.device("cpu"))
+        keywords = places(np.array([tokens]), torch.device("cpu"))
         with (
             torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor),
             torch.autocast("cpu", dtype, enabled=dtype != torch.float32),
         ):
             states = decoder(
-                input_ids=ids, position_ids=torch.arange(tokens)[None], use_cache=False, **told
+                input_ids=ids, position_ids=torch.arange(tokens)[None], use_cache=False, **keywords
             ).last_hidden_state
         del states
-        return sum(found.values())
+        return sum(storages.values())
 
     # What does not grow with the tokens is no activation: weights in the products' precision.
     return (kept(2 * _TOKENS) - kept(_TOKENS)) / _TOKENS

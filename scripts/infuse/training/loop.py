@@ -44,9 +44,11 @@ class History:
 
     def replay(self, watch: Watch) -> None:
         """Tell all of it, in the order in which it happened."""
-        told = [*self.steps]
-        told += [{"step": one["step"], "validation_loss": one["loss"]} for one in self.evaluations]
-        for entry in sorted(told, key=lambda entry: entry["step"]):
+        entries = [*self.steps]
+        entries += [
+            {"step": entry["step"], "validation_loss": entry["loss"]} for entry in self.evaluations
+        ]
+        for entry in sorted(entries, key=lambda entry: entry["step"]):
             watch(int(entry["step"]), {name: entry[name] for name in entry if name != "step"})
 
 
@@ -112,8 +114,8 @@ def train(
     state = _Checkpoints(work, trained, optimizer)
     first, history = state.restore()
     history.replay(watch)
-    if told := short_warmup(len(steps), recipe):
-        log.warning("%s", told)
+    if remark := short_warmup(len(steps), recipe):
+        log.warning("%s", remark)
     due = _evaluation_steps(len(steps), recipe)
     progress = Progress(len(steps), "steps", first)
     with held() as asked_to_stop:

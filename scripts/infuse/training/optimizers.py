@@ -21,9 +21,9 @@ def new_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimiz
     transformers' Trainer.
     """
     weights = [weight for weight in model.parameters() if weight.requires_grad]
-    told: dict[str, Any] = {"lr": 0.0, "weight_decay": recipe.weight_decay}
+    options: dict[str, Any] = {"lr": 0.0, "weight_decay": recipe.weight_decay}
     if recipe.optimizer != EIGHT_BITS:
-        return torch.optim.AdamW(weights, fused=True, **told)
+        return torch.optim.AdamW(weights, fused=True, **options)
     from bitsandbytes.optim.adamw import AdamW8bit, PagedAdamW8bit
     from bitsandbytes.optim.optimizer import GlobalOptimManager
 
@@ -32,8 +32,8 @@ def new_optimizer(model: torch.nn.Module, recipe: Recipe) -> torch.optim.Optimiz
         if isinstance(part, torch.nn.Embedding):
             exceptions.register_module_override(part, "weight", {"optim_bits": 32})
     kind = PagedAdamW8bit if weights[0].is_cuda else AdamW8bit
-    made: torch.optim.Optimizer = kind(weights, **told)
-    return made
+    optimizer: torch.optim.Optimizer = kind(weights, **options)
+    return optimizer
 
 
 def state_of(optimizer: torch.optim.Optimizer, weight: torch.nn.Parameter) -> dict[str, Any]:
@@ -52,11 +52,11 @@ def restore(
         optimizer.state[weight] = {name: part.to(weight.device) for name, part in state.items()}
         return
     paged: Any = optimizer
-    made: dict[str, Any] = {name: part.to(weight.device) for name, part in state.items()}
-    made["step"] = state["step"].item()
+    restored: dict[str, Any] = {name: part.to(weight.device) for name, part in state.items()}
+    restored["step"] = state["step"].item()
     for name in ("state1", "state2"):
-        made[name] = paged.get_state_buffer(weight, dtype=state[name].dtype)
-        made[name].copy_(state[name])
-    if made["state1"].dtype == torch.uint8:
-        made |= {name: paged.name2qmap[code].to(weight.device) for name, code in _CODES.items()}
-    optimizer.state[weight] = made
+        restored[name] = paged.get_state_buffer(weight, dtype=state[name].dtype)
+        restored[name].copy_(state[name])
+    if restored["state1"].dtype == torch.uint8:
+        restored |= {name: paged.name2qmap[code].to(weight.device) for name, code in _CODES.items()}
+    optimizer.state[weight] = restored

@@ -49,9 +49,9 @@ def guard(encoder: Encoder, tokenizer: Any) -> None:
     for name, ids, chat in zip(
         names, encoder.plain(names), encoder.chats([f"? {name} ?" for name in names]), strict=True
     ):
-        more = [one for one in chat if one in encoder.guarded - unknown]
+        more = [token for token in chat if token in encoder.guarded - unknown]
         if encoder.guarded.intersection(ids) - unknown or more != [
-            one for one in own if one in encoder.guarded - unknown
+            token for token in own if token in encoder.guarded - unknown
         ]:
             raise UserError(f"a text can write {name!r}, which is a token of the chat template")
 
@@ -65,7 +65,7 @@ def labels(
         separators: those of the arms that write; "" where the target is the label alone.
         max_new_tokens: of an answer.
     """
-    seen: dict[tuple[int, ...], str] = {}
+    by_tokens: dict[tuple[int, ...], str] = {}
     between = max(map(len, encoder.plain(list(separators))), default=0)
     for name, ids in zip(names, encoder.plain(names), strict=True):
         said = encoder.text(ids)
@@ -73,10 +73,10 @@ def labels(
             raise UserError(
                 f"the tokenizer makes {said!r} of the label {name!r}: name it otherwise"
             )
-        other = seen.setdefault(tuple(ids), name)
+        other = by_tokens.setdefault(tuple(ids), name)
         if other != name:
-            told = f"the labels {other!r} and {name!r} have the same tokens"
-            raise UserError(f"{told}: name them otherwise")
+            alike = f"the labels {other!r} and {name!r} have the same tokens"
+            raise UserError(f"{alike}: name them otherwise")
         needed = len(ids) + between + 1
         if separators and needed > max_new_tokens:
             raise UserError(
@@ -138,11 +138,11 @@ def layouts(model: PreTrainedModel, encoder: Encoder, layout: str) -> dict[str, 
                 self_check.own_loss(model, documents[row].tolist(), int(documents.starts[row]))
                 for row in range(len(documents))
             )
-        found = {name: _loss(model, documents, name) for name in ("padded", "packed")}
-    right = {name: abs(loss - own) <= NEAR * abs(own) for name, (loss, _) in found.items()}
+        losses = {name: _loss(model, documents, name) for name in ("padded", "packed")}
+    right = {name: abs(loss - own) <= NEAR * abs(own) for name, (loss, _) in losses.items()}
     for name in {"padded", layout}:
         if not right[name]:
-            loss, why = found[name]
+            loss, why = losses[name]
             helps = (
                 "set compute.layout to padded" if right["padded"] and name == "packed"
                 else f"{type(model).__name__} can't be trained here"

@@ -36,9 +36,9 @@ def open_documents(folder: Path, split: str) -> Documents:
     rows, lengths, starts = (table[name].to_numpy() for name in DOCUMENTS.names)
     offsets = np.concatenate([[0], np.cumsum(lengths, dtype=np.int64)])
     file = folder / f"{split}.tokens"
-    found = file.stat().st_size if file.is_file() else 0
-    if found != 4 * offsets[-1]:
-        raise UserError(f"{file}: expected {4 * offsets[-1]} bytes, found {found}")
+    size = file.stat().st_size if file.is_file() else 0
+    if size != 4 * offsets[-1]:
+        raise UserError(f"{file}: expected {4 * offsets[-1]} bytes, found {size}")
     tokens = np.asarray(np.memmap(file, "<i4", mode="r"))
     return Documents(tokens, offsets, starts, np.zeros_like(starts), starts, rows)
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from infuse.core.files import read_json
+from infuse.core.manifest import read_provenance
 from infuse.core.render import markdown
 from infuse.data.targets import REASONED
 
@@ -42,20 +42,20 @@ def card(provenance: Provenance, inputs: Mapping[str, Path]) -> str | None:
     return None
 
 
-def _model(made: Provenance, inputs: Mapping[str, Path]) -> str:
+def _model(provenance: Provenance, inputs: Mapping[str, Path]) -> str:
     from huggingface_hub import ModelCardData
 
-    params, facts = made["params"], made["facts"]
-    base = _told(inputs["base"])["params"] if "base" in inputs else params
+    params, facts = provenance["params"], provenance["facts"]
+    base = read_provenance(inputs["base"])["params"] if "base" in inputs else params
     target = params.get("target", "label")
     head = target == "head"
     front = ModelCardData(
         library_name="transformers",
         pipeline_tag="text-classification" if head else "text-generation",
         base_model=base["id"] if base["kind"] == "hub" else None,
-        tags=["reasoning-infused", made["stage"]],
+        tags=["reasoning-infused", provenance["stage"]],
     )
-    parts = [f"# {made['name']}", MODELS[made["stage"]].format(target=TARGETS[target])]
+    parts = [f"# {provenance['name']}", MODELS[provenance["stage"]].format(target=TARGETS[target])]
     if "chat" in params:
         parts += [
             f"System message: {params['chat']['system']!r}. `classifier.json` holds its labels, its"
@@ -65,20 +65,20 @@ def _model(made: Provenance, inputs: Mapping[str, Path]) -> str:
     recipe = params.get("recipe") or params.get("pretraining")
     if recipe:
         parts += ["## Training", _table(_flat(recipe)), _table(_numbers(facts))]
-    explains = made["stage"] == "reasoner" or target in REASONED
-    limits = [f"{GOLD} {MANNER}"] if made["stage"] != "base" and explains else []
+    explains = provenance["stage"] == "reasoner" or target in REASONED
+    limits = [f"{GOLD} {MANNER}"] if provenance["stage"] != "base" and explains else []
     limits += [
         "No accuracy stands here: the tables of the experiment have it, with the controls.",
         "The licence is that of the base model and of the data.",
     ]
     parts += ["## Limits", "".join(f"- {line}\n" for line in limits)]
-    return _page(front, [*parts, *_origin(made)])
+    return _page(front, [*parts, *_origin(provenance)])
 
 
-def _data(made: Provenance, inputs: Mapping[str, Path]) -> str:
+def _data(provenance: Provenance, inputs: Mapping[str, Path]) -> str:
     from huggingface_hub import DatasetCardData
 
-    facts = made["facts"]
+    facts = provenance["facts"]
     head = DatasetCardData(
         task_categories=["text-classification"],
         tags=["reasoning-infused"],
@@ -93,32 +93,36 @@ def _data(made: Provenance, inputs: Mapping[str, Path]) -> str:
             }
         ],
     )
-    task = _told(inputs["task"])
+    task = read_provenance(inputs["task"])
     what = "Texts, one reasoning each, and labels: id, text, reasoning, label."
     columns = what if "reasonings" in inputs else "Texts and labels: id, text, label."
     rows = (
         (split, f"{part['rows']} rows, {part['no_reasoning']['rows']} left out without a reasoning")
         for split, part in facts.items()
     )
-    parts = [f"# {made['name']}", columns, _table(rows)]
-    told = task["params"]
-    texts = _source(told["source"]) if "source" in told else "those of a task, changed on purpose"
-    parts += [f"The texts: {texts}."]
-    if "source" not in told:
-        value = told["value"]
-        told_value = f"{value:g}" if isinstance(value, float) else json.dumps(value)
-        parts += [f"The change: `{told['kind']}`, {told_value} (docs/arms.md, docs/quality.md)."]
-    if "reasonings" in inputs:
-        reasonings = _told(inputs["reasonings"])["params"]
-        parts += [f"The reasonings: {_source(reasonings)}.", GOLD]
-    if "perturb" in made["params"]:
+    parts = [f"# {provenance['name']}", columns, _table(rows)]
+    task_params = task["params"]
+    if "source" in task_params:
+        parts += [f"The texts: {_source(task_params['source'])}."]
+    else:
+        kind, value = task_params["kind"], task_params["value"]
+        value = f"{value:g}" if isinstance(value, float) else json.dumps(value)
         parts += [
-            f"In their place stand pseudo-reasonings of the kind `{made['params']['perturb']}`, of"
-            " the same length in tokens: what they say is not meant to make sense."
+            "The texts: those of a task, changed on purpose.",
+            f"The change: `{kind}`, {value} (docs/arms.md, docs/quality.md).",
+        ]
+    if "reasonings" in inputs:
+        reasonings = read_provenance(inputs["reasonings"])["params"]
+        parts += [f"The reasonings: {_source(reasonings)}.", GOLD]
+    if "perturb" in provenance["params"]:
+        kind = provenance["params"]["perturb"]
+        parts += [
+            f"In their place stand pseudo-reasonings of the kind `{kind}`, of the same length in"
+            " tokens: what they say is not meant to make sense."
         ]
     counts = task["facts"]["train"]["labels"]
     parts += ["## Labels of the training texts", _table((k, str(n)) for k, n in counts.items())]
-    return _page(head, [*parts, *_origin(made)])
+    return _page(head, [*parts, *_origin(provenance)])
 
 
 def _source(params: Mapping[str, Any]) -> str:
@@ -140,10 +144,10 @@ def _source(params: Mapping[str, Any]) -> str:
     return kinds[params["kind"]]
 
 
-def _origin(made: Provenance) -> list[str]:
-    rows = [("key", made["key"]), ("commit", made["commit"] or "not known")]
-    rows += [(role, Path(path).name) for role, path in made["inputs"].items()]
-    rows += [(name, version) for name, version in made["versions"].items()]
+def _origin(provenance: Provenance) -> list[str]:
+    rows = [("key", provenance["key"]), ("commit", provenance["commit"] or "not known")]
+    rows += [(role, Path(path).name) for role, path in provenance["inputs"].items()]
+    rows += [(name, version) for name, version in provenance["versions"].items()]
     return ["## Made from", _table(rows), "`provenance.json` has all of it."]
 
 
@@ -158,8 +162,8 @@ def _numbers(facts: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
 def _flat(recipe: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for name, value in recipe.items():
         parts = value.items() if isinstance(value, Mapping) else [("kind", value)]
-        told = (str(v) if k == "kind" else f"{k} {v}" for k, v in parts)
-        yield name.replace("_", " "), ", ".join(told)
+        cells = (str(v) if k == "kind" else f"{k} {v}" for k, v in parts)
+        yield name.replace("_", " "), ", ".join(cells)
 
 
 def _table(rows: Any) -> str:
@@ -170,7 +174,3 @@ def _page(head: Any, parts: list[str]) -> str:
     return (
         f"---\n{head.to_yaml()}\n---\n\n" + "\n\n".join(part.rstrip("\n") for part in parts) + "\n"
     )
-
-
-def _told(folder: Path) -> Any:
-    return read_json(folder / "provenance.json")

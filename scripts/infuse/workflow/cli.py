@@ -34,22 +34,22 @@ def _absolute(path: str) -> Path:
 
 def parser(description: str | None) -> argparse.ArgumentParser:
     """One that takes an experiment as Snakemake does."""
-    made = argparse.ArgumentParser(
+    experiment_parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    made.add_argument(
+    experiment_parser.add_argument(
         "--configfile", "--configfiles", type=_absolute, nargs="+", action=_Once, default=[],
         metavar="FILE", help="as for snakemake; without one, the default experiment",
     )  # fmt: skip
-    made.add_argument(
+    experiment_parser.add_argument(
         "--config", "-C", nargs="+", action=_Once, default=[], metavar="KEY=VALUE",
         help="as for snakemake",
     )  # fmt: skip
-    made.add_argument(
+    experiment_parser.add_argument(
         "--directory", "-d", type=_absolute, metavar="DIR",
         help="as for snakemake: where results/ is, if not here",
     )  # fmt: skip
-    return made
+    return experiment_parser
 
 
 def once(arguments: Sequence[str]) -> None:
@@ -60,9 +60,13 @@ def once(arguments: Sequence[str]) -> None:
     """
     options = arguments[: arguments.index("--")] if "--" in arguments else arguments
     files = [option for option in options if option.startswith("--configf")]
-    values = [one for one in options if one == "--config" or one.startswith(("--config=", "-C"))]
-    for name, found in (("--configfile", files), ("--config", values)):
-        if len(found) > 1:
+    values = [
+        option
+        for option in options
+        if option == "--config" or option.startswith(("--config=", "-C"))
+    ]
+    for name, times in (("--configfile", files), ("--config", values)):
+        if len(times) > 1:
             raise UserError(f"{name} {ONCE}")
 
 

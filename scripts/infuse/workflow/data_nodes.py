@@ -56,7 +56,7 @@ def ratings_node(config: Experiment, contents: dict[str, str]) -> Node | None:
         if isinstance(judge, AskedJudge):
             params |= asking
             params["dimensions"] = {
-                part: one.model_dump() for part, one in judging.dimensions.items()
+                part: dimension.model_dump() for part, dimension in judging.dimensions.items()
             }
             params["judge"]["endpoint"], settings = endpoint_params(config, judge.endpoint)
         inputs[f"judge {name}"] = Node(

@@ -33,8 +33,8 @@ def pull_command(
     options = {"directory": [directory] if directory else [], "configfile": configfiles}
     options["config"] = values
     words = ["python", script_path("share"), "pull"]
-    for name, found in options.items():
-        if given := [str(part) for part in found]:
+    for name, parts in options.items():
+        if given := [str(part) for part in parts]:
             words += [f"--{name}", *given]
     return shlex.join(words)
 
@@ -44,20 +44,20 @@ def wanted(plan: Plan) -> list[Node]:
 
     What comes before them is not wanted: a base model, where all classifiers are published.
     """
-    found: dict[str, Node] = {}
+    nodes: dict[str, Node] = {}
 
     def visit(node: Node) -> None:
         if _done(node):
             return
         if pointer(node).is_file():
-            found[node.path] = node
+            nodes[node.path] = node
             return
         for source in node.needs.values():
             visit(source)
 
     for last in plan.last:
         visit(last)
-    return list(found.values())
+    return list(nodes.values())
 
 
 def _done(node: Node) -> bool:
@@ -153,14 +153,14 @@ def _fetch(asked: list[Node]) -> None:
 
 def _damages(nodes: Iterable[Node], contents: bool = True) -> list[tuple[Node, UserError]]:
     """The artifacts that are here and not as they were made, and what is wrong."""
-    found = []
+    damages = []
     for node in nodes:
         if Path(node.path).is_dir():
             try:
                 check(Path(node.path), contents)
             except UserError as damage:
-                found.append((node, damage))
-    return found
+                damages.append((node, damage))
+    return damages
 
 
 def _remedy(node: Node, damage: UserError, pulls: str) -> str:

@@ -16,23 +16,26 @@ def node(plan: Plan, gpu: str | None) -> Node:
 
     It is another one as soon as a training set is here that was not.
     """
-    alike: dict[tuple[str, str], list[Node]] = {}
-    for one in sorted(plan.own, key=lambda one: one.stage != "reasoner"):
-        if one.stage != "training_set":
-            name = one.name.rpartition("-seed")[0] or one.name
-            alike.setdefault((one.stage, name), []).append(one)
+    trainings: dict[tuple[str, str], list[Node]] = {}
+    for planned in sorted(plan.own, key=lambda planned: planned.stage != "reasoner"):
+        if planned.stage != "training_set":
+            name = planned.name.rpartition("-seed")[0] or planned.name
+            trainings.setdefault((planned.stage, name), []).append(planned)
     writings = [
-        {"stage": one.stage, "name": one.name, "params": one.params}
-        for one in reached(plan.arms.inputs["metrics"]).values()
-        if one.params.get("kind") in WRITERS and "shard" not in one.params
+        {"stage": planned.stage, "name": planned.name, "params": planned.params}
+        for planned in reached(plan.arms.inputs["metrics"]).values()
+        if planned.params.get("kind") in WRITERS and "shard" not in planned.params
     ]
     inputs = {"task": plan.arms.inputs["task"]}
-    for ones in alike.values():
-        for source in ones[0].inputs.values():
+    for seeds in trainings.values():
+        for source in seeds[0].inputs.values():
             if source.stage != "training_set" or Path(source.path).is_dir():
                 inputs[_role(source)] = source
-    trainings = [_told(*kind, len(ones), ones[0]) for kind, ones in alike.items()]
-    params = {"gpu": gpu, "trainings": trainings, "writings": writings}
+    params = {
+        "gpu": gpu,
+        "trainings": [_training(name, seeds) for (_, name), seeds in trainings.items()],
+        "writings": writings,
+    }
     return Node("forecast", plan.experiment, params, inputs, folder=f"results/{plan.experiment}")
 
 
@@ -41,9 +44,12 @@ def _role(source: Node) -> str:
     return f"training_set {source.id}" if source.stage == "training_set" else source.stage
 
 
-def _told(stage: str, name: str, runs: int, one: Node) -> dict[str, Any]:
-    """A training, and of each training set its name among the inputs and its longest reasoning."""
-    sets = {role: source for role, source in one.inputs.items() if source.stage == "training_set"}
+def _training(name: str, seeds: list[Node]) -> dict[str, Any]:
+    """A training with each of its seeds, and of each training set its name among the inputs and its
+    longest reasoning.
+    """
+    first = seeds[0]
+    sets = {role: source for role, source in first.inputs.items() if source.stage == "training_set"}
     limits = {
         role: source.inputs["reasonings"].params.get("max_new_tokens")
         if "reasonings" in source.inputs
@@ -51,6 +57,6 @@ def _told(stage: str, name: str, runs: int, one: Node) -> dict[str, Any]:
         for role, source in sets.items()
     }
     return {
-        "stage": stage, "name": name, "runs": runs, "params": one.params,
+        "stage": first.stage, "name": name, "runs": len(seeds), "params": first.params,
         "sets": {role: _role(source) for role, source in sets.items()}, "limits": limits,
     }  # fmt: skip

@@ -83,15 +83,15 @@ class Graph:
             return {}
         arms = {name: self.config.arms[name] for name in arms_in_regimes(self.config)}
         pairs = [pair for pair in compared(self.config)[:1] if set(pair) <= arms.keys()]
-        found = {}
+        numbers = {}
         for kind, values in section.model_dump(exclude={"arms", "seed"}).items():
             if kind == "label_noise" and sources_of_true_labels(self.config):
                 continue  # a note says so
             for value in values:
                 params = {"kind": kind, "value": value, "seed": section.seed}
                 texts = Node("regime", f"{kind}-{value:g}", params, {"task": self.task})
-                found[kind, value] = self.metrics(arms, pairs, texts, texts.name)
-        return found
+                numbers[kind, value] = self.metrics(arms, pairs, texts, texts.name)
+        return numbers
 
     def quality(self, metrics: Node) -> Node:
         """Settings, held-out parts and judges of a task with a scale.
@@ -104,7 +104,9 @@ class Graph:
         if held is not None:
             count = held.folds or 0
             parts = [("source", " + ".join(names), names) for names in held.sources or ()]
-            parts += [("fold", f"{one} of {count}", [one, count]) for one in range(1, count + 1)]
+            parts += [
+                ("fold", f"{number} of {count}", [number, count]) for number in range(1, count + 1)
+            ]
         inputs = {
             role: node for role, node in metrics.inputs.items() if node.stage == "predictions"
         }
@@ -114,14 +116,14 @@ class Graph:
             texts = Node("regime", short, params, {"task": self.task})
             inputs[f"held out {name}"] = texts
             for arm in held.arms if held else ():
-                for one in self.config.seeds:
-                    role = f"without {name}: {arm}-seed{one}"
-                    inputs[role] = self._predictions(arm, one, texts)
+                for seed in self.config.seeds:
+                    role = f"without {name}: {arm}-seed{seed}"
+                    inputs[role] = self._predictions(arm, seed, texts)
         if self.ratings is not None:
             inputs["ratings"] = self.ratings
-        told = [[kind, name] for kind, name, _ in parts]
+        names = [[kind, name] for kind, name, _ in parts]
         params = {part: metrics.params[part] for part in ("arms", "seeds")}
-        params["held_out"] = {"parts": told, "arms": held.arms if held else []}
+        params["held_out"] = {"parts": names, "arms": held.arms if held else []}
         return self.last("quality", params, inputs)
 
     def layers(self) -> Node:
@@ -264,5 +266,5 @@ class Graph:
             config.reasoner.model_dump() | training_params(config),
             {"base": self.base, "tokens": tokens},
             training_settings(config) | checks(config),
-            beside={"task": self.task},
+            references={"task": self.task},
         )

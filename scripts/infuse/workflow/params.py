@@ -57,7 +57,7 @@ def wishes(config: Experiment) -> dict[str, Any]:
         recipes["reasoner.recipe"] = config.reasoner.recipe
     systems = dict.fromkeys(config.task.system if arm.system else "" for arm in arms)
     return {
-        "chats": [{"system": one, "date_string": config.date_string} for one in systems],
+        "chats": [{"system": system, "date_string": config.date_string} for system in systems],
         "separators": [
             getattr(config.classifier.separators, arm.target, "")
             for arm in arms

@@ -72,14 +72,14 @@ class Plan:
     def own(self) -> list[Node]:
         """Training sets, reasoner and classifiers of the arms: of no regime and no control."""
         stages = ("training_set", "reasoner", "classifier")
-        found = reached(self.arms.inputs["metrics"]).values()
-        return [node for node in found if node.stage in stages]
+        trained = reached(self.arms.inputs["metrics"]).values()
+        return [node for node in trained if node.stage in stages]
 
     @property
     def example(self) -> Node:
         """The classifier to try first: one that reasons, if there is one."""
-        made = list(self.stage("classifier"))
-        return next((node for node in made if node.params["separator"]), made[0])
+        classifiers = list(self.stage("classifier"))
+        return next((node for node in classifiers if node.params["separator"]), classifiers[0])
 
     def write_specs(self) -> None:
         """Write each node's spec to its file."""
@@ -156,7 +156,7 @@ def _controls(config: Experiment) -> dict[str, tuple[Experiment, Node]]:
         UserError: one can't be read, does not say what is expected of it, or has another's name.
     """
     instrument = config.model_dump(include={"backend", "compute", "checkpoint_steps", "trackers"})
-    found: dict[str, tuple[Experiment, Node]] = {}
+    controls: dict[str, tuple[Experiment, Node]] = {}
     for index, path in enumerate(config.controls):
         own = Path(path)
         where, file = f"controls[{index}]: {path}", own if own.exists() else DEFAULTS.parent / path
@@ -170,12 +170,12 @@ def _controls(config: Experiment) -> dict[str, tuple[Experiment, Node]]:
             raise refusal(f"{where}: {line}" for line in lines[1:] or lines) from None
         if control.expected is None or not compared(control):
             raise refusal([f"{where}: expected `expected`, and two arms to compare"])
-        if control.experiment in found:
-            told = f"expected an experiment of its own, found {control.experiment!r} twice"
-            raise refusal([f"{where}: {told}"])
+        if control.experiment in controls:
+            expected = f"expected an experiment of its own, found {control.experiment!r} twice"
+            raise refusal([f"{where}: {expected}"])
         graph = Graph(control, contents_of_files(control))
-        found[control.experiment] = control, graph.metrics(control.arms, compared(control))
-    return found
+        controls[control.experiment] = control, graph.metrics(control.arms, compared(control))
+    return controls
 
 
 def _setting(config: Experiment) -> dict[str, str]:
