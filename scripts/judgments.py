@@ -25,9 +25,10 @@ from infuse.core.files import RowWriter
 from infuse.core.progress import Progress
 from infuse.core.schemas import JUDGMENTS
 from infuse.data.judge_styles import STYLES, StyleName
-from infuse.evaluation.judges import listed, question, read, read_conversations, rescaled
+from infuse.evaluation.judge_replies import read
+from infuse.evaluation.judges import listed, question, read_conversations, rescaled
 from infuse.inference import api_client
-from infuse.inference.replies import Reply, shown, warn_of_few
+from infuse.inference.api_replies import Reply, shown, warn_of_few
 from infuse.workflow.job import Job, run
 
 VERSION = 2

@@ -27,10 +27,10 @@ from infuse.core.progress import Progress
 from infuse.core.schemas import JUDGMENTS, RATINGS, SPLITS
 from infuse.data.judge_styles import STYLES, StyleName
 from infuse.data.scales import rounded
+from infuse.evaluation.judge_replies import OUTCOMES
 from infuse.evaluation.judges import (
     DIMENSIONS,
     JUDGES,
-    OUTCOMES,
     agreement,
     argued,
     dimension_rows,
@@ -42,7 +42,7 @@ from infuse.evaluation.judges import (
     read_conversations,
 )
 from infuse.inference import api_client
-from infuse.inference.replies import Reply, warn_of_few
+from infuse.inference.api_replies import Reply, warn_of_few
 from infuse.workflow.job import Job, run
 
 VERSION = 2

@@ -22,7 +22,7 @@ from infuse.config.values import Hub
 from infuse.core.errors import UserError, few
 from infuse.core.files import RowWriter
 from infuse.core.schemas import TRIPLES
-from infuse.data.chats import NO_TEXT, triple
+from infuse.data.chat_turns import NO_TEXT, triple
 from infuse.data.sources import listed, read_file, read_hub, share
 from infuse.synthetic import emotions
 from infuse.workflow.job import Job, run
