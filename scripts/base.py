@@ -4,6 +4,8 @@ IN   a hub id, a local folder, or (scratch) the texts of the task and the triple
 OUT  config, tokenizer, safetensors weights; history.json of the pre-training
 
 Cost: scratch with pre-training, minutes on a CPU; a hub model, its download.
+
+Run as: python scripts/base.py results/specs/base/NAME-KEY.json
 """
 
 import gzip

@@ -4,6 +4,8 @@ IN   base model; task (its labels); training set; for a matched arm, the trainin
      or supervised tokens it takes
 OUT  config, tokenizer, safetensors weights; classifier.json (how it is asked and read);
      history.json (loss of each step, validation losses)
+
+Run as: python scripts/classifier.py results/specs/classifier/NAME-KEY.json
 """
 
 import logging

@@ -4,6 +4,8 @@ IN   conversations
 OUT  judgments.parquet: split, id, dimension, style, explanation, outcome, tokens, score, rating
 
 Replies are kept under results/answers/, so a killed run goes on where it stopped.
+
+Run as: python scripts/judgments.py results/specs/judgments/NAME-KEY.json
 """
 
 import logging

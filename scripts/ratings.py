@@ -7,6 +7,8 @@ OUT  train.parquet, validation.parquet, test.parquet: id, source, dimension, clu
 
 Explanations are merged by a model behind an endpoint; without one, that of the judgment nearest to
 the mean is taken. Replies are kept under results/answers/, so a killed run goes on.
+
+Run as: python scripts/ratings.py results/specs/ratings/NAME-KEY.json
 """
 
 import contextlib

@@ -4,6 +4,8 @@ IN   base model; tokens of the triples
 OUT  config, tokenizer, safetensors weights; history.json (loss of each step, validation losses)
 
 Cost: the default, about a minute; Llama-3.2-1B on 280,000 long triples, hours of a GPU.
+
+Run as: python scripts/reasoner.py results/specs/reasoner/NAME-KEY.json
 """
 
 import logging

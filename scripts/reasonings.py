@@ -7,6 +7,8 @@ IN   reasoner; task. In place of a reasoner: the untuned base, the words of a li
 OUT  reasonings.parquet: split, id, reasoning, finish, tokens
 
 Cost: one generation for each text. Chunks are kept, so a killed run goes on where it stopped.
+
+Run as: python scripts/reasonings.py results/specs/reasonings/NAME-KEY.json
 """
 
 import logging

@@ -5,6 +5,8 @@ OUT  train.parquet, validation.parquet: question, answer, reasoning, domain
 
 Rows stream from disk to disk. A row's split and whether a subset holds it depend on its texts
 alone, so a question never stands on both sides.
+
+Run as: python scripts/triples.py results/specs/triples/NAME-KEY.json
 """
 
 import contextlib

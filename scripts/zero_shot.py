@@ -5,6 +5,8 @@ OUT  predictions.parquet: id, text, label, generated, reasoning, predicted, outc
      tokens
 
 Replies are kept under results/answers/, so a killed run goes on where it stopped.
+
+Run as: python scripts/zero_shot.py results/specs/zero_shot/NAME-KEY.json
 """
 
 import logging
