@@ -82,8 +82,8 @@ def time_rows(cores: int) -> Iterator[Row]:
                 int(n) * f for n, f in zip(line["h:mm:ss"].split(":"), (3600, 60, 1), strict=True)
             )
             took = sum(provenance["cost"]["seconds"] for provenance in provenances)
-            yield {"what": f"{line['training']}, {line['runs']} runs", "unit": "s", "told": expected,
-                   "measured": took}  # fmt: skip
+            what = f"{line['training']}, {line['runs']} runs"
+            yield {"what": what, "unit": "s", "told": expected, "measured": took}
 
 
 def memory_rows(_: int) -> Iterator[Row]:
