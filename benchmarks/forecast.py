@@ -73,17 +73,17 @@ def time_rows(cores: int) -> Iterator[Row]:
             lines = [line for line in csv.DictReader(stream) if line["steps"]]
         for line in lines:
             stage, name = line["training"].split(" ", 1)
-            made = [
+            provenances = [
                 json.loads((folder / "provenance.json").read_text())
                 for folder in tree.glob(f"results/artifacts/{stage}/{name}-*")
                 if re.fullmatch(rf"{name}(-seed\d+)?-\w+", folder.name)
             ]
-            told = sum(
+            expected = sum(
                 int(n) * f for n, f in zip(line["h:mm:ss"].split(":"), (3600, 60, 1), strict=True)
             )
-            took = sum(one["cost"]["seconds"] for one in made)
-            yield {"what": f"{line['training']}, {line['runs']} runs", "unit": "s", "told": told,
-                   "measured": took}  # fmt: skip
+            took = sum(provenance["cost"]["seconds"] for provenance in provenances)
+            what = f"{line['training']}, {line['runs']} runs"
+            yield {"what": what, "unit": "s", "told": expected, "measured": took}
 
 
 def memory_rows(_: int) -> Iterator[Row]:
@@ -94,10 +94,10 @@ def memory_rows(_: int) -> Iterator[Row]:
             [sys.executable, __file__, "--one", *arguments],
             text=True, capture_output=True, check=True,
         )  # fmt: skip
-        told, measured = json.loads(said.stdout.splitlines()[-1])
+        forecast_megabytes, measured = json.loads(said.stdout.splitlines()[-1])
         how = ", recomputing" if recomputed else ""
         what = f"{layers} x {width}, {words:,} words, passes of {tokens:,} tokens{how}"
-        yield {"what": what, "unit": "MB", "told": told, "measured": measured}
+        yield {"what": what, "unit": "MB", "told": forecast_megabytes, "measured": measured}
 
 
 def one_model(layers: int, width: int, words: int, tokens: int, recomputed: int) -> None:
@@ -130,7 +130,7 @@ def one_model(layers: int, width: int, words: int, tokens: int, recomputed: int)
     with tempfile.TemporaryDirectory() as folder:
         size.save_pretrained(folder)
         shape = cost_model.shape(Path(folder), RECIPE.tuning)
-        told = cost_model.memory(shape, Path(folder), compute, RECIPE, bool(recomputed), tokens)
+        computed = cost_model.memory(shape, Path(folder), compute, RECIPE, bool(recomputed), tokens)
     before = _resident()
     model = loading.tune(LlamaForCausalLM(size), RECIPE, 0)
     engine = Engine(model, compute)
@@ -141,7 +141,7 @@ def one_model(layers: int, width: int, words: int, tokens: int, recomputed: int)
         optimizer.step()
         optimizer.zero_grad(set_to_none=True)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(json.dumps([told / 1e6, (peak - before) * 1.048576]))
+    print(json.dumps([computed / 1e6, (peak - before) * 1.048576]))
 
 
 def _resident() -> float:

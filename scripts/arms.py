@@ -3,6 +3,8 @@
 IN   metrics of all arms; metrics of the compared arms in each regime; metrics of each control
 OUT  arms, comparisons, regimes, controls: each as .csv, .md and .html; arms and regimes as .png and
      .pdf; copied to results/
+
+Run as: python scripts/arms.py results/specs/arms/NAME-KEY.json
 """
 
 from typing import Any

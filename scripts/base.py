@@ -4,6 +4,8 @@ IN   a hub id, a local folder, or (scratch) the texts of the task and the triple
 OUT  config, tokenizer, safetensors weights; history.json of the pre-training
 
 Cost: scratch with pre-training, minutes on a CPU; a hub model, its download.
+
+Run as: python scripts/base.py results/specs/base/NAME-KEY.json
 """
 
 import gzip
@@ -21,9 +23,8 @@ from infuse.core.files import read_rows, read_table, write_json
 from infuse.core.schemas import TASK, TEXT_REASONING_LABEL, TRIPLES
 from infuse.data.examples import Encoder, collect, text_pieces
 from infuse.data.sources import read_file
-from infuse.models import loading
-from infuse.models import self_check as model_check
-from infuse.training import batching, loop, self_check, tracking
+from infuse.models import checks, loading
+from infuse.training import batching, loop, preflight, tracking
 from infuse.training.step import Engine
 from infuse.workflow.job import Job, run
 
@@ -45,12 +46,12 @@ def base(job: Job) -> dict[str, Any]:
             )
         tokenizer.pad_token = params.pad_token
     try:
-        self_check.template(tokenizer, job.settings.get("date_string", ""))
+        preflight.template(tokenizer, job.settings.get("date_string", ""))
         model = loading.load_model(where, **how).eval()
         loading.finite(model)
-        model_check.sizes(model, tokenizer)
-        facts = self_check.layouts(model, Encoder(tokenizer), job.settings.get("layout", "padded"))
-        self_check.guard(Encoder(tokenizer), tokenizer)
+        checks.sizes(model, tokenizer)
+        facts = preflight.layouts(model, Encoder(tokenizer), job.settings.get("layout", "padded"))
+        preflight.guard(Encoder(tokenizer), tokenizer)
     except UserError as mistake:
         words = str(mistake).removeprefix(f"{where}: ")
         raise UserError(f"{where}: {words}") from mistake
@@ -68,7 +69,7 @@ def _source(job: Job, params: HubModel | LocalModelParams) -> tuple[str, dict[st
     if params.kind == "gguf":
         loading.require_gguf(Path(where))
         return str(Path(where).parent), {"gguf_file": Path(where).name}
-    model_check.kind(where, **how)
+    checks.kind(where, **how)
     return where, how
 
 
@@ -78,8 +79,8 @@ def _fits(job: Job, tokenizer: Any, model: Any) -> None:
     if wishes is None:
         return
     for at, names in wishes["modules"].items():
-        model_check.modules(model, names, at)
-    self_check.task(tokenizer, loading.positions(model), wishes, job.references["task"])
+        checks.modules(model, names, at)
+    preflight.task(tokenizer, loading.positions(model), wishes, job.references["task"])
 
 
 def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:

@@ -4,6 +4,8 @@ IN   base model; task (its labels); training set; for a matched arm, the trainin
      or supervised tokens it takes
 OUT  config, tokenizer, safetensors weights; classifier.json (how it is asked and read);
      history.json (loss of each step, validation losses)
+
+Run as: python scripts/classifier.py results/specs/classifier/NAME-KEY.json
 """
 
 import logging
@@ -13,10 +15,10 @@ from typing import Any
 from infuse.config.model_params import ClassifierParams
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, write_json
-from infuse.data.chat import standalone
+from infuse.data.chat_template import standalone
 from infuse.inference.classification import Form
 from infuse.models import loading
-from infuse.training import loop, self_check, tracking
+from infuse.training import loop, preflight, tracking
 from infuse.training.setup import engine_for
 from infuse.training.training_data import TrainingSets, lesson
 from infuse.workflow.job import Job, run
@@ -31,7 +33,7 @@ def classifier(job: Job) -> dict[str, Any]:
     form = _form(job, params)
     recipe, seed, weight = params.recipe, params.seed, params.label_weight
     tokenizer = loading.load_tokenizer(job.inputs["base"])
-    self_check.made_before(
+    preflight.existing_base(
         job.inputs["base"], tokenizer, params.compute, job.settings, job.inputs["task"]
     )
     sets = TrainingSets(job.inputs, tokenizer, recipe.max_length)
@@ -47,7 +49,7 @@ def classifier(job: Job) -> dict[str, Any]:
             job.work, job.settings["checkpoint_steps"], watch,
         )  # fmt: skip
     tokenizer.chat_template = standalone(tokenizer, **form.chat)
-    self_check.save(engine, tokenizer, validation or taught.documents, job.out)
+    preflight.save(engine, tokenizer, validation or taught.documents, job.out)
     write_json(job.out / "history.json", asdict(history))
     form.save(job.out)
     account = loop.account(taught.documents, taught.steps, recipe, weight)

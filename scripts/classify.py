@@ -9,6 +9,7 @@ OUT  JSON lines on standard output, one for each text in their order:
        outcome         answered; no_answer (no valid label in its place); truncated (it was still
                        writing at the limit); no_text; too_long (for the model's positions)
 
+Run as:
     python scripts/classify.py --model results/artifacts/classifier/NAME-KEY "a text"
     python scripts/classify.py --model ... --file texts.csv --column text > answers.jsonl
     cat lines.txt | python scripts/classify.py --model ...

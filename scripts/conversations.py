@@ -6,6 +6,8 @@ OUT  train.parquet, validation.parquet, test.parquet: id, source, cluster, conte
 A cluster is the contexts that differ only in case and white space. Its hash decides the split, so
 no cluster stands in two splits, whatever its sources; another hash draws so many rows of each
 source and split. Rows stream from disk, and their order does not matter.
+
+Run as: python scripts/conversations.py results/specs/conversations/NAME-KEY.json
 """
 
 import logging

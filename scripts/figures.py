@@ -2,6 +2,8 @@
 
 IN   task (its labels); metrics
 OUT  figure1 (the two stages), figure2 and figure3 (confusion of Q->A and Q->RA); copied to results/
+
+Run as: python scripts/figures.py results/specs/figures/NAME-KEY.json
 """
 
 from typing import Any

@@ -8,6 +8,8 @@ OUT  forecast.csv, .md, .html: of each training its documents, tokens, steps, wo
 Tokens, steps and drops are counted. Where a training set is not here yet, its reasonings are taken
 to be as long as they may be. Memory is computed. Time is measured on the device that is here, in a
 few passes; for one that is named it is computed from its data sheet.
+
+Run as: python scripts/forecast.py results/specs/forecast/NAME-KEY.json
 """
 
 from collections import Counter

@@ -4,6 +4,8 @@ IN   conversations
 OUT  judgments.parquet: split, id, dimension, style, explanation, outcome, tokens, score, rating
 
 Replies are kept under results/answers/, so a killed run goes on where it stopped.
+
+Run as: python scripts/judgments.py results/specs/judgments/NAME-KEY.json
 """
 
 import logging
@@ -25,9 +27,10 @@ from infuse.core.files import RowWriter
 from infuse.core.progress import Progress
 from infuse.core.schemas import JUDGMENTS
 from infuse.data.judge_styles import STYLES, StyleName
-from infuse.evaluation.judges import listed, question, read, read_conversations, rescaled
+from infuse.evaluation.judge_replies import read
+from infuse.evaluation.judges import listed, question, read_conversations, rescaled
 from infuse.inference import api_client
-from infuse.inference.replies import Reply, shown, warn_of_few
+from infuse.inference.api_replies import Reply, shown, warn_of_few
 from infuse.workflow.job import Job, run
 
 VERSION = 2

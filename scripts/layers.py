@@ -3,6 +3,8 @@
 IN   task (sources or gold labels of the test texts); the logit lens of each classifier
 OUT  layers (by layer), confidence (of the output): each as .csv, .md and .html; entropy and
      rankings as .png and .pdf; copied to results/
+
+Run as: python scripts/layers.py results/specs/layers/NAME-KEY.json
 """
 
 from typing import Any

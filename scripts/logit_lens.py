@@ -5,6 +5,8 @@ OUT  logit_lens.parquet: id, label, predicted, entropy, activation_entropy, rank
      confidence
 
 Nothing is written by the model: one forward pass for each text.
+
+Run as: python scripts/logit_lens.py results/specs/logit_lens/NAME-KEY.json
 """
 
 import itertools

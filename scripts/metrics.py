@@ -4,6 +4,8 @@ IN   task; classifiers (for their budgets); predictions
 OUT  classifiers.csv, classes.csv, confusion.csv, baselines.csv: schemas in
      infuse/evaluation/scores.py; means.csv, contrasts.csv, comparisons.csv: in
      infuse/evaluation/comparisons.py; costs.csv, the one file that differs from run to run
+
+Run as: python scripts/metrics.py results/specs/metrics/NAME-KEY.json
 """
 
 import logging

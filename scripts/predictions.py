@@ -7,6 +7,8 @@ OUT  predictions.parquet: id, text, label, generated, reasoning, predicted, outc
 The free answer is greedy. The scores are log-probabilities of each whole label and the end of the
 turn, after the classifier's own prefix: for a reasoning-first arm, its own greedy reasoning. A text
 that leaves no place for a label in the model's positions is not asked: too_long, without scores.
+
+Run as: python scripts/predictions.py results/specs/predictions/NAME-KEY.json
 """
 
 import logging

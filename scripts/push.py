@@ -1,5 +1,6 @@
 """Push an experiment's training sets, reasoner and classifiers to the hub, with their cards.
 
+Run as:
     python scripts/push.py --to NAMESPACE --configfile experiments/mine.yaml
     python scripts/push.py --to NAMESPACE --configfile experiments/mine.yaml --confirm
 

@@ -4,6 +4,8 @@ IN   task; predictions of all arms; the splits without a part, and the predictio
      what judges made of the conversations
 OUT  quality, settings, transfer, ratings, judges, dimensions: each as .csv, .md and .html; quality
      as .png and .pdf; copied to results/
+
+Run as: python scripts/quality.py results/specs/quality/NAME-KEY.json
 """
 
 from typing import Any

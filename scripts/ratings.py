@@ -7,6 +7,8 @@ OUT  train.parquet, validation.parquet, test.parquet: id, source, dimension, clu
 
 Explanations are merged by a model behind an endpoint; without one, that of the judgment nearest to
 the mean is taken. Replies are kept under results/answers/, so a killed run goes on.
+
+Run as: python scripts/ratings.py results/specs/ratings/NAME-KEY.json
 """
 
 import contextlib
@@ -27,10 +29,10 @@ from infuse.core.progress import Progress
 from infuse.core.schemas import JUDGMENTS, RATINGS, SPLITS
 from infuse.data.judge_styles import STYLES, StyleName
 from infuse.data.scales import rounded
+from infuse.evaluation.judge_replies import OUTCOMES
 from infuse.evaluation.judges import (
     DIMENSIONS,
     JUDGES,
-    OUTCOMES,
     agreement,
     argued,
     dimension_rows,
@@ -42,7 +44,7 @@ from infuse.evaluation.judges import (
     read_conversations,
 )
 from infuse.inference import api_client
-from infuse.inference.replies import Reply, warn_of_few
+from infuse.inference.api_replies import Reply, warn_of_few
 from infuse.workflow.job import Job, run
 
 VERSION = 2

@@ -4,6 +4,8 @@ IN   base model; tokens of the triples
 OUT  config, tokenizer, safetensors weights; history.json (loss of each step, validation losses)
 
 Cost: the default, about a minute; Llama-3.2-1B on 280,000 long triples, hours of a GPU.
+
+Run as: python scripts/reasoner.py results/specs/reasoner/NAME-KEY.json
 """
 
 import logging
@@ -15,7 +17,7 @@ from infuse.config.model_params import ReasonerParams
 from infuse.core.files import write_json
 from infuse.core.manifest import read_provenance
 from infuse.models import loading
-from infuse.training import batching, loop, self_check, tracking
+from infuse.training import batching, loop, preflight, tracking
 from infuse.training.setup import engine_for
 from infuse.training.training_data import open_documents
 from infuse.workflow.job import Job, run
@@ -29,7 +31,7 @@ def reasoner(job: Job) -> dict[str, Any]:
     params = ReasonerParams.model_validate(job.params)
     recipe, seed, compute = params.recipe, params.seed, params.compute
     tokenizer = loading.load_tokenizer(job.inputs["base"])
-    self_check.made_before(
+    preflight.existing_base(
         job.inputs["base"], tokenizer, compute, job.settings, job.references.get("task")
     )
     documents, validation = (
@@ -43,7 +45,7 @@ def reasoner(job: Job) -> dict[str, Any]:
             engine, documents, validation, steps, recipe, seed, job.work,
             job.settings["checkpoint_steps"], watch,
         )  # fmt: skip
-    self_check.save(engine, tokenizer, validation, job.out)
+    preflight.save(engine, tokenizer, validation, job.out)
     write_json(job.out / "history.json", asdict(history))
     return loop.account(documents, steps, recipe) | {"dropped": _dropped(job)}
 

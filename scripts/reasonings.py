@@ -7,6 +7,8 @@ IN   reasoner; task. In place of a reasoner: the untuned base, the words of a li
 OUT  reasonings.parquet: split, id, reasoning, finish, tokens
 
 Cost: one generation for each text. Chunks are kept, so a killed run goes on where it stopped.
+
+Run as: python scripts/reasonings.py results/specs/reasonings/NAME-KEY.json
 """
 
 import logging
@@ -168,7 +170,7 @@ def _weighed(job: Job, params: Keywords, texts: list[Row]) -> Reasonings:
 
 def _asked(job: Job, params: AskedParams, texts: list[Row]) -> Reasonings:
     """What the model behind an endpoint says of text and label; nothing where it is refused."""
-    from infuse.inference import api_client, replies
+    from infuse.inference import api_client, api_replies
 
     questions = [asked(params.prompt, row["text"], row["label"]) for row in texts]
     endpoint = Endpoint.model_validate(job.settings["endpoint"])
@@ -186,14 +188,8 @@ def _asked(job: Job, params: AskedParams, texts: list[Row]) -> Reasonings:
         for row, reply in zip(texts, answers, strict=True)
         if reply.finish in ("stop", "length")
     ]  # fmt: skip
-    unread = [replies.shown(reply) for reply in answers if not reply.text.strip()]
-    if texts and not rows:
-        raise UserError(
-            f"reasonings: none of {len(texts)} texts got a reply ({replies.ends(answers)}), for "
-            f"example {unread[0]}"
-        )
-    if unread:
-        replies.warn_of_few(len(answers) - len(unread), answers, unread[0])
+    unread = [api_replies.shown(reply) for reply in answers if not reply.text.strip()]
+    api_replies.check_useful("reasonings", answers, unread)
     return rows, api_client.usage(endpoint, answers)
 
 

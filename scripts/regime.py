@@ -4,6 +4,8 @@ without a part that is then the test.
 IN   task
 OUT  train.parquet, validation.parquet, labels.json, as in task; changed.json: the ids of training
      rows whose label is another now; where a part is held out, test.parquet: its rows
+
+Run as: python scripts/regime.py results/specs/regime/NAME-KEY.json
 """
 
 import logging

@@ -1,5 +1,6 @@
 """Publish an experiment's artifacts by DVC, or pull those that it needs.
 
+Run as:
     python scripts/share.py publish --configfile experiments/mine.yaml
     python scripts/share.py pull    --configfile experiments/mine.yaml
 

@@ -2,6 +2,8 @@
 
 IN   metrics; task; training set with reasonings, predictions of the reasoning arm (for table 2)
 OUT  table1 ... table5, fidelity: each as .csv, .md and .html; copied to results/
+
+Run as: python scripts/tables.py results/specs/tables/NAME-KEY.json
 """
 
 from typing import Any

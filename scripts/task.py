@@ -7,6 +7,8 @@ OUT  train.parquet, validation.parquet, test.parquet: id, text, label, and reaso
 
 A split that the source does not have is cut from train, by text and label; with a scale, by cluster
 and label.
+
+Run as: python scripts/task.py results/specs/task/NAME-KEY.json
 """
 
 import logging

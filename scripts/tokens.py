@@ -5,6 +5,8 @@ OUT  train.tokens, validation.tokens: int32, little-endian, documents end to end
      train.parquet, validation.parquet: row of the triples, length, start of the target
 
 Rows stream from disk to disk. How many threads tokenize changes no token.
+
+Run as: python scripts/tokens.py results/specs/tokens/NAME-KEY.json
 """
 
 import logging

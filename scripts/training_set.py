@@ -2,6 +2,8 @@
 
 IN   task; reasonings; the base model, whose tokens are counted where reasonings are perturbed
 OUT  train.parquet, validation.parquet: id, text, [reasoning,] label
+
+Run as: python scripts/training_set.py results/specs/training_set/NAME-KEY.json
 """
 
 import logging

@@ -5,6 +5,8 @@ OUT  train.parquet, validation.parquet: question, answer, reasoning, domain
 
 Rows stream from disk to disk. A row's split and whether a subset holds it depend on its texts
 alone, so a question never stands on both sides.
+
+Run as: python scripts/triples.py results/specs/triples/NAME-KEY.json
 """
 
 import contextlib
@@ -22,7 +24,7 @@ from infuse.config.values import Hub
 from infuse.core.errors import UserError, few
 from infuse.core.files import RowWriter
 from infuse.core.schemas import TRIPLES
-from infuse.data.chats import NO_TEXT, triple
+from infuse.data.chat_turns import NO_TEXT, triple
 from infuse.data.sources import listed, read_file, read_hub, share
 from infuse.synthetic import emotions
 from infuse.workflow.job import Job, run

@@ -5,6 +5,8 @@ OUT  predictions.parquet: id, text, label, generated, reasoning, predicted, outc
      tokens
 
 Replies are kept under results/answers/, so a killed run goes on where it stopped.
+
+Run as: python scripts/zero_shot.py results/specs/zero_shot/NAME-KEY.json
 """
 
 import logging
@@ -14,11 +16,10 @@ from typing import Any
 
 from infuse.config.endpoints import Endpoint
 from infuse.config.model_params import ZeroShotParams
-from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_rows, write_rows
 from infuse.core.schemas import TASK, ZERO_SHOT
 from infuse.data.answers import read_reply
-from infuse.inference import api_client, replies
+from infuse.inference import api_client, api_replies
 from infuse.workflow.job import Job, run
 
 VERSION = 2
@@ -47,26 +48,15 @@ def zero_shot(job: Job) -> dict[str, Any]:
         | {"prompt_tokens": reply.prompt_tokens, "tokens": reply.completion_tokens}
         for row, reply in zip(texts, answers, strict=True)
     ]
-    _warn(rows, answers)
+    pairs = zip(answers, rows, strict=True)
+    unread = [api_replies.shown(reply) for reply, row in pairs if not row["predicted"]]
+    api_replies.check_useful("zero_shot", answers, unread)
     write_rows(job.out / "predictions.parquet", rows, ZERO_SHOT)
     outcomes = Counter(row["outcome"] for row in rows)
     facts = {"rows": len(rows), "outcomes": dict(outcomes)}
     facts |= api_client.usage(endpoint, answers)
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     return facts
-
-
-def _warn(rows: list[dict[str, Any]], answers: list[replies.Reply]) -> None:
-    """Refuse a run without a single reply; warn loudly of one with hardly a label in it."""
-    pairs = zip(answers, rows, strict=True)
-    unread = [replies.shown(reply) for reply, row in pairs if not row["predicted"]]
-    if not any(reply.finish in ("stop", "length") for reply in answers):
-        raise UserError(
-            f"zero_shot: none of {len(answers)} texts got a reply ({replies.ends(answers)}), for "
-            f"example {unread[0]}"
-        )
-    if unread:
-        replies.warn_of_few(len(answers) - len(unread), answers, unread[0])
 
 
 if __name__ == "__main__":

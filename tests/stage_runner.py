@@ -20,7 +20,7 @@ from infuse.core.hashing import fingerprint
 from infuse.core.manifest import SEAL, seal
 from infuse.core.signals import SIGNALS
 from infuse.workflow import job as stages
-from infuse.workflow.node import stage_version
+from infuse.workflow.rerun_key import stage_version
 
 
 @dataclass(frozen=True)

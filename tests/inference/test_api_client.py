@@ -25,8 +25,8 @@ from infuse.core.errors import UserError
 from infuse.core.hashing import fingerprint
 from infuse.data.examples import Encoder
 from infuse.inference import api_client
+from infuse.inference.api_replies import Reply
 from infuse.inference.generation import continue_prompts
-from infuse.inference.replies import Reply
 from loopback_server import Answer, Asked, completion, error, refusing, scripted, serve, small_model
 from patience import PATIENCE
 

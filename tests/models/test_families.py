@@ -15,11 +15,11 @@ import families
 import tiny
 from families import FAMILIES
 from infuse.config.reasonings import Decoding
-from infuse.data.chat import standalone
+from infuse.data.chat_template import standalone
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
 from infuse.inference import generation
 from infuse.inference.classification import Form, Reader
-from infuse.models import loading, self_check
+from infuse.models import checks, loading
 from infuse.training import loop
 from infuse.training.batching import Rows
 from infuse.training.step import Engine
@@ -56,9 +56,9 @@ def documents(tokenizer: Any) -> Documents:
 
 def own_loss(model: PreTrainedModel, told: Documents) -> float:
     """By the model's own logits, one document at a time, with attention as its own code has it."""
-    with self_check.plainest(model):
+    with checks.plainest(model):
         return sum(
-            self_check.own_loss(model, told[row].tolist(), int(told.starts[row])) for row in EVERY
+            checks.own_loss(model, told[row].tolist(), int(told.starts[row])) for row in EVERY
         )
 
 
@@ -180,7 +180,7 @@ def test_it_writes_what_it_would_without_a_cache(folders: Any, name: str) -> Non
         model, prompts, range(3), {-1}, Decoding(max_new_tokens=12)
     )
     for prompt, one in zip(prompts, written, strict=True):
-        with torch.inference_mode(), self_check.plainest(model):
+        with torch.inference_mode(), checks.plainest(model):
             whole = model(input_ids=torch.tensor([prompt + one.tokens]), use_cache=False).logits[0]
         near = whole[len(prompt) - 1 : -1]
         best = near.max(-1).values - near[range(12), one.tokens]

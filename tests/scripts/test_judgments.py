@@ -15,7 +15,8 @@ from infuse.config.judging import Rated
 from infuse.core.files import read_rows
 from infuse.core.schemas import JUDGMENTS
 from infuse.data.judge_styles import STYLES
-from infuse.evaluation.judges import question, read, read_conversations, rescaled
+from infuse.evaluation.judge_replies import read
+from infuse.evaluation.judges import question, read_conversations, rescaled
 from infuse.inference import api_client
 from loopback_server import (
     Answer,

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from infuse.core.files import GROUP, write_rows
 from infuse.core.schemas import TRIPLES
-from infuse.data.chats import NO_LIST, NO_PAIR, NO_TEXT, NO_THOUGHT, triple
+from infuse.data.chat_turns import NO_LIST, NO_PAIR, NO_TEXT, NO_THOUGHT, triple
 from infuse.data.sources import share
 from infuse.synthetic.emotions import triples as diary_triples
 from infuse.workflow.job import Job

@@ -20,7 +20,7 @@ from itertools import groupby
 from typing import Any, NamedTuple
 
 from infuse.core.errors import UserError, few, quoted
-from infuse.data.chats import turns_of
+from infuse.data.chat_turns import turns_of
 from infuse.data.sources import Row, share
 
 _TURN = re.compile(r"(?:^|\n\n)(Human|Assistant):")

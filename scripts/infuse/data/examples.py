@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from infuse.core.errors import UserError
-from infuse.data.chat import Frame, frame
+from infuse.data.chat_template import Frame, frame
 from infuse.data.targets import Target
 
 Ids = list[int]

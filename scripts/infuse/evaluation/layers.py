@@ -6,7 +6,7 @@ sources, or their gold labels where no source is told.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -137,32 +137,31 @@ def layer_rows(
 ) -> list[Row]:
     """One row for each arm, group of texts and layer; no difference where there is no reference."""
     rows = []
-    for arm, ours in readings.items():
-        other = plain_label(arms, arm)
-        for group, (texts, clusters) in within.items():
-            for layer in range(ours.entropy.shape[2]):
-                entropy = ours.entropy[:, texts, layer]
-                activation = ours.activation_entropy[:, texts, layer]
-                settled = ours.settled[:, texts]
-                row = {
-                    "arm": arm, "group": group, "seeds": len(entropy), "texts": entropy.shape[1],
-                    "layer": layer, "entropy": float(entropy.mean()),
-                    "activation_entropy": float(activation.mean()),
-                    "rank": float(np.median(ours.ranks[:, texts, layer, 0])),
-                    "settled": float(((settled >= 0) & (settled <= layer)).mean()),
-                    "against": other,
-                }  # fmt: skip
-                if other is not None:
-                    theirs = readings[other]
-                    against = theirs.entropy[:, texts, layer]
-                    row |= {
-                        "difference": stats.mean_interval(entropy - against, clusters),
-                        "ratio": ratio(entropy, against, clusters),
-                        "activation_difference": stats.mean_interval(
-                            activation - theirs.activation_entropy[:, texts, layer], clusters
-                        ),
-                    }
-                rows.append(row)
+    for arm, reference, group, (texts, clusters) in _arms_in_groups(arms, readings, within):
+        ours = readings[arm]
+        for layer in range(ours.entropy.shape[2]):
+            entropy = ours.entropy[:, texts, layer]
+            activation = ours.activation_entropy[:, texts, layer]
+            settled = ours.settled[:, texts]
+            row = {
+                "arm": arm, "group": group, "seeds": len(entropy), "texts": entropy.shape[1],
+                "layer": layer, "entropy": float(entropy.mean()),
+                "activation_entropy": float(activation.mean()),
+                "rank": float(np.median(ours.ranks[:, texts, layer, 0])),
+                "settled": float(((settled >= 0) & (settled <= layer)).mean()),
+                "against": reference,
+            }  # fmt: skip
+            if reference is not None:
+                theirs = readings[reference]
+                against = theirs.entropy[:, texts, layer]
+                row |= {
+                    "difference": stats.mean_interval(entropy - against, clusters),
+                    "ratio": ratio(entropy, against, clusters),
+                    "activation_difference": stats.mean_interval(
+                        activation - theirs.activation_entropy[:, texts, layer], clusters
+                    ),
+                }
+            rows.append(row)
     return rows
 
 
@@ -171,25 +170,32 @@ def output_rows(
 ) -> list[Row]:
     """One row for each arm and group of texts: how sure the output is, and from which layer on."""
     rows = []
-    for arm, ours in readings.items():
-        other = plain_label(arms, arm)
-        for group, (texts, clusters) in within.items():
-            confidence, settled = ours.confidence[:, texts], ours.settled[:, texts]
-            row = {
-                "arm": arm, "group": group, "seeds": len(confidence), "texts": confidence.shape[1],
-                "confidence": float(confidence.mean()), "settled": float((settled >= 0).mean()),
-                "settled_layer": float(settled[settled >= 0].mean()) if (settled >= 0).any()
-                else None,
-                "against": other,
-            }  # fmt: skip
-            if other is not None:
-                interval = stats.mean_interval(
-                    confidence - readings[other].confidence[:, texts], clusters
-                )
-                low, high = np.clip(interval[1:3], -1, 1).tolist()  # it is of shares
-                row["difference"] = interval._replace(low=low, high=high)
-            rows.append(row)
+    for arm, reference, group, (texts, clusters) in _arms_in_groups(arms, readings, within):
+        confidence = readings[arm].confidence[:, texts]
+        settled = readings[arm].settled[:, texts]
+        row = {
+            "arm": arm, "group": group, "seeds": len(confidence), "texts": confidence.shape[1],
+            "confidence": float(confidence.mean()), "settled": float((settled >= 0).mean()),
+            "settled_layer": float(settled[settled >= 0].mean()) if (settled >= 0).any() else None,
+            "against": reference,
+        }  # fmt: skip
+        if reference is not None:
+            against = readings[reference].confidence[:, texts]
+            interval = stats.mean_interval(confidence - against, clusters)
+            low, high = np.clip(interval[1:3], -1, 1).tolist()  # it is of shares
+            row["difference"] = interval._replace(low=low, high=high)
+        rows.append(row)
     return rows
+
+
+def _arms_in_groups(
+    arms: Mapping[str, AnyArm], readings: Mapping[str, LayerReadings], within: Mapping[str, Group]
+) -> Iterator[tuple[str, str | None, str, Group]]:
+    """Each arm, the label-only arm that it is held against, and each group of texts."""
+    for arm in readings:
+        reference = plain_label(arms, arm)
+        for name, group in within.items():
+            yield arm, reference, name, group
 
 
 def ratio(ours: Values, theirs: Values, clusters: Sequence[str]) -> Interval | None:

@@ -27,7 +27,7 @@ from infuse.core.errors import UserError
 from infuse.core.files import write_json
 from infuse.core.hashing import fingerprint
 from infuse.core.progress import Progress
-from infuse.inference.replies import Fault, Reply, answered, read
+from infuse.inference.api_replies import Fault, Reply, answered, read
 
 log = logging.getLogger("infuse")
 for _library in ("openai", "httpx2", "httpcore2"):  # below warnings they tell urls and headers

@@ -20,7 +20,8 @@ from infuse.config.compute import Arithmetic, Compute
 from infuse.config.recipe import Recipe
 from infuse.core.errors import UserError, first_line
 from infuse.core.hub_errors import complaint
-from infuse.models import gpus, self_check
+from infuse.models import checks, gpus
+from infuse.models.checks import ALL_LINEAR
 from infuse.models.heads import Head, head_of
 from infuse.models.hf import (
     AutoConfig,
@@ -35,7 +36,6 @@ from infuse.models.hf import (
     PreTrainedTokenizerFast,
     disable_progress_bar,
 )
-from infuse.models.self_check import ALL_LINEAR
 
 disable_progress_bar()
 logging.getLogger("bitsandbytes").setLevel(logging.ERROR)  # it misses kernels of no use here
@@ -287,7 +287,7 @@ def tune(model: PreTrainedModel, recipe: Recipe, seed: int) -> PreTrainedModel:
         return model
     from peft import LoraConfig, get_peft_model
 
-    self_check.modules(model, tuning.modules, "recipe.tuning.modules")
+    checks.modules(model, tuning.modules, "recipe.tuning.modules")
     torch.manual_seed(seed)
     adapters = LoraConfig(
         r=tuning.rank,

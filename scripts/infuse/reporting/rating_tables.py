@@ -18,7 +18,7 @@ from infuse.config.arms import AnyArm, plain_label
 from infuse.evaluation import scores as ev
 from infuse.evaluation import stats
 from infuse.evaluation.comparisons import MEASURES, Runs, right_answers
-from infuse.evaluation.judges import OUTCOMES
+from infuse.evaluation.judge_replies import OUTCOMES
 from infuse.reporting.cells import FOUR, Table, formatted, mean, percent
 
 Row = dict[str, Any]

@@ -18,9 +18,9 @@ import torch
 from infuse.config.compute import Compute
 from infuse.config.recipe import Lora, Recipe, Tuning
 from infuse.data.examples import Documents
+from infuse.models.checks import ALL_LINEAR
 from infuse.models.hf import AutoConfig, AutoModelForCausalLM
 from infuse.models.loading import backbone, tune
-from infuse.models.self_check import ALL_LINEAR
 from infuse.training.attention import PACKED, places
 from infuse.training.batching import Rows, total_tokens
 from infuse.training.losses import LOGITS

@@ -1,23 +1,16 @@
-"""One node of the graph, and its key.
-
-The key is the hash of what determines an artifact: stage, stage version, the parameters that the
-stage reads, and the keys of its inputs. It stands in the node's path, so a file that exists under
-a path is the right one, whatever its time stamp says.
-"""
+"""One node of the graph: an artifact, and the spec from which its script makes it."""
 
 from __future__ import annotations
 
-import ast
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from functools import cache, cached_property
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from infuse.core.files import write_json
-from infuse.core.hashing import fingerprint
+from infuse.workflow.rerun_key import SCRIPTS, rerun_key, stage_version
 
-SCRIPTS = Path(__file__).parents[2]
 LONGEST = 160  # bytes of a name, of the 255 that a file system takes with key and ending
 
 
@@ -25,15 +18,6 @@ def script_path(name: str) -> str:
     """The path of `scripts/<name>.py`, as short as the working directory allows."""
     here = Path.cwd().resolve() == SCRIPTS.parent.resolve()
     return f"scripts/{name}.py" if here else str(SCRIPTS / f"{name}.py")
-
-
-@cache
-def stage_version(stage: str) -> int:
-    """The integer that `scripts/<stage>.py` states as VERSION, read without importing it."""
-    for line in ast.parse((SCRIPTS / f"{stage}.py").read_text(encoding="utf-8")).body:
-        if isinstance(line, ast.Assign) and ast.unparse(line.targets[0]) == "VERSION":
-            return int(ast.literal_eval(line.value))
-    raise LookupError(f"scripts/{stage}.py states no VERSION")
 
 
 @dataclass(frozen=True)
@@ -59,7 +43,7 @@ class Node:
     def key(self) -> str:
         """12 hexadecimal digits."""
         inputs = {role: node.key for role, node in self.inputs.items()}
-        return fingerprint([self.stage, stage_version(self.stage), self.params, inputs])
+        return rerun_key(self.stage, self.params, inputs)
 
     @property
     def id(self) -> str:

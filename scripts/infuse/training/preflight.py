@@ -16,9 +16,9 @@ from infuse.core.files import read_labels, read_table
 from infuse.core.manifest import read_provenance
 from infuse.core.schemas import TASK
 from infuse.data.answers import read_answer
-from infuse.data.chat import SLOT, renderer
+from infuse.data.chat_template import SLOT, renderer
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
-from infuse.models import loading, self_check
+from infuse.models import checks, loading
 from infuse.models.hf import PreTrainedModel
 from infuse.training.step import Engine
 
@@ -131,11 +131,11 @@ def layouts(model: PreTrainedModel, encoder: Encoder, layout: str) -> dict[str, 
     documents, _ = collect(
         classifier_pieces(encoder, TEXTS, ["so", "not so"], None, "label", None), 10**6
     )
-    self_check.causal(model, documents[0].tolist())
-    with self_check.narrow(model):
-        with self_check.plainest(model):
+    checks.causal(model, documents[0].tolist())
+    with checks.narrow(model):
+        with checks.plainest(model):
             own = sum(
-                self_check.own_loss(model, documents[row].tolist(), int(documents.starts[row]))
+                checks.own_loss(model, documents[row].tolist(), int(documents.starts[row]))
                 for row in range(len(documents))
             )
         losses = {name: _loss(model, documents, name) for name in ("padded", "packed")}
@@ -167,7 +167,7 @@ def _loss(model: PreTrainedModel, documents: Documents, layout: str) -> tuple[fl
         model.set_attn_implementation(before)
 
 
-def made_before(
+def existing_base(
     base: Path,
     tokenizer: Any,
     compute: Compute,

@@ -17,6 +17,8 @@ from typing import Any, Literal
 
 from pydantic_core import from_json
 
+from infuse.core.errors import UserError
+
 log = logging.getLogger("infuse")
 
 Finish = Literal["stop", "length", "refused", "too_long"]
@@ -273,6 +275,24 @@ def warn_of_few(useful: int, replies: Sequence[Reply], unread: str) -> None:
             "WARNING: %d of %d replies could be used (%s); one that could not: %s",
             useful, len(replies), ends(replies), unread,
         )  # fmt: skip
+
+
+def check_useful(stage: str, replies: Sequence[Reply], unread: Sequence[str]) -> None:
+    """Warn loudly of replies of which hardly one could be used.
+
+    Args:
+        unread: `shown` of each that could not.
+
+    Raises:
+        UserError: not one reply came.
+    """
+    if replies and not any(reply.finish in ("stop", "length") for reply in replies):
+        raise UserError(
+            f"{stage}: none of {len(replies)} texts got a reply ({ends(replies)}), for example "
+            f"{unread[0]}"
+        )
+    if unread:
+        warn_of_few(len(replies) - len(unread), replies, unread[0])
 
 
 def ends(replies: Sequence[Reply]) -> str:

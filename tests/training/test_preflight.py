@@ -25,9 +25,8 @@ from infuse.core.errors import UserError
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import TASK
 from infuse.data.examples import Encoder
-from infuse.models import loading
-from infuse.models import self_check as model_check
-from infuse.training import self_check
+from infuse.models import checks, loading
+from infuse.training import preflight
 from infuse.training.step import Engine
 from infuse.workflow.local_files import contents_of_files
 from stage_runner import Outcome, RunStage
@@ -61,7 +60,7 @@ def test_a_template_that_is_another_each_time_is_refused() -> None:
     own = tiny.tokenizer().chat_template
     for drawn in ("{{ ['a', 'b'] | random }}", "{{ lipsum(n=1) }}"):
         with refused("the chat template writes another chat each time it is asked"):
-            self_check.template(worded(own + drawn), DATE)
+            preflight.template(worded(own + drawn), DATE)
 
 
 @pytest.mark.parametrize(
@@ -90,25 +89,25 @@ def test_a_system_message_that_would_write_a_token_is_refused() -> None:
 
 
 def test_labels_come_back_and_fit() -> None:
-    self_check.labels(ENCODER, ["joy", "very angry"], ["", "\n\nAnswer: "], 64)
+    preflight.labels(ENCODER, ["joy", "very angry"], ["", "\n\nAnswer: "], 64)
     tokens = len(ENCODER.plain(["very angry"])[0]) + 1
-    self_check.labels(ENCODER, ["joy", "very angry"], [""], tokens)
+    preflight.labels(ENCODER, ["joy", "very angry"], [""], tokens)
     with refused(f"prediction.max_new_tokens: the label 'very angry' takes {tokens} tokens"):
-        self_check.labels(ENCODER, ["joy", "very angry"], [""], tokens - 1)
-    self_check.labels(ENCODER, ["joy", "very angry"], [], 1)  # linear heads write nothing
+        preflight.labels(ENCODER, ["joy", "very angry"], [""], tokens - 1)
+    preflight.labels(ENCODER, ["joy", "very angry"], [], 1)  # linear heads write nothing
 
 
 def test_labels_that_the_tokenizer_changes_are_refused() -> None:
     words = copy.deepcopy(tiny.llama_2())
     words.chat_template = tiny.tokenizer().chat_template
     with refused("the tokenizer makes "):
-        self_check.labels(Encoder(words), ["joy", "\N{LOWER ONE EIGHTH BLOCK}so"], [""], 64)
+        preflight.labels(Encoder(words), ["joy", "\N{LOWER ONE EIGHTH BLOCK}so"], [""], 64)
 
 
 def test_documents_fit_the_positions() -> None:
-    self_check.lengths(64, {"a.max_length": 64})
+    preflight.lengths(64, {"a.max_length": 64})
     with refused("b.max_length: expected at most the model's 64, found 65"):
-        self_check.lengths(64, {"a.max_length": 64, "b.max_length": 65})
+        preflight.lengths(64, {"a.max_length": 64, "b.max_length": 65})
 
 
 def test_a_base_that_is_there_is_held_against_the_next_task(tmp_path: Path) -> None:
@@ -127,7 +126,7 @@ def test_a_base_that_is_there_is_held_against_the_next_task(tmp_path: Path) -> N
     def held(layout: str = "padded", **change: Any) -> None:
         settings = {"wishes": wishes | change}
         compute = tiny.COMPUTE | {"layout": layout}
-        self_check.made_before(base, tiny.tokenizer(), compute, settings, task)
+        preflight.existing_base(base, tiny.tokenizer(), compute, settings, task)
 
     held()
     with refused("compute.layout: packed documents have another loss than the model's own"):
@@ -176,8 +175,8 @@ def test_an_adapter_is_refused(run_stage: RunStage, tmp_path: Path) -> None:
 def test_a_model_that_sees_what_comes_is_refused() -> None:
     model = BertLMHeadModel(BertConfig(intermediate_size=16, initializer_range=1.0, **SIZE)).eval()
     with refused("BertLMHeadModel sees the tokens after a place"):
-        model_check.causal(model, ENCODER.chats(["so happy"])[0])
-    model_check.causal(tiny.model(), ENCODER.chats(["so happy"])[0])
+        checks.causal(model, ENCODER.chats(["so happy"])[0])
+    checks.causal(tiny.model(), ENCODER.chats(["so happy"])[0])
 
 
 def test_a_layout_that_is_wrong_is_refused_where_it_is_asked_for() -> None:
@@ -186,9 +185,9 @@ def test_a_layout_that_is_wrong_is_refused_where_it_is_asked_for() -> None:
     model = BloomForCausalLM(
         BloomConfig(vocab_size=360, hidden_size=32, n_layer=2, n_head=4, initializer_range=0.3)
     ).eval()
-    assert self_check.layouts(model, ENCODER, "padded") == {"packed": False}
+    assert preflight.layouts(model, ENCODER, "padded") == {"packed": False}
     with pytest.raises(UserError, match=r"^compute\.layout: packed .* set compute\.layout to padd"):
-        self_check.layouts(model, ENCODER, "packed")
+        preflight.layouts(model, ENCODER, "packed")
 
 
 # --- adapters, and what is saved
@@ -196,22 +195,22 @@ def test_a_layout_that_is_wrong_is_refused_where_it_is_asked_for() -> None:
 
 def test_names_that_match_no_layer_are_refused() -> None:
     model = tiny.mistral()
-    model_check.modules(model, ["q_proj", "layers.0.self_attn.v_proj", "lm_head"], "m")
-    model_check.modules(model, ["all-linear"], "m")
+    checks.modules(model, ["q_proj", "layers.0.self_attn.v_proj", "lm_head"], "m")
+    checks.modules(model, ["all-linear"], "m")
     with refused("m: no layer of the model is called 'v_porj', did you mean 'v_proj'?"):
-        model_check.modules(model, ["q_proj", "v_porj"], "m")
+        checks.modules(model, ["q_proj", "v_porj"], "m")
     with refused("m: no layer of the model is called 'xyz', there are: down_proj, embed_tokens"):
-        model_check.modules(model, ["xyz"], "m")
+        checks.modules(model, ["xyz"], "m")
     tied = tiny.model()
     for name in ("lm_head", "embed_tokens"):
         with refused(f"m: {name!r} shares its weights with the other end of the model"):
-            model_check.modules(tied, ["q_proj", name], "m")
+            checks.modules(tied, ["q_proj", name], "m")
 
 
 def test_what_is_saved_has_the_loss_of_what_was_trained(tmp_path: Path) -> None:
     told = tiny.random_documents(12, 1)
     engine = Engine(loading.tune(tiny.model(), tiny.tuned(tiny.LORA), 0), tiny.COMPUTE)
-    self_check.save(engine, tiny.tokenizer(), told, tmp_path / "right")
+    preflight.save(engine, tiny.tokenizer(), told, tmp_path / "right")
 
     class Wrong(torch.nn.Linear):
         """A layer that computes what its weights don't say."""
@@ -222,4 +221,4 @@ def test_what_is_saved_has_the_loss_of_what_was_trained(tmp_path: Path) -> None:
     model = tiny.mistral()
     model.lm_head.__class__ = Wrong
     with refused("the model was trained to a loss of "):
-        self_check.save(Engine(model, tiny.COMPUTE), tiny.tokenizer(), told, tmp_path / "wrong")
+        preflight.save(Engine(model, tiny.COMPUTE), tiny.tokenizer(), told, tmp_path / "wrong")

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from infuse.config.endpoints import ApiSampling
 from infuse.core.errors import UserError
 from infuse.inference import api_client
-from infuse.inference.replies import Fault, Reply, answered, read
+from infuse.inference.api_replies import Fault, Reply, answered, read
 from loopback_server import Answer, completion, serve
 from trees import ROOT
 
