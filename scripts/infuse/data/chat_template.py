@@ -88,8 +88,9 @@ def standalone(tokenizer: Any, system: str, date_string: str) -> str:
     lines = [
         *(f"{{% set {word} = {value} %}}" for word, value in AT_ONCE.items()),
         f"{{% set date_string = date_string | default({date_string!a}) %}}",
-        f"{{% if {lone} %}}{{% set messages = [{given}] %}}{{% endif %}}",
     ]
+    if asked != [{"role": "user", "content": SLOT}]:
+        lines.append(f"{{% if {lone} %}}{{% set messages = [{given}] %}}{{% endif %}}")
     if times:
         lines.append(f"{{% macro strftime_now(form) %}}{{{{ {times}[form] }}}}{{% endmacro %}}")
     return "".join(lines) + "\n" + str(tokenizer.get_chat_template())
