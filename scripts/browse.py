@@ -84,9 +84,17 @@ def _training_sets(job: Job) -> list[shown.TrainingSet]:
                 job.inputs[f"reasonings {names[0]}"] / "reasonings.parquet", REASONINGS
             )
             told = {row["id"]: row for row in rows if row["split"] == "train"}
-        name = shown.own_name(read_json(folder / SEAL))
-        found.append(shown.TrainingSet(name, names, train, validation, told))
+        found.append(shown.TrainingSet(_source(job, names[0]), names, train, validation, told))
     return found
+
+
+def _source(job: Job, name: str) -> str:
+    """Where an arm's reasonings come from: their section, its kind, and what was done to them."""
+    arm, folder = job.params["arms"][name], job.inputs.get(f"reasonings {name}")
+    section = arm["reasons"] or "reasonings"
+    kind = read_json(folder / SEAL)["params"]["kind"] if folder else "none"
+    words = section if kind == section else f"{section} ({kind})"
+    return f"{words}, perturbed: {arm['perturb']}" if arm["perturb"] else words
 
 
 def _curves(job: Job, runs: list[shown.Run]) -> list[Row]:

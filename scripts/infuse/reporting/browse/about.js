@@ -9,7 +9,7 @@ function aboutView(main) {
   }
   const commits = [...new Set(data.made.map((part) => part.commit).filter(Boolean))];
   const fact = (name, value) => [h("dt", null, name), h("dd", null, value)];
-  main.append(
+  add(main,
     h("h1", null, "About this page"),
     h("p", { class: "lead" }, `It holds ${some(data.texts.id.length * data.runs.length, "answer")}: `,
       `${some(data.arms.length, "arm")} on ${some(data.texts.id.length, "test text")}. `,

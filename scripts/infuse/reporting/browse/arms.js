@@ -15,12 +15,13 @@ function armsView(main, params) {
   const range = [Math.min(...ends), Math.max(...ends)];
   const columns = [
     { name: "arm", cell: armCell, sort: (row) => row.arm },
-    { ...textColumn("accuracy %", "accuracy, %"), cell: (row) => accuracyCell(row, range) },
+    { ...textColumn("accuracy %", "accuracy, %"), number: false, falls: true,
+      cell: (row) => accuracyCell(row, range) },
     { ...textColumn("by seed"), number: false },
     ...shown.map((key) => textColumn(key)),
   ];
   const other = params.columns === "all" ? {} : { columns: "all" };
-  main.append(
+  add(main,
     h("h1", null, "What each arm reaches"),
     h("p", { class: "lead" }, lead(), " A name leads to its texts. A column's head sorts."),
     sorted("Arms", columns, rows),

@@ -14,17 +14,28 @@ function ticks(low, high, count) {
   return found;
 }
 
+// Round numbers on a logarithmic axis, whose range is in powers of ten.
+function powers(low, high) {
+  const found = [];
+  for (let power = Math.floor(low); power <= high; power++) {
+    for (const one of [1, 2, 5]) found.push(one * 10 ** power);
+  }
+  const inside = found.filter((one) => Math.log10(one) >= low && Math.log10(one) <= high);
+  const whole = inside.filter((one) => Number.isInteger(Math.log10(one)));
+  return inside.length > 4 && whole.length > 1 ? whole : inside;
+}
+
 const short = (number) => (number >= 10000 ? `${number / 1000}k` : String(number));
 
-// Axes, and how numbers become places. Ranges are [low, high].
-function axes(xs, ys, x, y) {
+// Axes, and how numbers become places. Ranges are [low, high]; marks are the numbers beside them.
+function axes(xs, ys, x, y, marks = ticks(...ys, 3).map((one) => [one, short(one)])) {
   const { width, height, left, right, top, bottom } = FRAME;
   const across = (one) => left + ((one - xs[0]) / (xs[1] - xs[0] || 1)) * (width - left - right);
   const up = (one) =>
     height - bottom - ((one - ys[0]) / (ys[1] - ys[0] || 1)) * (height - top - bottom);
-  const lines = ticks(...ys, 3).map((one) => [
+  const lines = marks.map(([one, words]) => [
     svg("line", { class: "grid", x1: left, x2: width - right, y1: up(one), y2: up(one) }),
-    svg("text", { x: left - 6, y: up(one) + 4, "text-anchor": "end" }, short(one)),
+    svg("text", { x: left - 6, y: up(one) + 4, "text-anchor": "end" }, words),
   ]);
   const below = ticks(...xs, 4).map((one) =>
     svg("text", { x: across(one), y: height - bottom + 14, "text-anchor": "middle" }, short(one)));
@@ -39,15 +50,19 @@ const drawing = (name, ...parts) => svg("svg", {
   class: "chart", role: "img", "aria-label": name, viewBox: `0 0 ${FRAME.width} ${FRAME.height}`,
 }, ...parts);
 
-// Lines of points [x, y]; those of the class "dotted" have a dot at each point.
+// Lines of points [x, y] on a logarithmic axis; those of the class "dotted" have a dot at each.
 function lineChart(name, lines, x, y) {
-  const points = lines.flatMap((line) => line.points).filter((point) => point[1] !== null);
+  const drawable = (point) => point[1] > 0;
+  const points = lines.flatMap((line) => line.points).filter(drawable);
   if (!points.length) return h("p", { class: "quiet" }, "no losses were kept");
   const xs = [0, Math.max(...points.map((point) => point[0]))];
-  const ys = [0, Math.max(...points.map((point) => point[1]))];
-  const { across, up, parts } = axes(xs, ys, x, y);
+  const logs = points.map((point) => Math.log10(point[1]));
+  const ys = [Math.min(...logs), Math.max(...logs)];
+  const marks = powers(...ys).map((one) => [Math.log10(one), short(one)]);
+  const { across, up: level, parts } = axes(xs, ys, x, y, marks);
+  const up = (one) => level(Math.log10(one));
   const drawn = lines.map(({ points: own, kind, title }) => {
-    const there = own.filter((point) => point[1] !== null);
+    const there = own.filter(drawable);
     const path = there.map(([a, b], at) => `${at ? "L" : "M"}${across(a)} ${up(b)}`).join("");
     const dots = kind === "dotted" && there.map(([a, b]) =>
       svg("circle", { class: kind, cx: across(a), cy: up(b), r: 2.5 },

@@ -4,9 +4,9 @@ function detailOf({ text, pair }, params, { told, before, after, back }) {
   const truth = data.texts.label[text];
   const answers = [pair.a, ...(params.against ? [pair.b] : [])];
   const reasons = answers.map((run) => string(data.answers.reasoning, place(text, run)));
-  const step = (where, words, key) => where
-    ? h("a", { href: where, "aria-keyshortcuts": key }, words)
-    : h("span", { class: "off" }, words);
+  const step = (where, words, key) => h(where ? "a" : "span",
+    where ? { href: where, "aria-keyshortcuts": key } : { class: "off" }, words,
+    h("kbd", { "aria-hidden": "true" }, key));
   return [
     h("nav", { class: "steps", "aria-label": "Answers" },
       h("a", { class: "back", href: back }, "Back to the list"),

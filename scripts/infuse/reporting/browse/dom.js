@@ -13,13 +13,14 @@ function fill(element, properties, children) {
   return element;
 }
 
+const add = (element, ...children) => fill(element, null, children);
 const h = (tag, properties, ...children) =>
   fill(document.createElement(tag), properties, children);
 const svg = (tag, properties, ...children) =>
   fill(document.createElementNS(SVG, tag), properties, children);
 
 const percent = (share, digits = 0) => `${(100 * share).toFixed(digits)} %`;
-const thousands = (count) => count.toLocaleString("en-US");
+const thousands = new Intl.NumberFormat("en-US").format;
 const some = (count, what) => `${thousands(count)} ${what}${count === 1 ? "" : "s"}`;
 
 // A select box with a label; options are [value, words].
@@ -33,7 +34,8 @@ function choice(name, words, options, value, change) {
 const scrolled = (name, table) =>
   h("div", { class: "scrolled", tabindex: 0, role: "region", "aria-label": name }, table);
 
-// A table whose columns sort. Columns: {name, key, cell(row), number, sort(row)}.
+// A table whose columns sort. Columns: {name, cell(row), sort(row), number, falls}: a number stands
+// to the right, and what falls is sorted from the top down first.
 function sorted(name, columns, rows) {
   const body = h("tbody");
   const heads = columns.map((column) => {
@@ -43,7 +45,7 @@ function sorted(name, columns, rows) {
   let last = null, falling = false;
 
   function by(column) {
-    falling = column === last ? !falling : Boolean(column.number);
+    falling = column === last ? !falling : Boolean(column.number || column.falls);
     last = column;
     const known = rows.filter((row) => column.sort(row) !== null);
     const order = (a, b) => {

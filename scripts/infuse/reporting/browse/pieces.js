@@ -49,7 +49,7 @@ function matrix(arm, runs, params) {
         arm, seed: params.seed, label: labelAt(label), predicted: labelAt(said) || NO_ANSWER,
       });
       const told = `${row[said]} of ${labelAt(label)} answered ${labelAt(said) || NO_ANSWER}`;
-      return h("td", { class: said === label ? "cell right" : "cell", "--share": share.toFixed(3) },
+      return h("td", { class: said === label ? "cell right" : "cell", "--share": Math.sqrt(share).toFixed(3) },
         row[said] ? h("a", { href: where, "aria-label": told }, thousands(row[said]))
           : h("span", { class: "zero" }, "0"));
     });

@@ -10,7 +10,7 @@ function ratingsView(main, params) {
   const own = rows.filter((row) => row.arm === params.arm);
   const setting = (row) => `${row.source} \u00b7 ${row.dimension}`;
   const runs = pairsOf(params.arm, "", params.seed).map((pair) => pair.a);
-  main.append(
+  add(main,
     h("h1", null, "Ratings"),
     h("p", { class: "lead" }, "Quadratic kappa is agreement beyond chance: 1 is perfect, 0 is chance.",
       " MAE is the mean distance from the true rating."),

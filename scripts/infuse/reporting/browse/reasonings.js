@@ -9,17 +9,17 @@ function reasoningsView(main, first) {
     "aria-label": "Search texts and reasonings",
     oninput: () => go("reasonings", { ...params, q: search.value }, true),
   });
-  const choices = h("div", { class: "choices filters" }), about = h("div");
+  const choices = h("div", { class: "choices" }), about = h("div");
   const count = h("p", { class: "count", role: "status" }), list = h("ol", { class: "cards" });
   const more = h("button", { type: "button", onclick: () => { length += CARDS; cards(); } },
     "More reasonings");
-  main.append(h("h1", null, "Reasonings of the training set"));
+  add(main, h("h1", null, "Reasonings of the training set"));
   if (!data.sets.length) {
-    main.append(h("p", { class: "lead" }, "No arm learned from reasonings."));
+    add(main, h("p", { class: "lead" }, "No arm learned from reasonings."));
     return {};
   }
-  main.append(h("form", { role: "search", onsubmit: (event) => event.preventDefault() },
-    search, choices), about, count, list, more);
+  add(main, h("form", { role: "search", onsubmit: (event) => event.preventDefault() },
+    h("div", { class: "asked" }, search, choices)), about, count, list, more);
 
   function show(wanted) {
     params = { ...wanted, set: wanted.set || data.sets[0].name };

@@ -23,9 +23,11 @@ const CELLS = { // of McNemar's table
   neither: (a, b) => !a && !b,
 };
 
-function counts(pairs) {
+// How many answers fall into each cell; of all texts, or of those that are wanted.
+function counts(pairs, wanted = () => true) {
   const found = { both: 0, first: 0, second: 0, neither: 0 };
   for (let text = 0; text < data.texts.id.length; text++) {
+    if (!wanted(text)) continue;
     for (const { a, b } of pairs) {
       const [x, y] = [isRight(place(text, a)), isRight(place(text, b))];
       found[x ? (y ? "both" : "first") : y ? "second" : "neither"] += 1;

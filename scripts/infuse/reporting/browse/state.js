@@ -7,7 +7,7 @@ function whereabouts() {
 
 function address(view, params = {}) {
   const told = Object.entries(params).filter(([, value]) => value !== "" && value !== undefined);
-  const query = new URLSearchParams(told).toString();
+  const query = new URLSearchParams(told.sort()).toString();
   return `#${view}${query ? "?" + query : ""}`;
 }
 

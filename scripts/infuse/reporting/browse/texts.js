@@ -14,18 +14,18 @@ function textsView(main, first) {
     "aria-label": "Search texts and reasonings",
     oninput: () => go("texts", { ...withoutPlace(), q: search.value }, true),
   });
-  const presets = h("p", { class: "presets" }), choices = h("div", { class: "choices" });
-  const filters = h("details", { class: "filters", open: WIDE.matches },
-    h("summary", null, "Filters"), choices);
+  const presets = h("p", { class: "presets" });
+  const [arms, choices] = [h("div", { class: "choices" }), h("div", { class: "choices" })];
+  const filters = h("details", { class: "filters" }, h("summary", null, "Filters"), choices);
   const count = h("p", { class: "count", role: "status" });
   const list = h("ol", { class: "lines" }), detail = h("article", { class: "detail" });
-  const more = h("button", { type: "button", onclick: () => { length += PAGE; lines(); } },
+  const more = h("button", { type: "button", onclick: () => { length += PAGE; lines(); point(); } },
     "More lines");
   const panes = h("div", { class: "panes" },
     h("section", { class: "list", "aria-label": "Answers" }, count, list, more), detail);
-  main.append(h("h1", null, "Texts"), h("form", {
+  add(main, h("h1", null, "Texts"), h("form", {
     role: "search", onsubmit: (event) => event.preventDefault(),
-  }, search, presets, filters), panes);
+  }, h("div", { class: "asked" }, search, arms), presets, filters), panes);
 
   const withoutPlace = () =>
     Object.fromEntries(Object.entries(params).filter(([name]) => !PLACE.includes(name)));
@@ -36,7 +36,8 @@ function textsView(main, first) {
   function show(wanted) {
     params = sound(wanted);
     const key = JSON.stringify(withoutPlace());
-    if (key !== listed) {
+    const other = key !== listed;
+    if (other) {
       listed = key;
       rows = select(params);
       length = PAGE;
@@ -45,9 +46,13 @@ function textsView(main, first) {
     const own = rows.findIndex((row) => String(data.texts.id[row.text]) === params.text
       && (!params.of || String(row.pair.seed) === params.of));
     at = own < 0 && !params.text && WIDE.matches && rows.length ? 0 : own;
-    panes.classList.toggle("reading", Boolean(params.text));
-    length = Math.max(length, PAGE * Math.ceil((at + 1) / PAGE));
-    lines();
+    main.classList.toggle("reading", Boolean(params.text));
+    const needed = PAGE * Math.ceil((at + 1) / PAGE);
+    if (other || needed > length) {
+      length = Math.max(length, needed);
+      lines();
+    }
+    point();
     read();
   }
 
@@ -55,18 +60,30 @@ function textsView(main, first) {
     const focused = document.activeElement?.name;
     if (search.value !== (params.q ?? "")) search.value = params.q ?? "";
     presets.replaceChildren(...presetLinks(params));
-    choices.replaceChildren(...choicesOf(params, change));
-    if (focused) choices.querySelector(`[name=${focused}]`)?.focus();
+    arms.replaceChildren(...armChoices(params, change));
+    choices.replaceChildren(...filterChoices(params, change));
+    filters.open ||= FOLDED.some((name) => params[name]);
+    if (focused) main.querySelector(`select[name=${focused}]`)?.focus();
     const texts = new Set(rows.map((row) => row.text)).size;
     const told = texts === rows.length ? "" : ` to ${some(texts, "text")}`;
     count.textContent = `${some(rows.length, "answer")}${told}`;
   }
 
   function lines() {
-    list.replaceChildren(...rows.slice(0, length).map((row, index) =>
-      h("li", null, line(row, params, address("texts", placed(row)), index === at))));
+    const several = !params.seed && pairsOf(params.arm, params.against).length > 1;
+    list.replaceChildren(...rows.slice(0, length).map((row) =>
+      h("li", null, line(row, params, address("texts", placed(row)), several))));
     more.hidden = rows.length <= length;
-    list.querySelector("[aria-current]")?.scrollIntoView({ block: "nearest" });
+  }
+
+  // Show in the list which answer is read.
+  function point() {
+    list.querySelector("[aria-current]")?.removeAttribute("aria-current");
+    list.children[at]?.firstChild.setAttribute("aria-current", "true");
+    const [current, pane] = [list.querySelector("[aria-current]"), list.parentElement];
+    if (!current || !WIDE.matches) return;
+    const [own, around] = [current, pane].map((one) => one.getBoundingClientRect());
+    pane.scrollTop += Math.min(own.top - around.top, 0) + Math.max(own.bottom - around.bottom, 0);
   }
 
   function read() {
@@ -110,36 +127,46 @@ function presetLinks(params) {
   }, words));
 }
 
-function choicesOf(params, change) {
-  const box = (name, words, options) =>
-    choice(name, words, options, params[name] ?? "", change(name));
-  const labels = named(data.labels);
-  const outcomes = data.outcomes.slice(1).map((one) => [one, OUTCOMES[one]]);
-  const values = (name) => [["", "any"], ...named([...data.texts[name].values].sort())];
+const box = (params, change) => (name, words, options) =>
+  choice(name, words, options, params[name] ?? "", change(name));
+
+function armChoices(params, change) {
+  const cells = CELL_WORDS(params.arm, params.against);
   return [
     armChoice(params, change("arm")),
     againstChoice(params, change("against")),
-    params.against ? box("cell", "Right in", CELL_WORDS(params.arm, params.against)) : null,
+    params.against ? box(params, change)("cell", "Right in", cells) : null,
     seedChoice(params, change("seed")),
-    box("label", "True label", [["", "any"], ...labels]),
-    box("predicted", "Answer", [["", "any"], ...labels, [NO_ANSWER, NO_ANSWER]]),
-    box("outcome", "Outcome", [["", "any"], ["right", "right"], ["error", "not right"], ...outcomes]),
-    ratedTask() ? box("source", "Source", values("source")) : null,
-    ratedTask() ? box("dimension", "Dimension", values("dimension")) : null,
+  ].filter(Boolean);
+}
+
+const FOLDED = ["label", "predicted", "outcome", "source", "dimension", "argues", "order"];
+
+function filterChoices(params, change) {
+  const one = box(params, change);
+  const labels = named(data.labels);
+  const outcomes = data.outcomes.slice(1).map((name) => [name, OUTCOMES[name]]);
+  const values = (name) => [["", "any"], ...named([...data.texts[name].values].sort())];
+  return [
+    one("label", "True label", [["", "any"], ...labels]),
+    one("predicted", "Answer", [["", "any"], ...labels, [NO_ANSWER, NO_ANSWER]]),
+    one("outcome", "Outcome", [["", "any"], ["right", "right"], ["error", "not right"], ...outcomes]),
+    ratedTask() ? one("source", "Source", values("source")) : null,
+    ratedTask() ? one("dimension", "Dimension", values("dimension")) : null,
     data.arms[armIndex(params.arm)]?.reasoned
-      ? box("argues", "Reasoning", [["", "any"], ["1", "argues for another label"]]) : null,
-    box("order", "Order", ORDERS),
+      ? one("argues", "Reasoning", [["", "any"], ["1", "argues for another label"]]) : null,
+    one("order", "Order", ORDERS),
   ].filter(Boolean);
 }
 
 // A line of the list.
-function line({ text, pair }, params, where, current) {
+function line({ text, pair }, params, where, several) {
   const answers = [pair.a, ...(params.against ? [pair.b] : [])].map((run) => place(text, run));
   const sure = sureness(answers[0]);
-  return h("a", { href: where, "aria-current": current && "true" },
+  return h("a", { href: where },
     h("span", { class: "written" }, data.texts.text[text].slice(0, 240)),
     h("span", { class: "told" }, chip(data.texts.label[text]), h("span", null, "\u2192"),
       answers.map(verdict),
       sure < 0 ? null : h("span", { class: "number" }, percent(sure)),
-      seedChoice(params) && !params.seed ? h("span", null, `seed ${pair.seed}`) : null));
+      several ? h("span", null, `seed ${pair.seed}`) : null));
 }

@@ -1,8 +1,8 @@
 // Words that two texts share.
 
 const segmenter = new Intl.Segmenter(undefined, { granularity: "word" });
-const SAMPLE = 300; // texts that tell which words are common
-const COMMON = 0.15; // share of these texts
+const SAMPLE = 500; // texts, and reasonings, that tell which words are common
+const COMMON = 0.1; // share of them
 let common = null;
 
 function words(text) {
@@ -10,19 +10,22 @@ function words(text) {
     ({ segment, word: isWordLike ? segment.toLowerCase() : null }));
 }
 
-// Words that stand in so many texts that it says nothing when two texts share them.
+// Words that stand in so many texts, or reasonings, that it says nothing when two share them.
 function commonWords() {
   if (common) return common;
-  const every = Math.max(1, Math.floor(data.texts.text.length / SAMPLE));
-  const seen = new Map();
-  let texts = 0;
-  for (let at = 0; at < data.texts.text.length; at += every, texts++) {
-    for (const word of new Set(words(data.texts.text[at]).map((one) => one.word))) {
-      seen.set(word, (seen.get(word) ?? 0) + 1);
-    }
-  }
   common = new Set([null]);
-  for (const [word, count] of seen) if (count > Math.max(COMMON * texts, 3)) common.add(word);
+  for (const texts of [data.texts.text, data.answers.reasoning.values]) {
+    const every = Math.max(1, Math.floor(texts.length / SAMPLE));
+    const sample = texts.filter((_, at) => at % every === 0);
+    const seen = new Map();
+    for (const text of sample) {
+      for (const word of new Set(words(text).map((one) => one.word))) {
+        seen.set(word, (seen.get(word) ?? 0) + 1);
+      }
+    }
+    const most = Math.max(COMMON * sample.length, 3);
+    for (const [word, count] of seen) if (count > most) common.add(word);
+  }
   return common;
 }
 
