@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from browse import browse
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import (
     PREDICTIONS,
@@ -20,7 +21,8 @@ from infuse.core.schemas import (
     TEXT_REASONING_LABEL,
 )
 from infuse.data.targets import REASONED
-from stage_runner import Outcome, RunStage
+from infuse.workflow.job import Job
+from metrics import metrics
 
 Row = dict[str, Any]
 
@@ -32,7 +34,9 @@ WHY = PLAIN | {"target": "reason_label"}
 EMOTIONS = ["sadness", "joy", "love", "anger", "fear", "surprise"]
 SCRIPT = "<script>window.hostile = 1</script>"
 IMAGE = "<img src=x onerror='window.hostile = 2'>"
-HOSTILE = f'{SCRIPT}{IMAGE}</style></textarea>--> & &lt;b&gt; "quoted" \\u2028 \u2028 \u202e \U0001f600'
+HOSTILE = (
+    f'{SCRIPT}{IMAGE}</style></textarea>--> & &lt;b&gt; "quoted" \\u2028 \u2028 \u202e \U0001f600'
+)
 
 
 @dataclass(frozen=True)
@@ -56,8 +60,8 @@ class Study:
     first: Sequence[str] = ()
 
 
-def page(root: Path, study: Study, run_stage: RunStage) -> Outcome:
-    """The stage `browse`, run on a made-up study."""
+def page(root: Path, study: Study) -> Path:
+    """The page of a made-up study; its inputs lie in folders beside it, by their roles."""
     draw = np.random.default_rng(7)
     vocabulary = np.array(["".join(draw.choice(list("aeioumnrstlkd"), 6)) for _ in range(3000)])
     chances = 1 / np.arange(1, len(vocabulary) + 1)
@@ -72,6 +76,7 @@ def page(root: Path, study: Study, run_stage: RunStage) -> Outcome:
     }
     inputs = {"task": root / "task"}
     inputs["task"].mkdir(parents=True)
+    _tell(inputs["task"], "task made-up")
     for name, rows in splits.items():
         write_rows(inputs["task"] / f"{name}.parquet", rows, RATED if study.rated else TASK)
     write_json(inputs["task"] / "labels.json", list(study.labels))
@@ -84,16 +89,16 @@ def page(root: Path, study: Study, run_stage: RunStage) -> Outcome:
             folder.mkdir()
             rows = _answers(study, splits["test"], study.rates.get(arm, 0.5), said, draw)
             write_rows(folder / "predictions.parquet", rows, PREDICTIONS)
+            _tell(folder, f"predictions {name}")
             inputs[f"classifier {name}"] = _classifier(root / f"classifier {name}", draw)
     params = {"arms": study.arms, "seeds": list(study.seeds), "comparisons": _pairs(study)}
-    numbers = {
-        role: folder
-        for role, folder in inputs.items()
-        if role.split()[0] in ("task", "classifier", "predictions")
-    }
-    made = run_stage("metrics", params, numbers)
-    assert made.code == 0, made.stderr
-    return run_stage("browse", params, {"metrics": made.output} | inputs)
+    for stage in (metrics, browse):
+        name, out = f"{stage.__name__} made-up", root / stage.__name__
+        out.mkdir()
+        stage(Job(name, params, {}, dict(inputs), root, out, {}, "0" * 12))
+        _tell(out, name)
+        inputs[stage.__name__] = out
+    return root / "browse/browse.html"
 
 
 def _pairs(study: Study) -> list[list[str]]:
@@ -108,8 +113,9 @@ def _rows(study: Study, texts: Sequence[str], draw: Any) -> list[Row]:
         row = {"id": 100 + at, "text": text, "label": label}
         if study.rated:
             row |= {
-                "rating": min(5.0, float(label) + float(draw.random()) / 2), "cluster": str(at // 2),
-                "source": ("shop", "bank")[at // 2 % 2], "dimension": ("calm", "clear")[at % 2],
+                "rating": min(5.0, float(label) + float(draw.random()) / 2),
+                "cluster": str(at // 2), "source": ("shop", "bank")[at // 2 % 2],
+                "dimension": ("calm", "clear")[at % 2],
             }  # fmt: skip
         rows.append(row)
     return rows
@@ -123,6 +129,7 @@ def _training_sets(
     """
     inputs, plain = {}, root / "text_label"
     plain.mkdir()
+    _tell(plain, "training_set text_label")
     for split in ("train", "validation"):
         write_rows(plain / f"{split}.parquet", splits[split], TEXT_LABEL)
     made: dict[Any, Path] = {}
@@ -136,23 +143,26 @@ def _training_sets(
             made[form] = folder
             folder.mkdir()
             reasons.mkdir()
+            _tell(folder, f"training_set {arm}")
             written: list[Row] = []
             for split in ("train", "validation"):
                 rows = splits[split]
-                said = words(len(rows) - 1, study.reasons) + [""]
+                said = [*words(len(rows) - 1, study.reasons), ""]
                 written += [
                     {"split": split, "id": row["id"], "reasoning": one,
                      "finish": "length" if row["id"] % 9 == 0 else "stop",
                      "tokens": len(one.split()) + row["id"] % 5}
                     for row, one in zip(rows, said, strict=True)
                 ]  # fmt: skip
-                kept = [row | {"reasoning": one} for row, one in zip(rows, said, strict=True) if one]
+                kept = [
+                    row | {"reasoning": one} for row, one in zip(rows, said, strict=True) if one
+                ]
                 write_rows(folder / f"{split}.parquet", kept, TEXT_REASONING_LABEL)
             write_rows(reasons / "reasonings.parquet", written, REASONINGS)
             _tell(reasons, "reasonings scratch", params={"kind": "reasoner"})
         inputs[f"training_set {arm}"] = made[form]
         inputs[f"reasonings {arm}"] = made[form].with_name(
-            made[form].name.replace("set", "reasonings")
+            made[form].name.replace("set ", "reasonings ")
         )
     return inputs
 

@@ -8,7 +8,7 @@ from typing import NamedTuple
 from infuse.data.linear_text import linear_model
 from infuse.evaluation.scores import Row
 
-MOST_READ = 4000  # training reasonings that the model learns from
+MOST_READ = 2000  # training reasonings that the model learns from
 
 
 class Heard(NamedTuple):
