@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 READY = "html[data-ready]"
-MOST_SECONDS = 8  # a busy machine is no failure
+MOST_SECONDS = 60  # a busy machine is no failure
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
