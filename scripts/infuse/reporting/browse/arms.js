@@ -1,7 +1,5 @@
 // What each arm reaches, with what it was given; how arms compare; how their losses went.
 
-const BUDGET = ["documents", "steps", "sum of learning rates", "tokens", "supervised tokens",
-  "label share of loss"];
 const HIDDEN = ["arm", "accuracy %", "low", "high", "by seed", "n"];
 
 function armsView(main, params) {

@@ -40,8 +40,8 @@ function axes(xs, ys, x, y, marks = ticks(...ys, 3).map((one) => [one, short(one
   const below = ticks(...xs, 4).map((one) =>
     svg("text", { x: across(one), y: height - bottom + 14, "text-anchor": "middle" }, short(one)));
   const told = [
-    svg("text", { class: "axis", x: width - right, y: height - 2, "text-anchor": "end" }, x),
-    svg("text", { class: "axis", x: 0, y: top + 2 }, y),
+    svg("text", { x: width - right, y: height - 2, "text-anchor": "end" }, x),
+    svg("text", { x: 0, y: top + 2 }, y),
   ];
   return { across, up, parts: [lines, below, told] };
 }

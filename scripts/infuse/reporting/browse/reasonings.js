@@ -90,7 +90,7 @@ function aboutSet(set, rows) {
       `${some(set.rows, "training text")} have a reasoning. `,
       all < set.rows ? `This page holds ${thousands(all)} of them. ` : "",
       "An empty reasoning is left out of the training."),
-    rows.length ? h("figure", { class: "wide" }, h("figcaption", null, `Length in ${unit}`),
+    rows.length ? h("figure", null, h("figcaption", null, `Length in ${unit}`),
       histogram(`Lengths of the reasonings, in ${unit}`, lengths, unit)) : null,
   ].filter(Boolean);
 }
