@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from browse import browse
+from infuse.core import schemas
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import (
     PREDICTIONS,
@@ -20,7 +21,7 @@ from infuse.core.schemas import (
     TEXT_LABEL,
     TEXT_REASONING_LABEL,
 )
-from infuse.data.targets import REASONED
+from infuse.data.targets import REASONED, ZERO_SHOT
 from infuse.workflow.job import Job
 from metrics import metrics
 
@@ -46,6 +47,8 @@ class Study:
     Attributes:
         rates: how often an arm is right, by its name; the others are right half of the time.
         first: texts and reasonings that come first in every split.
+        asked: whether an endpoint was asked too.
+        too_long: how many of the last test texts are too long for the classifiers.
     """
 
     arms: Mapping[str, Row] = field(default_factory=lambda: {"label": LABEL, "why": WHY})
@@ -58,6 +61,8 @@ class Study:
     rated: bool = False
     rates: Mapping[str, float] = field(default_factory=dict)
     first: Sequence[str] = ()
+    asked: bool = False
+    too_long: int = 0
 
 
 def page(root: Path, study: Study) -> Path:
@@ -91,7 +96,16 @@ def page(root: Path, study: Study) -> Path:
             write_rows(folder / "predictions.parquet", rows, PREDICTIONS)
             _tell(folder, f"predictions {name}")
             inputs[f"classifier {name}"] = _classifier(root / f"classifier {name}", draw)
-    params = {"arms": study.arms, "seeds": list(study.seeds), "comparisons": _pairs(study)}
+    arms = dict(study.arms)
+    if study.asked:
+        arms[ZERO_SHOT] = {"target": ZERO_SHOT}
+        inputs[ZERO_SHOT] = folder = root / ZERO_SHOT
+        folder.mkdir()
+        rows = _answers(study, splits["test"], 0.6, None, draw)
+        rows = [row | {"prompt_tokens": None, "tokens": None} for row in rows]
+        write_rows(folder / "predictions.parquet", rows, schemas.ZERO_SHOT)
+        _tell(folder, "zero_shot api")
+    params = {"arms": arms, "seeds": list(study.seeds), "comparisons": _pairs(study)}
     for stage in (metrics, browse):
         name, out = f"{stage.__name__} made-up", root / stage.__name__
         out.mkdir()
@@ -190,6 +204,9 @@ def _answers(
                 "log_probabilities": scores.tolist(),
             }
         )  # fmt: skip
+    for row in rows[len(rows) - study.too_long :]:
+        row.update(dict.fromkeys(("generated", "reasoning", "predicted", "closed_set"), ""))
+        row.update({"outcome": "too_long", "tokens": 0, "log_probabilities": []})
     return rows
 
 

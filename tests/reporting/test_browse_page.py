@@ -371,6 +371,37 @@ def test_ratings(page: Any, plain: Study, rated: Study) -> None:
     assert "bank \u00b7 calm" in page.locator("p.truth").inner_text()
 
 
+def test_texts_without_scores_and_a_model_that_was_not_trained(page: Any, tmp_path: Path) -> None:
+    study = pages.Study(asked=True, too_long=3)
+    file = pages.page(tmp_path / "study", study)
+    go(page, file, "texts?arm=why&outcome=too_long")
+    assert count(page) == 3 * len(study.seeds)
+    assert page.locator(".answer").inner_text().count("too long") == 2  # one for screen readers
+    assert "no probabilities are known" in page.locator(".answer").inner_text()
+    go(page, file, "texts?arm=zero_shot&against=why&seed=2&argues=1")
+    assert count(page) == study.test
+    assert page.locator(".answer h3").all_inner_texts() == ["zero_shot", "why seed 2"]
+    go(page, file, "confusion?arm=why&against=zero_shot")
+    assert page.locator(".four").count() == 1
+    go(page, file, "texts?arm=zero_shot&seed=2")
+    assert count(page) == study.test
+
+
+def test_a_file_that_was_cut_short_says_so(browser: Any, plain: Study, tmp_path: Path) -> None:
+    file = tmp_path / "cut.html"
+    whole = plain.file.read_text()
+    start = whole.index('id="data">') + 2000
+    file.write_text(whole[:start] + whole[whole.index("</script>", start) :])
+    with looked_at(browser) as page:
+        page.goto(file.as_uri())
+        page.get_by_role("heading", name="This page can't be shown").wait_for()
+    file.write_text(whole.replace("<script>", "<script>/* */"))
+    page = browser.new_page()  # whose policy knows no such program
+    page.goto(file.as_uri())
+    assert page.locator("main").inner_text() == "Opening ..."
+    page.close()
+
+
 def test_it_says_what_made_it(page: Any, plain: Study) -> None:
     go(page, plain.file, "about")
     told = page.locator("dl").inner_text()

@@ -26,7 +26,7 @@ def page(title: str, data: str) -> str:
     """
     style = _read("style.css")
     parts = "\n".join(_read(f"{name}.js") for name in PROGRAM)
-    program = f'"use strict";\n(() => {{\n{parts}\nmain();\n}})();\n'
+    program = f'"use strict";\n(() => {{\n{parts}\nmain().catch(failed);\n}})();\n'
     allowed = {"script-src": _hash(program), "style-src": _hash(style)}
     policy = ["default-src 'none'", *(f"{kind} '{hashed}'" for kind, hashed in allowed.items())]
     policy += ["base-uri 'none'", "form-action 'none'"]

@@ -58,6 +58,14 @@ function keyed(event) {
   }
 }
 
+// A file that was cut short on its way, or a browser without what the page needs.
+function failed(error) {
+  document.querySelector("main").replaceChildren(
+    h("h1", null, "This page can't be shown"),
+    h("p", null, "Either the file is damaged, or the browser is older than 2024."),
+    h("p", { class: "quiet" }, String(error)));
+}
+
 async function main() {
   const place = document.getElementById("data");
   data = await unpack(place.textContent);

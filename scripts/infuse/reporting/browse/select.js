@@ -3,10 +3,15 @@
 // The arm that is looked at first: one that reasons, where there is one.
 const firstArm = () => (data.arms.find((arm) => arm.reasoned) ?? data.arms[0]).name;
 
-// What is asked for, with an arm, and without one that is not there.
-const sound = (params) => ({
-  ...params, arm: knownArm(params.arm) || firstArm(), against: knownArm(params.against),
-});
+// What is asked for, without what the arms at hand have not.
+function sound(params) {
+  const [arm, against] = [knownArm(params.arm) || firstArm(), knownArm(params.against)];
+  const found = { ...params, arm, against };
+  if (!pairsOf(arm, against).some((pair) => String(pair.seed) === params.seed)) delete found.seed;
+  if (!data.arms[armIndex(arm)].reasoned) delete found.argues;
+  if (!against) delete found.cell;
+  return found;
+}
 
 // Runs of an arm, each with the other arm's of the same seed; an arm with one run meets all.
 function pairsOf(arm, against, seed) {
@@ -14,7 +19,7 @@ function pairsOf(arm, against, seed) {
   const of = (runs, wanted) => runs.find((run) => seedOf(run) === wanted) ?? runs[0];
   const seeds = (theirs.length > ours.length ? theirs : ours).map(seedOf);
   return seeds
-    .filter((one) => seed === undefined || seed === "" || String(one) === seed)
+    .filter((one) => !seed || String(one) === seed)
     .map((one) => ({ seed: one, a: of(ours, one), b: theirs.length ? of(theirs, one) : -1 }));
 }
 
@@ -74,10 +79,8 @@ function select(params) {
     ? (t, { a }) => !isRight(place(t, a))
     : (t, { a }) => outcomeAt(place(t, a)) === name);
   wanted("argues", () => (t, { a }) => arguesOther(place(t, a)));
-  if (params.against) {
-    wanted("cell", (name) => (t, { a, b }) =>
-      CELLS[name]?.(isRight(place(t, a)), isRight(place(t, b))));
-  }
+  wanted("cell", (name) => (t, { a, b }) =>
+    CELLS[name]?.(isRight(place(t, a)), isRight(place(t, b))));
   wanted("q", (words) => {
     const word = words.toLowerCase();
     const [inTexts, inReasons] = [lowered(texts.text), lowered(answers.reasoning.values)];

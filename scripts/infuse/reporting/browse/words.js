@@ -1,11 +1,11 @@
 // Words that two texts share.
 
-const segmenter = new Intl.Segmenter(undefined, { granularity: "word" });
 const SAMPLE = 500; // texts, and reasonings, that tell which words are common
 const COMMON = 0.1; // share of them
-let common = null;
+let common = null, segmenter = null;
 
 function words(text) {
+  segmenter ??= new Intl.Segmenter(undefined, { granularity: "word" });
   return Array.from(segmenter.segment(text), ({ segment, isWordLike }) =>
     ({ segment, word: isWordLike ? segment.toLowerCase() : null }));
 }
