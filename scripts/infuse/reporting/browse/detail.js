@@ -45,7 +45,7 @@ function answerPart(text, run, truth) {
     heard < data.labels.length ? h("p", { class: "heard" }, "Its words argue for ", chip(heard),
       h("span", { class: "quiet" }, ", as a linear model reads them",
         arm.heard === null ? "." : ` (right on ${percent(arm.heard)} of validation reasonings).`)) : null,
-    written && written !== reasoning ? h("p", { class: "quiet" }, "It wrote: ",
+    written.trim() && written !== reasoning ? h("p", { class: "quiet" }, "It wrote: ",
       h("span", { class: "written" }, written)) : null,
     bars(at, truth));
 }

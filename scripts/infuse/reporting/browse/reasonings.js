@@ -61,8 +61,8 @@ function reasoningsView(main, first) {
 
 const ENDS = { stop: "by itself", length: "cut at the limit", imported: "imported" };
 
-// Tokens, where they are known; else words.
-const counted = (set) => set.tokens.some((one) => one > 0);
+// Tokens, where a model wrote here what the arms learned; else words.
+const counted = (set) => set.finish.values.some((end) => end === "stop" || end === "length");
 const lengthOf = (set, at) => counted(set) ? set.tokens[at]
   : string(set.reasoning, at).split(/\s+/).filter(Boolean).length;
 
