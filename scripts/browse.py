@@ -6,14 +6,17 @@ OUT  browse.html, copied to results/
 """
 
 import logging
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from infuse.config.arms import AnyArm, Arm
+from infuse.config.report_params import MetricsParams
 from infuse.core.files import read_csv, read_json, read_labels, read_rows, read_task, write_text
-from infuse.core.manifest import SEAL
+from infuse.core.manifest import read_provenance
 from infuse.core.resources import commit
 from infuse.core.schemas import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
-from infuse.data.targets import REASONED, ZERO_SHOT
+from infuse.data.answers import OUTCOMES
 from infuse.evaluation import comparisons as pairs
 from infuse.evaluation import scores as ev
 from infuse.reporting import arm_tables, rating_tables
@@ -29,13 +32,15 @@ Row = dict[str, Any]
 
 def browse(job: Job) -> dict[str, Any]:
     """Write the page."""
-    task, arms, seeds = job.inputs["task"], job.params["arms"], job.params["seeds"]
+    params = MetricsParams.model_validate(job.params)
+    task, arms = job.inputs["task"], params.arms
     labels, test = read_labels(task), read_task(task, "test")
     train = read_rows(task / "train.parquet", TASK)
     written = {
-        one: ev.beside(test, ev.read_answers(job.inputs, *one)) for one in ev.runs(arms, seeds)
+        one: ev.join_answers(test, ev.read_answers(job.inputs, *one))
+        for one in ev.runs(arms, params.seeds)
     }
-    sets = _training_sets(job)
+    sets = _training_sets(job, arms)
     read = shown.readings(sets, written)
     texts, held = shown.texts(test, train, labels)
     names = list(arms)
@@ -45,7 +50,7 @@ def browse(job: Job) -> dict[str, Any]:
         "key": job.key,
         "commit": commit(Path(__file__).parents[1]),
         "labels": labels,
-        "outcomes": list(shown.OUTCOMES),
+        "outcomes": list(OUTCOMES),
         "arms": shown.arms_told(arms, read),
         "runs": [[names.index(arm), seed] for arm, seed in written],
         "texts": texts,
@@ -53,9 +58,9 @@ def browse(job: Job) -> dict[str, Any]:
         "train": shown.known([train[place] for place in held], labels),
         "sets": shown.training(sets, train, held, names),
         "curves": _curves(job, list(written)),
-        "tables": _tables(job, written, labels),
+        "tables": _tables(job, arms, written, labels),
         "made": shown.made(
-            {str(path): read_json(path / SEAL) for path in dict.fromkeys(job.inputs.values())}
+            {str(path): read_provenance(path) for path in dict.fromkeys(job.inputs.values())}
         ),
     }
     text = page(f"{experiment}: every answer", pack(tree))
@@ -65,36 +70,36 @@ def browse(job: Job) -> dict[str, Any]:
     return facts
 
 
-def _training_sets(job: Job) -> list[shown.TrainingSet]:
+def _training_sets(job: Job, arms: Mapping[str, AnyArm]) -> list[shown.TrainingSet]:
     """Each set that arms learned from, once."""
-    arms: dict[Path, list[str]] = {}
-    for role, folder in job.inputs.items():
-        if role.startswith("training_set "):
-            arms.setdefault(folder, []).append(role.removeprefix("training_set "))
+    learners: dict[Path, list[str]] = {}
+    trained = {name: arm for name, arm in arms.items() if isinstance(arm, Arm)}
+    for name in trained:
+        learners.setdefault(job.inputs[f"training_set {name}"], []).append(name)
     found = []
-    for folder, names in arms.items():
-        arm = job.params["arms"][names[0]]
-        schema = TEXT_REASONING_LABEL if arm["target"] in REASONED else TEXT_LABEL
+    for folder, names in learners.items():
+        arm = trained[names[0]]
+        schema = TEXT_REASONING_LABEL if arm.reasoned else TEXT_LABEL
         train, validation = (
             read_rows(folder / f"{split}.parquet", schema) for split in ("train", "validation")
         )
         told = {}
-        if arm["target"] in REASONED and not arm["perturb"]:
+        if arm.reasoned and not arm.perturb:
             rows = read_rows(
                 job.inputs[f"reasonings {names[0]}"] / "reasonings.parquet", REASONINGS
             )
             told = {row["id"]: row for row in rows if row["split"] == "train"}
-        found.append(shown.TrainingSet(_source(job, names[0]), names, train, validation, told))
+        name = _source(arm, job.inputs.get(f"reasonings {names[0]}"))
+        found.append(shown.TrainingSet(name, names, train, validation, told))
     return found
 
 
-def _source(job: Job, name: str) -> str:
+def _source(arm: Arm, folder: Path | None) -> str:
     """Where an arm's reasonings come from: their section, its kind, and what was done to them."""
-    arm, folder = job.params["arms"][name], job.inputs.get(f"reasonings {name}")
-    section = arm["reasons"] or "reasonings"
-    kind = read_json(folder / SEAL)["params"]["kind"] if folder else "none"
+    section = arm.reasons or "reasonings"
+    kind = read_provenance(folder)["params"]["kind"] if folder else "none"
     words = section if kind == section else f"{section} ({kind})"
-    return f"{words}, perturbed: {arm['perturb']}" if arm["perturb"] else words
+    return f"{words}, perturbed: {arm.perturb}" if arm.perturb else words
 
 
 def _curves(job: Job, runs: list[shown.Run]) -> list[Row]:
@@ -107,9 +112,8 @@ def _curves(job: Job, runs: list[shown.Run]) -> list[Row]:
     return found
 
 
-def _tables(job: Job, written: pairs.Runs, labels: list[str]) -> Row:
+def _tables(job: Job, arms: Mapping[str, AnyArm], written: pairs.Runs, labels: list[str]) -> Row:
     """The tables of arms and comparisons, and of settings where the task has a scale."""
-    arms = job.params["arms"]
     numbers = {
         name: read_csv(job.inputs["metrics"] / f"{name}.csv", schema)
         for name, schema in (
@@ -127,7 +131,7 @@ def _tables(job: Job, written: pairs.Runs, labels: list[str]) -> Row:
     }
     train = read_task(job.inputs["task"], "train")
     if "rating" in train[0]:
-        rated = {one: rows for one, rows in written.items() if arms[one[0]]["target"] != ZERO_SHOT}
+        rated = {one: rows for one, rows in written.items() if isinstance(arms[one[0]], Arm)}
         tables["settings"] = rating_tables.every_setting(train, rated, arms, labels)
     return tables
 

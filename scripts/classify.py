@@ -23,7 +23,7 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
 from infuse.core.errors import UserError
 from infuse.data.sources import read_file

@@ -469,7 +469,7 @@ def test_78_000_answers(browser: Any, tmp_path: Path) -> None:
     """As many arms, seeds and sets as docs/findings.md has. Times are told, and fail nothing."""
     arms = {f"label {place}": pages.LABEL for place in range(4)}
     arms |= {
-        f"why {place}": pages.WHY | ({"perturb": f"way {place}"} if place > 3 else {})
+        f"why {place}": pages.WHY | ({"reasons": f"way {place}"} if place > 3 else {})
         for place in range(9)
     }
     study = pages.Study(arms, (1, 2, 3), train=4000, test=2000, words=19, reasons=35)

@@ -8,16 +8,16 @@ one text have words in common, and so take less room.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from infuse.config.arms import AnyArm, Arm
 from infuse.core.files import json_text
 from infuse.data.answers import OUTCOMES
 from infuse.data.linear_text import nearest
-from infuse.data.targets import REASONED
 from infuse.evaluation.arguments import Heard, heard
 from infuse.evaluation.scores import Row
 from infuse.reporting.packing import coded, small
@@ -59,24 +59,13 @@ class TrainingSet(NamedTuple):
         return bool(self.train) and "reasoning" in self.train[0]
 
 
-def arms_told(arms: Mapping[str, Row], read: Mapping[Run, Heard]) -> list[Tree]:
+def arms_told(arms: Mapping[str, AnyArm], read: Mapping[Run, Heard]) -> list[Tree]:
     """Each arm with its form in words, and how well its reasonings can be read."""
     known = {name: one.known for (name, _), one in read.items()}
     found = []
     for name, arm in arms.items():
-        words = [TARGETS[arm["target"]]]
-        words += [f"reasonings: {arm['reasons']}"] if arm.get("reasons") else []
-        words += [f"perturbed: {arm['perturb']}"] if arm.get("perturb") else []
-        weight = arm.get("label_weight")
-        words += [] if weight is None else [f"label's weight: {weight:g}"]
-        match = arm.get("match") or {}
-        words += [
-            f"{what.replace('_', ' ')} of {match[what]}"
-            for what in ("steps", "supervised_tokens")
-            if match.get(what)
-        ]
-        words += [] if arm.get("system", True) else ["no system message"]
-        reasoned = arm["target"] in REASONED
+        words = [TARGETS[arm.target], *(_own(arm) if isinstance(arm, Arm) else [])]
+        reasoned = isinstance(arm, Arm) and arm.reasoned
         found.append(
             {
                 "name": name, "told": ", ".join(words), "reasoned": reasoned,
@@ -84,6 +73,22 @@ def arms_told(arms: Mapping[str, Row], read: Mapping[Run, Heard]) -> list[Tree]:
             }
         )  # fmt: skip
     return found
+
+
+def _own(arm: Arm) -> Iterator[str]:
+    """What an arm has of its own beside its target."""
+    if arm.reasons:
+        yield f"reasonings: {arm.reasons}"
+    if arm.perturb:
+        yield f"perturbed: {arm.perturb}"
+    if arm.label_weight is not None:
+        yield f"label's weight: {arm.label_weight:g}"
+    if arm.match and arm.match.steps:
+        yield f"steps of {arm.match.steps}"
+    if arm.match and arm.match.supervised_tokens:
+        yield f"supervised tokens of {arm.match.supervised_tokens}"
+    if not arm.system:
+        yield "no system message"
 
 
 def texts(
