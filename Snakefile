@@ -3,6 +3,7 @@
 #   snakemake --cores all results/table3.csv                           the default experiment
 #   snakemake --cores all results/arms.csv                             all its arms, regimes, controls
 #   snakemake --cores all results/layers.csv                           what their layers hold
+#   snakemake --cores all results/browse.html                          every answer, as a page to look at
 #   snakemake --cores all --configfile experiments/NAME.yaml           another one
 #   snakemake --cores all --configfile experiments/quality-small.yaml results/quality.csv    ratings
 #   snakemake --cores 1 figures                                        the figures alone
@@ -55,6 +56,7 @@ include: "rules/reasoner.smk"
 include: "rules/classifiers.smk"
 include: "rules/evaluation.smk"
 include: "rules/layers.smk"
+include: "rules/browse.smk"
 include: "rules/forecast.smk"
 
 

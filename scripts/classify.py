@@ -23,12 +23,9 @@ import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, TextIO
-
-from scipy.special import softmax
+from typing import Any, TextIO
 
 from infuse.core.errors import UserError
-from infuse.core.manifest import check
 from infuse.data.sources import read_file
 
 BATCH = 32  # texts that are answered together
@@ -77,42 +74,13 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
     """
     waiting = _texts(arguments)
     texts = list(itertools.islice(waiting, BATCH))  # before the libraries, which take seconds
-    import torch
+    from infuse.inference.new_texts import answers, opened
 
-    from infuse.config.compute import Arithmetic
-    from infuse.inference.classification import Form, Reader
-
-    Form.load(arguments.model)  # another kind of folder is called that, and not damaged
-    check(arguments.model)
-    best: Literal["cpu", "cuda"] = "cuda" if torch.cuda.is_available() else "cpu"
-    compute = Arithmetic(
-        device=arguments.device or best,
-        dtype="float32",
-        threads=torch.get_num_threads(),
-        deterministic=True,
-    )
-    reader = Reader(arguments.model, arguments.backend, compute)
+    reader = opened(arguments.model, arguments.backend, arguments.device)
     first = 0
     while texts:
-        prompts = reader.prompts(texts)
-        asked = [row for row, text in enumerate(texts) if text.strip()]
-        rows = [first + row for row in asked]
-        read = reader.read([prompts[row] for row in asked], rows, arguments.max_new_tokens)
-        answers = dict(zip(asked, read, strict=True))
+        yield from answers(reader, texts, arguments.max_new_tokens, first)
         first += len(texts)
-        for row, text in enumerate(texts):
-            line: dict[str, Any] = {
-                "text": text, "label": None, "probabilities": None, "reasoning": ""
-            }  # fmt: skip
-            if row not in answers:
-                yield line | {"outcome": "no_text"}
-                continue
-            answer, _, scores, _ = answers[row]
-            line |= {"label": answer.predicted or None, "reasoning": answer.reasoning}
-            if len(scores):
-                chances = softmax(scores).round(6).tolist()
-                line["probabilities"] = dict(zip(reader.form.labels, chances, strict=True))
-            yield line | {"outcome": answer.outcome}
         texts = list(itertools.islice(waiting, BATCH))
 
 

@@ -9,7 +9,7 @@ from hypothesis import HealthCheck, settings
 
 from stage_runner import RunStage, runner
 
-pytest_plugins = ("trees",)
+pytest_plugins = ("trees", "browsers")
 
 # A busy machine is no failure.
 settings.register_profile("unhurried", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -5,9 +5,11 @@ from __future__ import annotations
 import random
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.feature_extraction.text import TfidfVectorizer
 
-from infuse.data.linear_text import linear_model, units
+from infuse.data.linear_text import linear_model, nearest, units, vectorizer
 
 # Of each script: two words that tell the label, filler, what stands between words, and the unit.
 SCRIPTS = {
@@ -108,3 +110,17 @@ def test_what_nothing_can_be_learned_from() -> None:
     assert linear_model(["one", "two"], ["a", "a"]) is None
     assert linear_model(["", " "], ["a", "b"]) is None
     assert linear_model([], []) is None
+
+
+@given(st.lists(st.text("abcde ", min_size=3).filter(str.strip), min_size=1, max_size=8))
+def test_the_nearest_text_is_that_of_the_largest_cosine(texts: list[str]) -> None:
+    """By the whole table of cosines; a known text is nearest to itself, or to one like it."""
+    known = [*texts, "first words", "second words here"]
+    found = nearest(known, [*known, "\u2603"])
+    weights = vectorizer(known).fit(known).transform([*known, "\u2603"]).toarray()
+    cosines = weights @ weights[: len(known)].T
+    assert found.cosine == pytest.approx(cosines.max(1))
+    assert cosines[range(len(cosines)), found.place] == pytest.approx(cosines.max(1))
+    assert found.cosine[-1] == 0
+    for place, own in enumerate(found.cosine[:-1]):
+        assert own == pytest.approx(1) or not weights[place].any()

@@ -1,11 +1,16 @@
-"""A linear model of texts: the floor of every comparison, and the reader of reasonings."""
+"""Texts as weighted words: a linear model, the floor of every comparison and the reader of
+reasonings; and which known text is nearest to a new one.
+"""
 
 from __future__ import annotations
 
 import re
 import unicodedata
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
 
 # Letters of scripts that put no space between words: Thai, Lao, Tibetan, Burmese, Khmer, Tai,
 # Balinese, Javanese, Japanese and Chinese.
@@ -15,27 +20,57 @@ _UNSPACED = re.compile(
 )
 _LETTER = re.compile(r"[^\W\d_]")
 _CHARACTERS = (1, 3)  # lengths of the runs of characters that stand in for words
+_CHUNK = 256  # texts that are held against all known ones at a time
 
 
 def linear_model(texts: Sequence[str], labels: Sequence[str]) -> Any | None:
-    """TF-IDF of `units`, logistic regression, with scikit-learn's defaults.
-
-    A word is a run of two or more letters or digits, as in scikit-learn, but keeps its vowel signs
-    and other marks, at which that would cut it.
+    """`vectorizer`, logistic regression, with scikit-learn's defaults.
 
     None where there is no text, or one label alone.
     """
-    from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.linear_model import LogisticRegression
     from sklearn.pipeline import make_pipeline
 
     if len(set(labels)) < 2 or not any(text.strip() for text in texts):
         return None
+    return make_pipeline(vectorizer(texts), LogisticRegression(max_iter=1000)).fit(texts, labels)
+
+
+def vectorizer(texts: Sequence[str]) -> Any:
+    """TF-IDF of `units`, not fitted yet.
+
+    A word is a run of two or more letters or digits, as in scikit-learn, but keeps its vowel signs
+    and other marks, at which that would cut it.
+    """
+    from sklearn.feature_extraction.text import TfidfVectorizer
+
     if units(texts) == "words":
-        vectorizer = TfidfVectorizer(token_pattern=_word(texts))
-    else:
-        vectorizer = TfidfVectorizer(analyzer="char", ngram_range=_CHARACTERS)
-    return make_pipeline(vectorizer, LogisticRegression(max_iter=1000)).fit(texts, labels)
+        return TfidfVectorizer(token_pattern=_word(texts))
+    return TfidfVectorizer(analyzer="char", ngram_range=_CHARACTERS)
+
+
+class Nearest(NamedTuple):
+    """The nearest known text of each text; the first of several.
+
+    Attributes:
+        place: int [texts], among the known ones.
+        cosine: float [texts], of the two vectors of TF-IDF; 0 where they share nothing.
+    """
+
+    place: npt.NDArray[np.int64]
+    cosine: npt.NDArray[np.float64]
+
+
+def nearest(known: Sequence[str], texts: Sequence[str]) -> Nearest:
+    """The known text nearest to each text, by the cosine of TF-IDF that the known ones weigh."""
+    weigh = vectorizer(known)
+    every = weigh.fit_transform(known).T.tocsr()
+    places, cosines = [], []
+    for start in range(0, len(texts), _CHUNK):
+        found = (weigh.transform(texts[start : start + _CHUNK]) @ every).toarray()
+        places.append(found.argmax(1))
+        cosines.append(found.max(1))
+    return Nearest(np.concatenate(places), np.concatenate(cosines))
 
 
 def units(texts: Sequence[str]) -> Literal["words", "characters"]:

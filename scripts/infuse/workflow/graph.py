@@ -147,6 +147,20 @@ class Graph:
                 )
         return self.last("layers", {"arms": arm_params(arms), "seeds": self.config.seeds}, inputs)
 
+    def browse(self, metrics: Node) -> Node:
+        """The page of all answers.
+
+        Args:
+            metrics: the numbers of all arms, whose answers it shows.
+        """
+        inputs = {"metrics": metrics, **metrics.inputs}
+        for name in (name for name in metrics.params["arms"] if name != ZERO_SHOT):
+            learned = self._training_set(self.config.arms[name], self.task)
+            inputs[f"training_set {name}"] = learned
+            if "reasonings" in learned.inputs:
+                inputs[f"reasonings {name}"] = learned.inputs["reasonings"]
+        return self.last("browse", metrics.params, inputs)
+
     @property
     def _folder(self) -> str:
         return f"results/{self.config.experiment}"

@@ -46,6 +46,7 @@ class Job:
         work: state that outlives a kill; it bears the node's key.
         out: write the result here; it takes its final name when the script ends well.
         references: the folders of nodes that are only looked at.
+        key: of the node.
     """
 
     name: str
@@ -55,6 +56,7 @@ class Job:
     work: Path
     out: Path
     references: dict[str, Path] = field(default_factory=dict)
+    key: str = ""
 
 
 def run(stage: Callable[[Job], dict[str, Any]]) -> None:
@@ -161,9 +163,8 @@ def _make(
         if content_hash(path, spec["name"]) != md5:
             raise UserError(f"{path}: changed since this run was planned; run again")
     meter = Meter()
-    facts = stage(
-        Job(spec["name"], spec["params"], spec["settings"], inputs, work, out, references)
-    )
+    told = (spec["name"], spec["params"], spec["settings"])
+    facts = stage(Job(*told, inputs, work, out, references, spec["key"]))
     provenance = {
         part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")
     }

@@ -41,16 +41,17 @@ class Plan:
     arms: Node
     quality: Node | None
     layers: Node
+    browse: Node
     notes: list[str]
 
     @cached_property
     def nodes(self) -> dict[tuple[str, str], Node]:
         """All nodes by (stage, id), inputs before those that need them."""
-        return reached(*self.last, self.layers)
+        return reached(*self.last, self.layers, self.browse)
 
     @property
     def last(self) -> tuple[Node, ...]:
-        """The nodes that people read, but for the probes: those need every classifier itself."""
+        """The nodes that people read, but for two which need every classifier itself."""
         read = (self.tables, self.figures, self.arms, self.quality)
         return tuple(node for node in read if node is not None)
 
@@ -143,8 +144,9 @@ def build(config: Experiment, places: Sequence[Path] = ()) -> Plan:
     )
     quality = graph.quality(every) if config.task.scale else None
     return Plan(
-        config.experiment, metrics, tables, figures, last, quality, graph.layers(), notes(config)
-    )
+        config.experiment, metrics, tables, figures, last, quality, graph.layers(),
+        graph.browse(every), notes(config),
+    )  # fmt: skip
 
 
 def _controls(config: Experiment) -> dict[str, tuple[Experiment, Node]]:
