@@ -5,11 +5,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import itertools
 import json
 import multiprocessing
 import os
+import shutil
+import socket
+import subprocess
 import sys
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -22,12 +26,14 @@ import psutil
 import pyarrow as pa
 import pytest
 import torch
+from openai import APIConnectionError, OpenAI
 from transformers.modeling_utils import PreTrainedModel
 
 import tiny
 from infuse.config.reasonings import Decoding
 from infuse.config.recipe import RowBatching
 from infuse.core.errors import UserError
+from infuse.data.chat_template import standalone
 from infuse.data.examples import Encoder, Ids, Piece, classifier_pieces, collect
 from infuse.inference import generation
 from infuse.inference.backends import TransformersWriter, VllmWriter, Writer, load_writer
@@ -35,6 +41,7 @@ from infuse.inference.generation import Written, continue_prompts
 from infuse.models import loading
 from infuse.training import batching, loop
 from infuse.training.step import Engine
+from patience import wait_until
 
 needs_vllm = pytest.mark.skipif(
     importlib.util.find_spec("vllm") is None and "WITH_VLLM" not in os.environ,
@@ -392,3 +399,52 @@ def test_killed_and_resumed_the_rows_are_the_same(
     for file in (tmp_path / "undisturbed").rglob("*.parquet"):
         same = work / file.relative_to(tmp_path / "undisturbed")
         assert same.read_bytes() == file.read_bytes()
+
+
+# --- as an endpoint
+
+
+@needs_vllm
+def test_a_served_classifier_answers_as_it_was_trained(folder: Path, tmp_path: Path) -> None:
+    """The command of docs/real-model.md, and a client that sends the text alone."""
+    tokenizer = loading.load_tokenizer(folder)
+    tokenizer.chat_template = standalone(tokenizer, "name it", "")
+    served = shutil.copytree(folder, tmp_path / "classifier")
+    tokenizer.save_pretrained(served)
+    (served / "generation_config.json").unlink()
+    texts, _, _ = chats(4, 7)
+    writer = load_writer("transformers", folder, tiny.COMPUTE)
+    written = writer.write(
+        ENCODER.chats(texts), range(len(texts)), {ENCODER.end_of_turn}, Decoding(max_new_tokens=24)
+    )
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    server = subprocess.Popen(
+        [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(served),
+         "--served-model-name", "classifier", "--host", "127.0.0.1", "--port", str(port),
+         "--dtype", "float32", "--enforce-eager"],
+        env=os.environ | {"VLLM_CPU_KVCACHE_SPACE": "1"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
+    client = OpenAI(base_url=f"http://127.0.0.1:{port}/v1", api_key="none", max_retries=0)
+
+    def listens() -> bool:
+        with contextlib.suppress(APIConnectionError):
+            return bool(client.models.list().data)
+        return False
+
+    try:
+        wait_until(listens, server)
+        replies = [
+            client.chat.completions.create(
+                model="classifier", temperature=0, max_tokens=24,
+                messages=[{"role": "user", "content": text}],
+            )
+            for text in texts
+        ]  # fmt: skip
+    finally:
+        server.terminate()
+        server.wait(60)
+    said = [(reply.choices[0].message.content or "").strip() for reply in replies]
+    assert said == [ENCODER.text(one.tokens).strip() for one in written]
