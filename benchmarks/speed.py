@@ -57,7 +57,7 @@ RECIPE = Recipe.model_validate(CONFIG["classifier"]["recipe"]) | {
 }  # fmt: skip
 SEPARATOR = CONFIG["classifier"]["separators"]["reason_label"]
 SIZES: dict[str, dict[str, int]] = {  # layers x width
-    "3 x 128": {},
+    "3 x 128": {"layers": 3, "hidden_size": 128, "intermediate_size": 384},
     "4 x 256": {"layers": 4, "hidden_size": 256, "intermediate_size": 768},
 }
 TRAINING_STEPS = {"3 x 128": 8, "4 x 256": 4}

@@ -45,6 +45,17 @@ def test_the_table_is_that_of_the_result_files() -> None:
     assert "\n".join(table()) in readme, "\n".join(table())
 
 
+def test_what_guessing_reaches_is_as_derived() -> None:
+    """Whoever knows every word, and guesses which cue of a contrast holds."""
+    direct, contrast, ambiguous = emotions.SHARES
+    right, flip = 1 - emotions.NOISE, emotions.NOISE / (len(emotions.LABELS) - 1)
+    likelier = emotions.LIKELIER * right + (1 - emotions.LIKELIER) * flip
+    reached = direct * right + contrast * (right + flip) / 2 + ambiguous * likelier
+    for page in ("README.md", "docs/pipeline.md"):
+        said = " ".join((ROOT / page).read_text(encoding="utf-8").split())
+        assert f"{100 * reached:.1f} %" in said, page
+
+
 def test_every_link_between_pages_leads_on() -> None:
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
