@@ -3,6 +3,8 @@
 IN   task; metrics of all arms; classifiers (how their losses went); predictions; training sets and
      the reasonings in them
 OUT  browse.html, copied to results/
+
+Run as: python scripts/browse.py results/specs/browse/NAME-KEY.json
 """
 
 import logging
@@ -37,8 +39,8 @@ def browse(job: Job) -> dict[str, Any]:
     labels, test = read_labels(task), read_task(task, "test")
     train = read_rows(task / "train.parquet", TASK)
     written = {
-        one: ev.join_answers(test, ev.read_answers(job.inputs, *one))
-        for one in ev.runs(arms, params.seeds)
+        arm_seed: ev.join_answers(test, ev.read_answers(job.inputs, *arm_seed))
+        for arm_seed in ev.runs(arms, params.seeds)
     }
     sets = _training_sets(job, arms)
     read = shown.readings(sets, written)
@@ -51,7 +53,7 @@ def browse(job: Job) -> dict[str, Any]:
         "commit": commit(Path(__file__).parents[1]),
         "labels": labels,
         "outcomes": list(OUTCOMES),
-        "arms": shown.arms_told(arms, read),
+        "arms": shown.described_arms(arms, read),
         "runs": [[names.index(arm), seed] for arm, seed in written],
         "texts": texts,
         "answers": shown.answers(written, read, labels),
@@ -59,7 +61,7 @@ def browse(job: Job) -> dict[str, Any]:
         "sets": shown.training(sets, train, held, names),
         "curves": _curves(job, list(written)),
         "tables": _tables(job, arms, written, labels),
-        "made": shown.made(
+        "made": shown.origins(
             {str(path): read_provenance(path) for path in dict.fromkeys(job.inputs.values())}
         ),
     }
@@ -76,22 +78,22 @@ def _training_sets(job: Job, arms: Mapping[str, AnyArm]) -> list[shown.TrainingS
     trained = {name: arm for name, arm in arms.items() if isinstance(arm, Arm)}
     for name in trained:
         learners.setdefault(job.inputs[f"training_set {name}"], []).append(name)
-    found = []
+    sets = []
     for folder, names in learners.items():
         arm = trained[names[0]]
         schema = TEXT_REASONING_LABEL if arm.reasoned else TEXT_LABEL
         train, validation = (
             read_rows(folder / f"{split}.parquet", schema) for split in ("train", "validation")
         )
-        told = {}
+        written = {}
         if arm.reasoned and not arm.perturb:
             rows = read_rows(
                 job.inputs[f"reasonings {names[0]}"] / "reasonings.parquet", REASONINGS
             )
-            told = {row["id"]: row for row in rows if row["split"] == "train"}
+            written = {row["id"]: row for row in rows if row["split"] == "train"}
         name = _source(arm, job.inputs.get(f"reasonings {names[0]}"))
-        found.append(shown.TrainingSet(name, names, train, validation, told))
-    return found
+        sets.append(shown.TrainingSet(name, names, train, validation, written))
+    return sets
 
 
 def _source(arm: Arm, folder: Path | None) -> str:
@@ -104,12 +106,12 @@ def _source(arm: Arm, folder: Path | None) -> str:
 
 def _curves(job: Job, runs: list[shown.Run]) -> list[Row]:
     """The losses of each run that was trained here."""
-    found = []
+    curves = []
     for place, (arm, seed) in enumerate(runs):
         folder = job.inputs.get(f"classifier {arm}-seed{seed}")
         if folder is not None:
-            found.append({"run": place, **shown.curve(read_json(folder / "history.json"))})
-    return found
+            curves.append({"run": place, **shown.curve(read_json(folder / "history.json"))})
+    return curves
 
 
 def _tables(job: Job, arms: Mapping[str, AnyArm], written: pairs.Runs, labels: list[str]) -> Row:
@@ -131,7 +133,9 @@ def _tables(job: Job, arms: Mapping[str, AnyArm], written: pairs.Runs, labels: l
     }
     train = read_task(job.inputs["task"], "train")
     if "rating" in train[0]:
-        rated = {one: rows for one, rows in written.items() if isinstance(arms[one[0]], Arm)}
+        rated = {
+            (arm, seed): rows for (arm, seed), rows in written.items() if isinstance(arms[arm], Arm)
+        }
         tables["settings"] = rating_tables.every_setting(train, rated, arms, labels)
     return tables
 

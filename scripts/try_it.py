@@ -1,5 +1,6 @@
 """A page to type a text in: label, probabilities and reasoning of one classifier, or of several.
 
+Run as:
     python scripts/try_it.py --model results/artifacts/classifier/NAME-KEY
     python scripts/try_it.py --model FOLDER --model FOLDER
 
@@ -46,8 +47,8 @@ def _page(folders: list[Path]) -> Any:
     try:
         import gradio as gr
     except ModuleNotFoundError:
-        told = "gradio is not installed: pip install --no-deps -r envs/try.txt"
-        raise UserError(told) from None
+        words = "gradio is not installed: pip install --no-deps -r envs/try.txt"
+        raise UserError(words) from None
     from infuse.inference.new_texts import answers, opened
 
     readers = [opened(folder) for folder in folders]
@@ -56,8 +57,8 @@ def _page(folders: list[Path]) -> Any:
         shown: list[Any] = []
         for reader in readers:
             [answer] = answers(reader, [text], MOST_TOKENS)
-            told = answer["label"] or OUTCOMES[answer["outcome"]]
-            shown += [told, answer["probabilities"], answer["reasoning"]]
+            words = answer["label"] or OUTCOMES[answer["outcome"]]
+            shown += [words, answer["probabilities"], answer["reasoning"]]
         return shown
 
     with gr.Blocks(title="Try it", analytics_enabled=False) as page:

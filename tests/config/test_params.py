@@ -27,7 +27,7 @@ READ: dict[str, type[Section] | TypeAdapter[Any]] = {
     "logit_lens": models.LogitLensParams, "metrics": reports.MetricsParams,
     "tables": reports.TablesParams, "figures": reports.MetricsParams, "arms": reports.ArmsParams,
     "quality": reports.QualityParams, "layers": reports.ArmsOfSeeds,
-    "forecast": reports.ForecastParams,
+    "forecast": reports.ForecastParams, "browse": reports.MetricsParams,
 }  # fmt: skip
 TABLE = {"text": "text", "label": "label", "reasoning": "why"}
 HUB = {"kind": "hub", "id": "owner/name", "revision": "0" * 40}

@@ -53,7 +53,7 @@ CHANGES: dict[str, tuple[str, str, str, Change]] = {
         "reasonings", "scratch", "infuse.inference.generation:_sample", _warmer
     ),
     "scores of labels, by a thousandth": (
-        "predictions", "label-seed1", "infuse.inference.generation:_score", _scaled(1.001)
+        "predictions", "label-seed1", "infuse.inference.generation:score_prefilled", _scaled(1.001)
     ),
     "an interval": (
         "metrics", "tiny", "infuse.evaluation.stats:wilson",

@@ -178,6 +178,8 @@ def _candidates(name: str, value: Any) -> Iterator[Any]:
             yield ["experiments/gain.yaml"]
         case "gpu":
             yield "h200"
+        case "prompt":
+            yield "{text}: {label}"
         case "sources":
             yield [["shop", "help_chosen"]]
         case "texts":

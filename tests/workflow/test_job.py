@@ -10,13 +10,14 @@ from pathlib import Path
 import pytest
 
 from infuse.core.resources import commit
+from infuse.core.schemas import SPLITS
 from infuse.workflow import job
 from infuse.workflow.node import Node
 from stage_runner import RunStage
 
 TASK = {
     "source": {"kind": "generated", "train": 64, "validation": 16, "test": 24, "seed": 1},
-    "columns": {}, "labels": None, "rows": {}, "split": None, "scale": None,
+    "columns": {}, "labels": None, "rows": dict.fromkeys(SPLITS), "split": None, "scale": None,
 }  # fmt: skip
 BASE = {"kind": "scratch", "corpus": ["task"]}
 

@@ -24,7 +24,7 @@ class ArmsOfSeeds(Section):
 
 
 class MetricsParams(ArmsOfSeeds):
-    """Of `metrics` and `figures`; the pairs of arms that are compared."""
+    """Of `metrics`, `figures` and `browse`; the pairs of arms that are compared."""
 
     comparisons: list[Annotated[tuple[Name, Name], Field(strict=False)]]
 

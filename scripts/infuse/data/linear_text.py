@@ -67,9 +67,9 @@ def nearest(known: Sequence[str], texts: Sequence[str]) -> Nearest:
     every = weigh.fit_transform(known).T.tocsr()
     places, cosines = [], []
     for start in range(0, len(texts), _CHUNK):
-        found = (weigh.transform(texts[start : start + _CHUNK]) @ every).toarray()
-        places.append(found.argmax(1))
-        cosines.append(found.max(1))
+        similarity = (weigh.transform(texts[start : start + _CHUNK]) @ every).toarray()
+        places.append(similarity.argmax(1))
+        cosines.append(similarity.max(1))
     return Nearest(np.concatenate(places), np.concatenate(cosines))
 
 

@@ -48,14 +48,14 @@ def answers(
     asked = [row for row, text in enumerate(texts) if text.strip()]
     rows = [first + row for row in asked]
     read = reader.read([prompts[row] for row in asked], rows, max_new_tokens)
-    made = dict(zip(asked, read, strict=True))
+    answers = dict(zip(asked, read, strict=True))
     lines = []
     for row, text in enumerate(texts):
         line: dict[str, Any] = {"text": text, "label": None, "probabilities": None, "reasoning": ""}
-        if row not in made:
+        if row not in answers:
             lines.append(line | {"outcome": "no_text"})
             continue
-        answer, _, scores, _ = made[row]
+        answer, _, scores, _ = answers[row]
         line |= {"label": answer.predicted or None, "reasoning": answer.reasoning}
         if len(scores):
             chances = softmax(scores).round(6).tolist()

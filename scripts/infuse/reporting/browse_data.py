@@ -43,7 +43,7 @@ class TrainingSet(NamedTuple):
     Attributes:
         train: rows with id, text, label and, where arms learned from reasonings, reasoning; as
             `validation`.
-        told: reasoning, finish and tokens of training texts by id, as they were written; empty
+        written: reasoning, finish and tokens of training texts by id, as they were written; empty
             where others stand in their place.
     """
 
@@ -51,7 +51,7 @@ class TrainingSet(NamedTuple):
     arms: list[str]
     train: Sequence[Row]
     validation: Sequence[Row]
-    told: Mapping[int, Row]
+    written: Mapping[int, Row]
 
     @property
     def reasoned(self) -> bool:
@@ -59,20 +59,20 @@ class TrainingSet(NamedTuple):
         return bool(self.train) and "reasoning" in self.train[0]
 
 
-def arms_told(arms: Mapping[str, AnyArm], read: Mapping[Run, Heard]) -> list[Tree]:
+def described_arms(arms: Mapping[str, AnyArm], read: Mapping[Run, Heard]) -> list[Tree]:
     """Each arm with its form in words, and how well its reasonings can be read."""
-    known = {name: one.known for (name, _), one in read.items()}
-    found = []
+    known = {name: reading.known for (name, _), reading in read.items()}
+    trees = []
     for name, arm in arms.items():
         words = [TARGETS[arm.target], *(_own(arm) if isinstance(arm, Arm) else [])]
         reasoned = isinstance(arm, Arm) and arm.reasoned
-        found.append(
+        trees.append(
             {
                 "name": name, "told": ", ".join(words), "reasoned": reasoned,
                 "heard": known.get(name),
             }
         )  # fmt: skip
-    return found
+    return trees
 
 
 def _own(arm: Arm) -> Iterator[str]:
@@ -99,12 +99,12 @@ def texts(
     Returns:
         the columns, where `nearest` is a place among the held ones; and the places of those.
     """
-    found = nearest([row["text"] for row in train], [row["text"] for row in test])
-    held = _held(len(train), set(found.place.tolist()))
+    neighbours = nearest([row["text"] for row in train], [row["text"] for row in test])
+    held = _held(len(train), set(neighbours.place.tolist()))
     place = {whole: own for own, whole in enumerate(held)}
     tree = known(test, labels) | {
-        "nearest": small(place[at] for at in found.place.tolist()),
-        "cosine": found.cosine.astype(np.float32),
+        "nearest": small(place[at] for at in neighbours.place.tolist()),
+        "cosine": neighbours.cosine.astype(np.float32),
     }
     if "rating" in test[0]:
         tree["rating"] = np.array([row["rating"] for row in test], np.float32)
@@ -173,18 +173,18 @@ def _chances(rows: Sequence[Row], labels: int) -> npt.NDArray[np.uint16]:
 
 def readings(sets: Sequence[TrainingSet], written: Mapping[Run, Sequence[Row]]) -> dict[Run, Heard]:
     """What a linear model of the training reasonings reads out of those of each run."""
-    found = {}
-    for one in sets:
-        if not one.reasoned:
+    by_run = {}
+    for training_set in sets:
+        if not training_set.reasoned:
             continue
-        runs = [run for run in written if run[0] in one.arms]
+        runs = [run for run in written if run[0] in training_set.arms]
         said = [row["reasoning"] for run in runs for row in written[run]]
-        read = heard(one.train, one.validation, said)
+        read = heard(training_set.train, training_set.validation, said)
         for place, run in enumerate(runs):
             count = len(written[run])
             own = read.labels[place * count : (place + 1) * count]
-            found[run] = Heard(own, read.known)
-    return found
+            by_run[run] = Heard(own, read.known)
+    return by_run
 
 
 def training(
@@ -194,28 +194,28 @@ def training(
 
     A text that is not in a set has the reasoning that was written for it, which was not used.
     """
-    found = []
-    for one in sets:
-        if not one.reasoned:
+    trees = []
+    for training_set in sets:
+        if not training_set.reasoned:
             continue
-        used = {row["id"]: row["reasoning"] for row in one.train}
+        used = {row["id"]: row["reasoning"] for row in training_set.train}
         ids = [train[place]["id"] for place in held]
-        told = [one.told.get(id_, {}) for id_ in ids]
-        found.append(
+        originals = [training_set.written.get(id_, {}) for id_ in ids]
+        trees.append(
             {
-                "name": one.name,
-                "arms": [arms.index(name) for name in one.arms],
+                "name": training_set.name,
+                "arms": [arms.index(name) for name in training_set.arms],
                 "rows": len(train), "used": len(used),
                 "reasoning": coded(
                     str(used.get(id_, row.get("reasoning", "")))
-                    for id_, row in zip(ids, told, strict=True)
+                    for id_, row in zip(ids, originals, strict=True)
                 ),
                 "kept": small(int(id_ in used) for id_ in ids),
-                "finish": coded(row.get("finish", "") for row in told),
-                "tokens": small(row.get("tokens", 0) for row in told),
+                "finish": coded(row.get("finish", "") for row in originals),
+                "tokens": small(row.get("tokens", 0) for row in originals),
             }
         )  # fmt: skip
-    return found
+    return trees
 
 
 def curve(history: Mapping[str, Sequence[Row]]) -> Tree:
@@ -229,23 +229,28 @@ def curve(history: Mapping[str, Sequence[Row]]) -> Tree:
     }
 
 
-def made(folders: Mapping[str, Row]) -> list[Tree]:
+def origins(folders: Mapping[str, Row]) -> list[Tree]:
     """What the page was made from: stage, name, key, commit, libraries and parameters.
 
     Args:
         folders: what each artifact says of itself, by its path.
     """
-    found: dict[str, Tree] = {}
-    for path, told in folders.items():
-        found[path] = {part: told.get(part) for part in ("stage", "key", "commit", "versions")}
-        found[path] |= {"name": own_name(told), "params": json_text(told.get("params"))}
-        for source, part in told["lineage"].items():
+    artifacts: dict[str, Tree] = {}
+    for path, provenance in folders.items():
+        artifacts[path] = {
+            part: provenance.get(part) for part in ("stage", "key", "commit", "versions")
+        }
+        artifacts[path] |= {
+            "name": own_name(provenance),
+            "params": json_text(provenance.get("params")),
+        }
+        for source, part in provenance["lineage"].items():
             row = {"stage": part["stage"], "key": source.rpartition("-")[2]}
-            found.setdefault(source, row | {"name": own_name(part)})
-    return sorted(found.values(), key=lambda row: (row["stage"], row["name"]))
+            artifacts.setdefault(source, row | {"name": own_name(part)})
+    return sorted(artifacts.values(), key=lambda row: (row["stage"], row["name"]))
 
 
-def own_name(told: Row) -> str:
+def own_name(provenance: Row) -> str:
     """The name of an artifact, without its stage."""
-    name: str = told["name"]
-    return name.removeprefix(f"{told['stage']} ")
+    name: str = provenance["name"]
+    return name.removeprefix(f"{provenance['stage']} ")

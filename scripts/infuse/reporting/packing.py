@@ -28,7 +28,7 @@ def pack(value: Any) -> str:
     columns: list[bytes] = []
     length = 0
 
-    def told(part: Any) -> Any:
+    def jsonable(part: Any) -> Any:
         nonlocal length
         if isinstance(part, np.ndarray):
             if part.dtype.name not in _TYPES:
@@ -38,12 +38,12 @@ def pack(value: Any) -> str:
             place, length = length, length + len(content)
             return {"$": part.dtype.name, "at": place, "length": part.size}
         if isinstance(part, dict):
-            return {name: told(one) for name, one in part.items()}
+            return {name: jsonable(item) for name, item in part.items()}
         if isinstance(part, list | tuple):
-            return [told(one) for one in part]
+            return [jsonable(item) for item in part]
         return None if isinstance(part, float) and not math.isfinite(part) else part
 
-    tree = json.dumps(told(value), ensure_ascii=False, separators=(",", ":"))
+    tree = json.dumps(jsonable(value), ensure_ascii=False, separators=(",", ":"))
     head = _filled(tree.encode(), b" ")
     size = len(head).to_bytes(_UNIT, "little")
     packed = zlib.compress(b"".join([size, head, *columns]), 9)

@@ -163,8 +163,8 @@ def _make(
         if content_hash(path, spec["name"]) != md5:
             raise UserError(f"{path}: changed since this run was planned; run again")
     meter = Meter()
-    told = (spec["name"], spec["params"], spec["settings"])
-    facts = stage(Job(*told, inputs, work, out, references, spec["key"]))
+    given = spec["name"], spec["params"], spec["settings"]
+    facts = stage(Job(*given, inputs, work, out, references, spec["key"]))
     provenance = {
         part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")
     }
