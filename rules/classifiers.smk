@@ -2,7 +2,7 @@
 
 IN   results/artifacts/{base,task,reasonings}/; for zero_shot, an endpoint
 OUT  results/artifacts/{regime,training_set,classifier,predictions,zero_shot}/<name>-<key>/
-COST the default, four minutes in all; Llama-3.2-1B on 16,000 texts, minutes of a GPU for each
+COST the default, about a minute of a core for each; Llama-3.2-1B on 16,000 texts, minutes of a GPU for each
 """
 
 
