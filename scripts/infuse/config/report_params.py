@@ -12,21 +12,21 @@ from pydantic import Field
 from infuse.config.arms import AnyArm
 from infuse.config.model_params import ClassifierParams, ReasonerParams, WrittenParams
 from infuse.config.recipe import Recipe
-from infuse.config.values import Name, PositiveInt, Section, Seed
+from infuse.config.values import PositiveInt, Section, Seed
 from infuse.core.gpu_models import GpuName
 
 
 class ArmsOfSeeds(Section):
     """Of `layers`, and part of what the others are told: the arms, each trained with each seed."""
 
-    arms: dict[Name, AnyArm]
+    arms: dict[str, AnyArm]
     seeds: list[Seed]
 
 
 class MetricsParams(ArmsOfSeeds):
     """Of `metrics`, `figures` and `browse`; the pairs of arms that are compared."""
 
-    comparisons: list[Annotated[tuple[Name, Name], Field(strict=False)]]
+    comparisons: list[Annotated[tuple[str, str], Field(strict=False)]]
 
 
 class Recipes(Section):
@@ -47,14 +47,14 @@ class ArmsParams(MetricsParams):
     """Of `arms`: kind and share of each regime; name of each control, and what it must show."""
 
     regimes: list[Annotated[tuple[str, float], Field(strict=False)]]
-    controls: list[Annotated[tuple[Name, Literal["gain", "none"]], Field(strict=False)]]
+    controls: list[Annotated[tuple[str, Literal["gain", "none"]], Field(strict=False)]]
 
 
 class HeldOutParts(Section):
     """Kind and name of each part that is held out, and the arms that are trained without it."""
 
     parts: list[Annotated[tuple[Literal["source", "fold"], str], Field(strict=False)]]
-    arms: list[Name]
+    arms: list[str]
 
 
 class QualityParams(ArmsOfSeeds):
