@@ -171,7 +171,7 @@ def test_a_time_limit_saves_the_state(built: Tree, tmp_path: Path) -> None:
 
 def test_without_checkpoints_more_is_lost(built: Tree, tmp_path: Path) -> None:
     """The inverse: this is what the checkpoints are for."""
-    save = fault("infuse.training.loop:_Checkpoints.save", "skip")
+    save = fault("infuse.training.checkpoints:Checkpoints.save", "skip")
     said = run(built, training(built, tmp_path.name), save, fault(STEP, "kill", 11))
     assert said.returncode == -signal.SIGKILL
     said = run(built, training(built, tmp_path.name))

@@ -20,7 +20,7 @@ from infuse.core.errors import UserError
 from infuse.models import loading
 from infuse.training import attention, batching, loop
 from infuse.training.batching import Rows
-from infuse.training.loop import History
+from infuse.training.checkpoints import History
 from infuse.training.step import Engine
 
 COARSE = tiny.LORA | {"modules": ["all-linear"], "bits": 4}

@@ -28,7 +28,7 @@ from infuse.core.manifest import seal
 from infuse.models import loading
 from infuse.training import batching, loop, tracking
 from infuse.training.batching import Rows
-from infuse.training.loop import History
+from infuse.training.checkpoints import History
 from infuse.training.step import Engine
 
 Gradients = dict[str, torch.Tensor]

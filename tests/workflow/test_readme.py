@@ -56,6 +56,16 @@ def test_what_guessing_reaches_is_as_derived() -> None:
         assert f"{100 * reached:.1f} %" in said, page
 
 
+def test_what_processors_differ_by_is_as_measured() -> None:
+    with (ROOT / "docs/processors.csv").open(encoding="utf-8") as stream:
+        runs = [line for line in csv.DictReader(stream) if line["experiment"] == "diary"]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    arms = {"label": "Q->A reaches", "label_same_steps": "equal steps", "reason_label": "Q->RA"}
+    for arm, name in arms.items():
+        reached = [100 * float(run["accuracy"]) for run in runs if run["arm"] == arm]
+        assert f"{name} {min(reached):.1f} to {max(reached):.1f} %" in readme
+
+
 def test_every_link_between_pages_leads_on() -> None:
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
