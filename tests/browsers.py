@@ -15,9 +15,11 @@ MOST_SECONDS = 60  # a busy machine is no failure
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    """A browser that every test of this process opens its pages in."""
+    """A browser that every test of a module opens its pages in. It runs an event loop, and while it
+    does, no other test of this process can run one.
+    """
     sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
     program = next(filter(None, map(shutil.which, PROGRAMS)), None)
     if program is None:

@@ -59,10 +59,10 @@ def faulty(function: Callable[..., Any], what: str, time: int) -> Callable[..., 
 
 def in_place(*arguments: Any) -> Job:
     """What a stage is told if it may write where its result will stand."""
-    *others, work, _, beside = arguments
+    *others, work, _, references, key = arguments
     final = Path("results", work.name)
     final.mkdir()
-    return Job(*others, work, final, beside)
+    return Job(*others, work, final, references, key)
 
 
 def install(fault: dict[str, Any]) -> None:

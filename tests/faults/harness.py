@@ -19,7 +19,7 @@ from trees import Tree, again, environment, nodes
 LONG = bool(os.environ.get("FAULTS"))  # `make faults`; the short form is part of `make test`
 EVERY = 3  # steps between checkpoints
 STEP, PASS = "infuse.training.loop:_step", "infuse.training.step:Engine.loss_sum"
-CHUNK = "infuse.inference.backends:continue_prompts"
+CHUNK = "infuse.inference.generation:continue_prefilled"
 Work = Callable[[Tree, str], list[str]]
 
 

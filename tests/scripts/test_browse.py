@@ -16,7 +16,7 @@ from trees import Tree, tiny_plan
 def test_the_workflow_makes_the_page_and_it_says_what_the_tables_say(
     browser: Any, built: Tree
 ) -> None:
-    said = built.run("results/browse.html")
+    said = built.run("results/browse.html", "results/arms.csv")
     assert said.returncode == 0, said.stdout + said.stderr
     file = built.root / "results/browse.html"
     with (built.root / "results/arms.csv").open() as stream:

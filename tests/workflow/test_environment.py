@@ -62,7 +62,7 @@ def test_what_is_not_installed_is_named_with_the_command(
     run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setitem(sys.modules, "datasets", None)
-    hub = {"kind": "hub", "id": "owner/name", "revision": "0" * 40, "config": None, "split": "all"}
+    hub = {"kind": "hub", "id": "owner/name", "revision": "0" * 40, "config": None}
     columns = {"kind": "triples", "question": "q", "answer": "a", "reasoning": "r", "domain": None}
     rest = {"train_share": 0.8, "rows": None, "max_reasoning_characters": None}
     said = run_stage("triples", {"source": hub, "columns": columns, **rest})

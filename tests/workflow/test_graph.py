@@ -221,7 +221,7 @@ def test_the_documented_layout_is_the_real_one() -> None:
         Path(file).read_text() for file in (ROOT / "rules").glob("*.smk")
     ), re.MULTILINE))  # fmt: skip
     scripts = {path.stem for path in (ROOT / "scripts").glob("*.py")}
-    assert scripts == rules | {"classify", "push", "share"}  # what a user calls
+    assert scripts == rules | {"classify", "push", "share", "try_it"}  # what a user calls
     tests = {path.stem.removeprefix("test_") for path in (ROOT / "tests").rglob("test_*.py")}
     moved = {"tables": "paper_tables", "figures": "plots", "push": "hub_upload"}
     assert {moved.get(name, name) for name in scripts} <= tests
