@@ -12,7 +12,7 @@ import pytest
 
 import try_it
 from infuse.inference.new_texts import answers, opened
-from patience import wait_until
+from patience import PATIENCE, wait_until
 from trees import Tree, environment, nodes
 
 TEXT = "so , my brother called and i was cheerful <b> , and so it goes"
@@ -42,7 +42,8 @@ def test_the_page_says_what_the_classifiers_say(served: str, built: Tree) -> Non
     from gradio_client import Client
 
     assert served.startswith("http://127.0.0.1:")
-    shown = Client(served, verbose=False).predict(TEXT, api_name="/classify")
+    client = Client(served, verbose=False, httpx_kwargs={"timeout": PATIENCE})
+    shown = client.predict(TEXT, api_name="/classify")
     for place, arm in enumerate(("reason_label", "label")):
         reader = opened(nodes(built, "classifier")[f"{arm}-seed1"])
         [answer] = answers(reader, [TEXT], try_it.MOST_TOKENS)
