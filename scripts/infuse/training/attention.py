@@ -78,17 +78,17 @@ def attend(
         sliding_window = None
     fast = query.is_cuda and query.dtype in (torch.float16, torch.bfloat16)
     if not fast or softcap is not None:
-        made = _one_by_one(query, key, value, cu_seq_lens_q, scaling, sliding_window, softcap)
-        return made, None
+        attended = _one_by_one(query, key, value, cu_seq_lens_q, scaling, sliding_window, softcap)
+        return attended, None
     from torch.nn.attention.varlen import varlen_attn
 
-    made = varlen_attn(
+    attended = varlen_attn(
         query[0].transpose(0, 1), key[0].transpose(0, 1), value[0].transpose(0, 1),
         cu_seq_lens_q, cu_seq_lens_q, max_length_q, max_length_q,
         scale=scaling, window_size=((sliding_window or 0) - 1, 0), enable_gqa=True,
     )  # fmt: skip
-    assert isinstance(made, torch.Tensor)
-    return made[None], None
+    assert isinstance(attended, torch.Tensor)
+    return attended[None], None
 
 
 @torch.compiler.disable  # type: ignore[untyped-decorator]
@@ -102,16 +102,16 @@ def _one_by_one(
     cap: float | None,
 ) -> torch.Tensor:
     """The same where flash attention can't do it: on CPU, in float32, or with a cap."""
-    found = []
+    documents = []
     for begin, end in itertools.pairwise(edges.tolist()):
         if begin < end:
             place = slice(begin, end)
-            found.append(
+            documents.append(
                 _attended(
                     query[:, :, place], key[:, :, place], value[:, :, place], scaling, window, cap
                 )
             )
-    return torch.cat(found, 2).transpose(1, 2)
+    return torch.cat(documents, 2).transpose(1, 2)
 
 
 def _attended(

@@ -40,9 +40,9 @@ def cross_entropy(
     if type(layer) is torch.nn.Linear and layer.bias is None:
         rows, kernel = max(1, most // layer.out_features), _compiled_slice() if compiled else _slice
         if len(states) > rows:
-            one = functools.partial(kernel, scale=head.scale, cap=head.cap)
+            slice_loss = functools.partial(kernel, scale=head.scale, cap=head.cap)
             total: torch.Tensor = _Sliced.apply(
-                states, layer.weight, targets, weights, rows, one, torch.is_grad_enabled()
+                states, layer.weight, targets, weights, rows, slice_loss, torch.is_grad_enabled()
             )
             return total
     logits = head(states).float()
@@ -62,7 +62,7 @@ class _Sliced(torch.autograd.Function):
         targets: torch.Tensor,
         weights: torch.Tensor | None,
         rows: int,
-        one: Any,
+        slice_loss: Any,
         learns: bool,
     ) -> torch.Tensor:
         device = states.device.type
@@ -77,7 +77,7 @@ class _Sliced(torch.autograd.Function):
         total = states.new_zeros((), dtype=torch.float32)
         for at in range(0, len(states), rows):
             part = slice(at, at + rows)
-            loss, slopes = one(
+            loss, slopes = slice_loss(
                 inputs[part] @ head.T, targets[part], None if weights is None else weights[part]
             )
             total += loss
@@ -90,8 +90,8 @@ class _Sliced(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *slopes: torch.Tensor) -> tuple[torch.Tensor | None, ...]:
-        found = [None if saved is None else saved * slopes[0] for saved in ctx.saved_tensors]
-        return (*found, None, None, None, None, None)
+        gradients = [None if saved is None else saved * slopes[0] for saved in ctx.saved_tensors]
+        return (*gradients, None, None, None, None, None)
 
 
 def _slice(

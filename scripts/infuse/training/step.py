@@ -107,8 +107,8 @@ class Engine:
             [weight for weight in self.model.parameters() if weight.grad is not None], max_norm
         )
         # A GPU is waited for once a step, not once a pass.
-        *told, norm_told = torch.stack([*losses, norm.float()]).tolist()
-        return sum(told), norm_told
+        *sums, norm_value = torch.stack([*losses, norm.float()]).tolist()
+        return sum(sums), norm_value
 
     def loss_sum(
         self, documents: Documents, rows: Rows, weights: tuple[float, float] | None = None
@@ -126,7 +126,7 @@ class Engine:
                 inputs[line, : lengths[line]] = documents[row]
             begins = np.arange(len(rows)) * width
             # Causal attention never looks right, so padding there needs no mask.
-            told: dict[str, Any] = {}
+            layout: dict[str, Any] = {}
         else:
             used = int(lengths.sum())
             padding = pass_size(used, self.compute) - used
@@ -135,7 +135,7 @@ class Engine:
             begins = np.cumsum(lengths) - lengths
             laid = np.append(lengths, padding) if padding else lengths
             positions = np.concatenate([np.arange(length) for length in laid])[None]
-            told = places(laid, self.model.device) | {"position_ids": self._tensor(positions)}
+            layout = places(laid, self.model.device) | {"position_ids": self._tensor(positions)}
         # The state at a token predicts the next, so targets are read one place earlier.
         wanted = np.concatenate(
             [
@@ -151,7 +151,7 @@ class Engine:
             of_labels = np.concatenate([documents.is_label(row) for row in rows])
             share = self._tensor(np.where(of_labels, *weights).astype(np.float32))
         with self._autocast():
-            states = decoder(input_ids=tokens, use_cache=False, **told).last_hidden_state
+            states = decoder(input_ids=tokens, use_cache=False, **layout).last_hidden_state
             states = states.flatten(0, 1)[self._tensor(wanted - 1)]
             return cross_entropy(states, head, targets, share, compiled=self.compute.compile)
 
