@@ -40,10 +40,10 @@ FOR_LONG = 10_000  # epochs of a training that is at work until it is ended
 IN_TRAINING = [
     (STEP, "kill", 20),
     (PASS, "kill", 90),
-    ("infuse.training.loop:save_file", "half", 6),
-    ("infuse.training.loop:save_file", "kill", 6),
-    ("infuse.training.loop:settle", "kill", 6),
-    ("infuse.training.loop:seal", "kill", 6),
+    ("infuse.training.checkpoints:save_file", "half", 6),
+    ("infuse.training.checkpoints:save_file", "kill", 6),
+    ("infuse.training.checkpoints:settle", "kill", 6),
+    ("infuse.training.checkpoints:seal", "kill", 6),
     ("infuse.workflow.job:settle", "kill", 1),
     ("infuse.workflow.job:seal", "kill", 1),
 ]

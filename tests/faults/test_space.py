@@ -13,8 +13,8 @@ from faults.harness import LONG, Work, contents, fault, generation, one_line, ru
 from trees import ALL, Tree
 
 WRITES: list[tuple[Work, str, int]] = [
-    (training, "infuse.training.loop:save_file", 2),
-    (training, "infuse.training.loop:settle", 2),
+    (training, "infuse.training.checkpoints:save_file", 2),
+    (training, "infuse.training.checkpoints:settle", 2),
     (training, "infuse.core.files:os.fsync", 9),
     (training, "infuse.models.loading:save", 1),
     (training, "infuse.workflow.job:seal", 1),
