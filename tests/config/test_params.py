@@ -81,6 +81,7 @@ def test_scripts_read_every_parameter(
     change: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(local_files, "content_hash", lambda *_: "a hash")
+    monkeypatch.setattr(local_files, "packaged_gguf", lambda package: f"{package}.gguf")
     monkeypatch.setattr(plan, "pinned", lambda config: config)
     whole = plan.build(experiment.load(change))
     for node in (*whole.nodes.values(), forecast_node.node(whole, "a40")):
