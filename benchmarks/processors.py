@@ -34,8 +34,7 @@ sys.path[:0] = [str(ROOT / "scripts"), str(ROOT / "tests")]
 
 from emulations import PROCESSORS
 from infuse.config import experiment as config
-from infuse.core import files
-from infuse.evaluation.scores import CLASSIFIERS
+from infuse.evaluation.metrics_files import read_numbers
 from infuse.workflow import plan
 from infuse.workflow.compared_arms import compared
 from trees import PARTS
@@ -92,7 +91,7 @@ def measured(processor: str, change: Mapping[str, Any], tree: Path, cores: str) 
     return [
         {"experiment": graph.experiment, "processor": processor}
         | {name: row[name] for name in ("arm", "seed", "accuracy")}
-        for row in files.read_csv(tree / metrics.path / "classifiers.csv", CLASSIFIERS)
+        for row in read_numbers(tree / metrics.path, "classifiers")[0]
     ]
 
 

@@ -9,12 +9,8 @@ Run as: python scripts/arms.py results/specs/arms/NAME-KEY.json
 
 from typing import Any
 
-import pyarrow as pa
-
 from infuse.config.report_params import ArmsParams
-from infuse.core.files import read_csv
-from infuse.evaluation import comparisons as pairs
-from infuse.evaluation import scores as ev
+from infuse.evaluation.metrics_files import read_numbers
 from infuse.reporting import arm_tables, plots
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
@@ -24,26 +20,22 @@ VERSION = 3
 
 def arms(job: Job) -> dict[str, Any]:
     """Write the tables and draw the figures."""
-
-    def numbers(role: str, name: str, schema: pa.Schema) -> list[ev.Row]:
-        return read_csv(job.inputs[role] / f"{name}.csv", schema)
-
     params = ArmsParams.model_validate(job.params)
-    classifiers = numbers("metrics", "classifiers", ev.CLASSIFIERS)
-    baselines = numbers("metrics", "baselines", ev.BASELINES)
-    means = numbers("metrics", "means", pairs.MEANS)
-    comparisons = numbers("metrics", "comparisons", pairs.COMPARISONS)
+    classifiers, means, comparisons, baselines = read_numbers(
+        job.inputs["metrics"], "classifiers", "means", "comparisons", "baselines"
+    )
     points = [
         arm_tables.Point(
-            kind,
-            value,
-            *(numbers(f"regime {kind} {value:g}", *part) for part in arm_tables.OF_A_POINT),
+            kind, value,
+            *read_numbers(
+                job.inputs[f"regime {kind} {value:g}"], "classifiers", "means", "comparisons"
+            ),
         )
         for kind, value in params.regimes
-    ]
+    ]  # fmt: skip
     plain = [arm_tables.Point("", 1.0, classifiers, means, comparisons)]
     controls = [
-        (name, expected, numbers(f"control {name}", "comparisons", pairs.COMPARISONS))
+        (name, expected, read_numbers(job.inputs[f"control {name}"], "comparisons")[0])
         for name, expected in params.controls
     ]
     for name, table in {

@@ -14,13 +14,14 @@ from typing import Any
 
 from infuse.config.arms import AnyArm, Arm
 from infuse.config.report_params import MetricsParams
-from infuse.core.files import read_csv, read_json, read_labels, read_rows, read_task, write_text
+from infuse.core.files import read_json, read_labels, read_rows, read_task, write_text
 from infuse.core.manifest import read_provenance
 from infuse.core.resources import commit
 from infuse.core.schemas import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
 from infuse.data.answers import OUTCOMES
-from infuse.evaluation import comparisons as pairs
 from infuse.evaluation import scores as ev
+from infuse.evaluation.comparisons import Runs
+from infuse.evaluation.metrics_files import read_numbers
 from infuse.reporting import arm_tables, rating_tables
 from infuse.reporting import browse_data as shown
 from infuse.reporting.packing import pack
@@ -38,10 +39,7 @@ def browse(job: Job) -> dict[str, Any]:
     task, arms = job.inputs["task"], params.arms
     labels, test = read_labels(task), read_task(task, "test")
     train = read_rows(task / "train.parquet", TASK)
-    written = {
-        arm_seed: ev.join_answers(test, ev.read_answers(job.inputs, *arm_seed))
-        for arm_seed in ev.runs(arms, params.seeds)
-    }
+    written = ev.all_answers(job.inputs, test, arms, params.seeds)
     sets = _training_sets(job, arms)
     read = shown.readings(sets, written)
     texts, held = shown.texts(test, train, labels)
@@ -114,22 +112,14 @@ def _curves(job: Job, runs: list[shown.Run]) -> list[Row]:
     return curves
 
 
-def _tables(job: Job, arms: Mapping[str, AnyArm], written: pairs.Runs, labels: list[str]) -> Row:
+def _tables(job: Job, arms: Mapping[str, AnyArm], written: Runs, labels: list[str]) -> Row:
     """The tables of arms and comparisons, and of settings where the task has a scale."""
-    numbers = {
-        name: read_csv(job.inputs["metrics"] / f"{name}.csv", schema)
-        for name, schema in (
-            ("classifiers", ev.CLASSIFIERS),
-            ("means", pairs.MEANS),
-            ("baselines", ev.BASELINES),
-            ("comparisons", pairs.COMPARISONS),
-        )
-    }
+    classifiers, means, baselines, comparisons = read_numbers(
+        job.inputs["metrics"], "classifiers", "means", "baselines", "comparisons"
+    )
     tables = {
-        "arms": arm_tables.all_arms(
-            arms, *(numbers[name] for name in ("classifiers", "means", "baselines"))
-        ),
-        "comparisons": arm_tables.comparisons(numbers["comparisons"]),
+        "arms": arm_tables.all_arms(arms, classifiers, means, baselines),
+        "comparisons": arm_tables.comparisons(comparisons),
     }
     train = read_task(job.inputs["task"], "train")
     if "rating" in train[0]:

@@ -10,8 +10,8 @@ from typing import Any
 
 from infuse.config.arms import roles
 from infuse.config.report_params import MetricsParams
-from infuse.core.files import read_csv, read_labels
-from infuse.evaluation import scores as ev
+from infuse.core.files import read_labels
+from infuse.evaluation.metrics_files import read_numbers
 from infuse.reporting import plots
 from infuse.workflow.job import Job, run
 
@@ -23,7 +23,7 @@ def figures(job: Job) -> dict[str, Any]:
     labels = read_labels(job.inputs["task"])
     params = MetricsParams.model_validate(job.params)
     parts, seed = roles(params.arms), params.seeds[0]
-    cells = read_csv(job.inputs["metrics"] / "confusion.csv", ev.CONFUSION)
+    [cells] = read_numbers(job.inputs["metrics"], "confusion")
     plots.save(plots.stages(), job.out / "figure1")
     for name, part in (("figure2", "Q->A"), ("figure3", "Q->RA")):
         rows = [row for row in cells if (row["arm"], row["seed"]) == (parts[part], seed)]

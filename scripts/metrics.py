@@ -1,9 +1,9 @@
 """All numbers of an experiment, from its predictions.
 
 IN   task; classifiers (for their budgets); predictions
-OUT  classifiers.csv, classes.csv, confusion.csv, baselines.csv: schemas in
-     infuse/evaluation/scores.py; means.csv, contrasts.csv, comparisons.csv: in
-     infuse/evaluation/comparisons.py; costs.csv, the one file that differs from run to run
+OUT  classifiers.csv, classes.csv, confusion.csv, baselines.csv, means.csv, contrasts.csv,
+     comparisons.csv; costs.csv, the one file that differs from run to run; their schemas are in
+     infuse/evaluation/metrics_files.py
 
 Run as: python scripts/metrics.py results/specs/metrics/NAME-KEY.json
 """
@@ -22,6 +22,7 @@ from infuse.core.schemas import TASK
 from infuse.data.targets import REASONED
 from infuse.evaluation import comparisons as pairs
 from infuse.evaluation import scores as ev
+from infuse.evaluation.metrics_files import SCHEMAS
 from infuse.workflow.job import Job, run
 
 VERSION = 6
@@ -35,10 +36,7 @@ def metrics(job: Job) -> dict[str, Any]:
     params = MetricsParams.model_validate(job.params)
     arms, seeds = params.arms, params.seeds
     test = read_task(job.inputs["task"], "test")
-    written = {
-        run: ev.join_answers(test, ev.read_answers(job.inputs, *run))
-        for run in ev.runs(arms, seeds)
-    }
+    written = ev.all_answers(job.inputs, test, arms, seeds)
     facts = {
         (arm, seed): _facts(job.inputs.get(f"classifier {arm}-seed{seed}"), arms[arm])
         for arm, seed in written
@@ -47,44 +45,34 @@ def metrics(job: Job) -> dict[str, Any]:
     train = read_rows(job.inputs["task"] / "train.parquet", TASK)
     for split, texts in (("training", train), ("test", test)):
         _tell(split, Counter(row["label"] for row in texts), labels)
-    files = {
-        "classifiers": (
-            [ev.classifier_row(*run, rows, facts[run], labels) for run, rows in written.items()],
-            ev.CLASSIFIERS,
-        ),
-        "classes": (
-            [line for run, rows in written.items() for line in ev.class_rows(*run, rows, labels)],
-            ev.CLASSES,
-        ),
-        "confusion": (
-            [
-                line
-                for run, rows in written.items()
-                for line in ev.confusion_rows(*run, rows, labels)
-            ],
-            ev.CONFUSION,
-        ),
-        "means": (pairs.mean_rows(contrasted, written), pairs.MEANS),
-        "contrasts": (
-            [
-                pairs.contrast_row(
-                    ours,
-                    other,
-                    seed,
-                    written[ours, seed],
-                    written.get((other, seed)) or written[other, 0],
-                )
-                for ours, other in contrasted
-                for seed in seeds
-            ],
-            pairs.CONTRASTS,
-        ),
-        "comparisons": (pairs.comparison_rows(params.comparisons, written), pairs.COMPARISONS),
-        "baselines": (ev.baseline_rows(train, test, labels), ev.BASELINES),
-        "costs": (_costs(list(job.inputs.values())), ev.COSTS),
+    tables = {
+        "classifiers": [
+            ev.classifier_row(*run, rows, facts[run], labels) for run, rows in written.items()
+        ],
+        "classes": [
+            line for run, rows in written.items() for line in ev.class_rows(*run, rows, labels)
+        ],
+        "confusion": [
+            line for run, rows in written.items() for line in ev.confusion_rows(*run, rows, labels)
+        ],
+        "means": pairs.mean_rows(contrasted, written),
+        "contrasts": [
+            pairs.contrast_row(
+                ours,
+                other,
+                seed,
+                written[ours, seed],
+                written.get((other, seed)) or written[other, 0],
+            )
+            for ours, other in contrasted
+            for seed in seeds
+        ],
+        "comparisons": pairs.comparison_rows(params.comparisons, written),
+        "baselines": ev.baseline_rows(train, test, labels),
+        "costs": _costs(list(job.inputs.values())),
     }
-    for name, (rows, schema) in files.items():
-        write_csv(job.out / f"{name}.csv", rows, schema)
+    for name, rows in tables.items():
+        write_csv(job.out / f"{name}.csv", rows, SCHEMAS[name])
     return {}
 
 

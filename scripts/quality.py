@@ -31,10 +31,7 @@ def quality(job: Job) -> dict[str, Any]:
     arms, seeds, held = params.arms, params.seeds, params.held_out
     splits = {split: read_rows(job.inputs["task"] / f"{split}.parquet", RATED) for split in SPLITS}
     trained = {name: arm for name, arm in arms.items() if isinstance(arm, Arm)}
-    written = {
-        run: ev.join_answers(splits["test"], ev.read_answers(job.inputs, *run))
-        for run in ev.runs(trained, seeds)
-    }
+    written = ev.all_answers(job.inputs, splits["test"], trained, seeds)
     parts = {
         name: _held_out(job, kind, name, [(arm, seed) for arm in held.arms for seed in seeds])
         for kind, name in held.parts

@@ -10,11 +10,11 @@ from typing import Any
 
 from infuse.config.arms import roles
 from infuse.config.report_params import TablesParams
-from infuse.core.files import read_csv, read_labels, read_rows
+from infuse.core.files import read_labels, read_rows
 from infuse.core.schemas import SPLITS, TASK, TEXT_REASONING_LABEL
-from infuse.evaluation import comparisons as pairs
 from infuse.evaluation import fidelity
 from infuse.evaluation import scores as ev
+from infuse.evaluation.metrics_files import read_numbers
 from infuse.reporting import paper_tables
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
@@ -27,29 +27,21 @@ def tables(job: Job) -> dict[str, Any]:
     labels = read_labels(job.inputs["task"])
     params = TablesParams.model_validate(job.params)
     arms, seeds = params.arms, params.seeds
-    numbers = {
-        name: read_csv(job.inputs["metrics"] / f"{name}.csv", schema)
-        for name, schema in (
-            ("classifiers", ev.CLASSIFIERS),
-            ("classes", ev.CLASSES),
-            ("means", pairs.MEANS),
-            ("contrasts", pairs.CONTRASTS),
-        )
-    }
+    classifiers, classes, means, contrasts = read_numbers(
+        job.inputs["metrics"], "classifiers", "classes", "means", "contrasts"
+    )
     splits = {split: read_rows(job.inputs["task"] / f"{split}.parquet", TASK) for split in SPLITS}
     parts = {
         "table1": paper_tables.table1(splits, labels),
         "table2": paper_tables.table2(*_reasoned(job, roles(arms)["Q->RA"], seeds[0])),
-        "table3": paper_tables.table3(
-            arms, *(numbers[name] for name in ("classifiers", "means", "contrasts"))
-        ),
-        "table4": paper_tables.table4(arms, numbers["classes"], labels),
-        "table5": paper_tables.table5(arms, numbers["classifiers"]),
+        "table3": paper_tables.table3(arms, classifiers, means, contrasts),
+        "table4": paper_tables.table4(arms, classes, labels),
+        "table5": paper_tables.table5(arms, classifiers),
     }
     setting = params.setting | {"recipe": fidelity.recipe_name(params.recipes.model_dump())}
     if fidelity.is_published_task(splits.values()):
         setting["task_data"] = fidelity.PUBLISHED["setting"]["task_data"]
-    ours = paper_tables.quantities(arms, splits["test"], numbers["classifiers"], numbers["classes"])
+    ours = paper_tables.quantities(arms, splits["test"], classifiers, classes)
     parts["fidelity"] = paper_tables.comparison(fidelity.fidelity(ours, setting))
     for name, table in parts.items():
         write(job.out / name, table)

@@ -48,13 +48,8 @@ class Tree:
         """Run snakemake on the tiny experiment with `change` laid over its top-level keys."""
         file = self.root / "tiny.yaml"
         file.write_text(yaml.safe_dump(tiny() | change, sort_keys=False))
-        command = [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile", str(file)]
-        return subprocess.run(
-            [*command, "--", *arguments] if not any(a.startswith("-") for a in arguments)
-            else [*command, *arguments],
-            cwd=self.root, env=environment() | dict(self.own), text=True, capture_output=True,
-            check=False,
-        )  # fmt: skip
+        ours = arguments if any(a.startswith("-") for a in arguments) else ("--", *arguments)
+        return snakemake(self.root, "--configfile", str(file), *ours, **self.own)
 
     def scheduled(self, *options: str, **change: object) -> dict[str, int]:
         """How many jobs of each rule a dry run would start."""
@@ -68,6 +63,14 @@ class Tree:
                 ):
                     jobs[rule] = int(count)
         return jobs
+
+
+def snakemake(root: Path, *arguments: str, **own: str) -> subprocess.CompletedProcess[str]:
+    """Run snakemake in a folder, with variables of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
+        cwd=root, env=environment() | own, text=True, capture_output=True, check=False,
+    )  # fmt: skip
 
 
 def environment() -> dict[str, str]:

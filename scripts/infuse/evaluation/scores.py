@@ -117,6 +117,16 @@ def join_answers(test: Sequence[Row], answers: Sequence[Row]) -> list[Row]:
     return [row | answer for row, answer in zip(test, answers, strict=True)]
 
 
+def all_answers(
+    inputs: Mapping[str, Path],
+    test: Sequence[Row],
+    arms: Mapping[str, AnyArm],
+    seeds: Sequence[int],
+) -> dict[tuple[str, int], list[Row]]:
+    """What each of `runs` made of the test texts, joined with what the task knows of them."""
+    return {run: join_answers(test, read_answers(inputs, *run)) for run in runs(arms, seeds)}
+
+
 def classifier_row(
     arm: str, seed: int, rows: Sequence[Row], facts: Row, labels: Sequence[str]
 ) -> Row:
@@ -152,12 +162,12 @@ def _scored(rows: Sequence[Row]) -> bool:
 
 def _closed_set(rows: Sequence[Row], labels: Sequence[str]) -> Row:
     true = np.array([labels.index(row["label"]) for row in rows])
-    chances = _chances(rows)
+    probabilities = chances(rows)
     return {
         "closed_set_accuracy": float(np.mean([row["closed_set"] == row["label"] for row in rows])),
         "closed_set_nll": float(-_log_chances(rows)[np.arange(len(rows)), true].mean()),
-        "closed_set_brier": stats.brier(chances, true),
-        "closed_set_ece": stats.calibration_error(chances, true),
+        "closed_set_brier": stats.brier(probabilities, true),
+        "closed_set_ece": stats.calibration_error(probabilities, true),
     }
 
 
@@ -167,7 +177,8 @@ def _log_chances(rows: Sequence[Row]) -> stats.Values:
     return log_probabilities - np.logaddexp.reduce(log_probabilities, 1, keepdims=True)
 
 
-def _chances(rows: Sequence[Row]) -> stats.Values:
+def chances(rows: Sequence[Row]) -> stats.Values:
+    """Closed-set probabilities of the labels: float [texts, labels]; each text must have scores."""
     return np.exp(_log_chances(rows))
 
 
@@ -203,7 +214,7 @@ def absolute_errors(rows: Sequence[Row], labels: Sequence[str] = ()) -> stats.Va
     rated = np.array([row["rating"] for row in rows])
     if not labels:
         return np.abs(np.array(_rated(rows), float) - rated)
-    return np.abs(_chances(rows) @ np.array([float(label) for label in labels]) - rated)
+    return np.abs(chances(rows) @ np.array([float(label) for label in labels]) - rated)
 
 
 def f1(rows: Sequence[Row], average: str) -> float:

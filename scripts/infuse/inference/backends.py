@@ -13,14 +13,13 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 
 from infuse.config.compute import Arithmetic
 from infuse.config.reasonings import Decoding
 from infuse.core.errors import UserError, first_line
 from infuse.data.examples import Ids
-from infuse.inference.generation import Written, continue_and_score, continue_prompts
+from infuse.inference.generation import Written, continue_prompts
 from infuse.models import loading
 
 # Set where the user has not: they are read when vLLM is imported.
@@ -85,17 +84,6 @@ class TransformersWriter:
     ) -> list[Written]:
         """Continue each prompt; see `continue_prompts`."""
         return continue_prompts(self.model, prompts, rows, ends, decoding)
-
-    def write_and_score(
-        self,
-        prompts: Sequence[Ids],
-        rows: Sequence[int],
-        ends: Collection[int],
-        decoding: Decoding,
-        endings: Sequence[Ids],
-    ) -> tuple[list[Written], npt.NDArray[np.float64]]:
-        """Continue each prompt, and score endings after it; see `continue_and_score`."""
-        return continue_and_score(self.model, prompts, rows, ends, decoding, endings)
 
 
 class VllmWriter:

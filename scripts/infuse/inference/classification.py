@@ -133,8 +133,8 @@ class Reader:
         decoding = Decoding(max_new_tokens=max_new_tokens)
         scores: npt.NDArray[np.float64] | None = None
         if isinstance(self._writer, TransformersWriter) and self.form.target != "reason_label":
-            written, scores = self._writer.write_and_score(
-                prompts, rows, self._ends, decoding, self._endings
+            written, scores = generation.continue_and_score(
+                self.model, prompts, rows, self._ends, decoding, self._endings
             )
         else:
             written = self._writer.write(prompts, rows, self._ends, decoding)

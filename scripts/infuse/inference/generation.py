@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import itertools
 import shutil
+import sys
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -183,10 +184,7 @@ def continue_and_score(
     endings: Sequence[Ids],
 ) -> tuple[list[Written], npt.NDArray[np.float64]]:
     """`continue_prompts`, and `score_endings` after the same prompts, which are read once."""
-    windows = any(
-        type(layer) is not DynamicLayer for layer in DynamicCache(config=model.config).layers
-    )
-    if windows or not _sees_all(model, 0) or len(prompts) * len(endings) > MOST_SCORES:
+    if not _sees_all(model, sys.maxsize) or len(prompts) * len(endings) > MOST_SCORES:
         written = continue_prompts(model, prompts, rows, ends, decoding)
         return written, score_endings(model, prompts, endings)
     read = prefill(model, prompts)

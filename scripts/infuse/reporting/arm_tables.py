@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple
 
-from infuse.evaluation.comparisons import COMPARISONS, MEANS
-from infuse.evaluation.scores import CLASSIFIERS, Row
+from infuse.evaluation.scores import Row
 from infuse.reporting.cells import (
     FOUR,
     NOT_RUN,
@@ -75,9 +74,6 @@ class Point(NamedTuple):
     classifiers: Sequence[Row]
     means: Sequence[Row]
     comparisons: Sequence[Row]
-
-
-OF_A_POINT = (("classifiers", CLASSIFIERS), ("means", MEANS), ("comparisons", COMPARISONS))
 
 
 def comparisons(rows: Sequence[Row]) -> Table:

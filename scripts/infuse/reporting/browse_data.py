@@ -19,7 +19,7 @@ from infuse.core.files import json_text
 from infuse.data.answers import OUTCOMES
 from infuse.data.linear_text import nearest
 from infuse.evaluation.arguments import Heard, heard
-from infuse.evaluation.scores import Row
+from infuse.evaluation.scores import Row, chances
 from infuse.reporting.packing import coded, small
 
 Run = tuple[str, int]  # arm and seed
@@ -162,13 +162,11 @@ def _places(names: Sequence[str], labels: Sequence[str]) -> npt.NDArray[Any]:
 
 def _chances(rows: Sequence[Row], labels: int) -> npt.NDArray[np.uint16]:
     """Closed-set probabilities in parts of `CERTAIN`, [answers * labels]; all 0 without scores."""
-    scores = np.full((len(rows), labels), -np.inf)
-    for at, row in enumerate(rows):
-        if row.get("log_probabilities"):
-            scores[at] = row["log_probabilities"]
-    there = np.isfinite(scores).any(1)
-    scores[there] -= np.logaddexp.reduce(scores[there], 1, keepdims=True)
-    return np.rint(CERTAIN * np.exp(scores)).astype(np.uint16).ravel()
+    shares = np.zeros((len(rows), labels))
+    scored = [at for at, row in enumerate(rows) if row.get("log_probabilities")]
+    if scored:
+        shares[scored] = chances([rows[at] for at in scored])
+    return np.rint(CERTAIN * shares).astype(np.uint16).ravel()
 
 
 def readings(sets: Sequence[TrainingSet], written: Mapping[Run, Sequence[Row]]) -> dict[Run, Heard]:
