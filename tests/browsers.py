@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 
 import pytest
 
-READY = "html[data-ready]"
+ELSEWHERE = "document.documentElement.dataset.shown !== location.hash"
 MOST_SECONDS = 60  # a busy machine is no failure
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -53,4 +54,12 @@ def go(page: Any, file: Path, address: str = "") -> None:
     """Open an address in a page, from nothing."""
     page.goto("about:blank")
     page.goto(f"{file.as_uri()}#{address}")
-    page.wait_for_selector(READY, state="attached")
+    settle(page)
+
+
+def settle(page: Any) -> None:
+    """Wait until a page shows what its address names: that comes a moment after a click."""
+    limit = time.monotonic() + MOST_SECONDS
+    while page.evaluate(ELSEWHERE):  # wait_for_function would need eval, which the page forbids
+        assert time.monotonic() < limit
+        page.wait_for_timeout(5)

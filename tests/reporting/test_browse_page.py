@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import pages
-from browsers import go, looked_at
+from browsers import go, looked_at, settle
 from infuse.core.files import read_rows
 from infuse.core.schemas import PREDICTIONS, RATED, TEXT_REASONING_LABEL
 
@@ -104,6 +104,7 @@ def test_arms_are_those_of_the_tables_and_lead_to_their_texts(page: Any, plain: 
         accuracy = 100 * sum(map(right, rows)) / len(rows)
         assert line.locator("strong").inner_text() == f"{accuracy:.1f}"
     table.get_by_role("link", name="keywords", exact=True).click()
+    settle(page)
     assert page.url.endswith("#texts?arm=keywords")
     assert page.locator(".answer h3").inner_text() == "keywords seed 1"
 
@@ -118,6 +119,7 @@ def test_a_table_sorts_by_its_heads(page: Any, plain: Study) -> None:
         assert shown == sorted(shown, key=lambda share: sign * share)
         assert table.locator("th", has=head).get_attribute("aria-sort") == order
     page.get_by_role("link", name="All columns").click()
+    settle(page)
     assert table.get_by_role("button", name="supervised tokens").count() == 1
 
 
@@ -142,6 +144,7 @@ def test_every_cell_of_a_confusion_leads_to_as_many_answers(page: Any, plain: St
             given = "" if said == "no answer" else said
             assert number == sum((r["label"], r["predicted"]) == (label, given) for r in rows)
     page.locator(".matrix a", has_text=re.compile(r"^\d+$")).nth(1).click()
+    settle(page)
     told = dict(re.findall(r"(label|predicted)=([^&]+)", page.url))
     place = pages.EMOTIONS.index(told["label"]), names.index(told["predicted"].replace("+", " "))
     assert count(page) == shown[place[0]][place[1]]
@@ -165,6 +168,7 @@ def test_the_four_cells_of_two_arms_lead_to_their_texts(
     cell = page.locator(f".four a[href*='cell={name}']")
     assert cell.locator("strong").inner_text() == str(len(expected))
     cell.click()
+    settle(page)
     assert count(page) == len(expected)
     if expected:
         (row, other) = expected[0]
@@ -237,6 +241,7 @@ def test_surest_mistakes_come_first(page: Any, plain: Study) -> None:
     wrong.sort(key=lambda row: -sureness(row))
     go(page, plain.file, "texts?arm=why")
     page.get_by_role("link", name="Surest mistakes").click()
+    settle(page)
     assert page.locator(".lines .written").all_text_contents() == [row["text"] for row in wrong]
     assert page.locator("select[name=order]").input_value() == "sure"
 
@@ -268,6 +273,7 @@ def test_what_others_said_and_the_nearest_training_text(page: Any, plain: Study)
     assert near.locator(".text").inner_text() == STUDY.first[0]
     assert "cosine 1.00" in near.inner_text()
     page.locator(".others a").nth(1).click()
+    settle(page)
     assert page.locator(".answer h3").all_inner_texts() == ["label seed 2", "why seed 2"]
 
 
@@ -307,6 +313,7 @@ def test_all_of_it_can_be_reached_by_the_tabulator(page: Any, plain: Study) -> N
             break
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
+    settle(page)
     assert page.locator(".steps .quiet").inner_text().startswith("2 of")
 
 
@@ -317,8 +324,10 @@ def test_an_address_is_a_place(page: Any, plain: Study) -> None:
     assert page.locator(".detail > .text").inner_text() == row["text"]
     assert page.locator(".lines [aria-current]").count() == 1
     page.locator("header").get_by_role("link", name="About").click()
+    settle(page)
     assert page.title() == "About \u00b7 made-up"
     page.go_back()
+    settle(page)
     assert page.locator(".detail > .text").inner_text() == row["text"]
     for odd in ("nowhere", "texts?arm=none&text=1e9", "confusion?against=none", "reasonings?set=no",
                 "texts?label=none&seed=x&of=x"):  # fmt: skip
@@ -367,6 +376,7 @@ def test_ratings(page: Any, plain: Study, rated: Study) -> None:
     test = read_rows(rated.root / "task/test.parquet", RATED)
     inside = {row["id"] for row in test if (row["source"], row["dimension"]) == ("bank", "calm")}
     lines.get_by_role("link", name="bank \u00b7 calm").click()
+    settle(page)
     assert count(page) == len(inside) * len(RATED_STUDY.seeds)
     assert "bank \u00b7 calm" in page.locator("p.truth").inner_text()
 
@@ -460,8 +470,10 @@ def test_a_phone_shows_the_list_or_a_text(browser: Any, plain: Study) -> None:
         go(page, plain.file, "texts?arm=why")
         assert page.locator(".list").is_visible() and not page.locator(".detail").is_visible()
         page.locator(".lines a").first.click()
+        settle(page)
         assert page.locator(".detail").is_visible() and not page.locator(".list").is_visible()
         page.get_by_role("link", name="Back to the list").click()
+        settle(page)
         assert page.locator(".list").is_visible()
 
 

@@ -11,7 +11,11 @@ const VIEWS = {
 let present = { name: null }; // the view that is shown
 
 function route() {
-  const [asked, params] = whereabouts();
+  showView(...whereabouts());
+  document.documentElement.dataset.shown = location.hash; // tests wait for it
+}
+
+function showView(asked, params) {
   const name = asked in VIEWS && (asked !== "ratings" || ratedTask()) ? asked : "arms";
   const main = document.querySelector("main");
   if (present.name === name && present.show) {
@@ -74,5 +78,4 @@ async function main() {
   addEventListener("hashchange", route);
   document.addEventListener("keydown", keyed);
   route();
-  document.documentElement.dataset.ready = "true";
 }
