@@ -2,6 +2,7 @@
 #
 #   snakemake --cores all results/table3.csv                           the default experiment
 #   snakemake --cores all results/arms.csv                             all its arms, regimes, controls
+#   snakemake --cores all results/verdict.md                           is it worth it? one page of plain words
 #   snakemake --cores all results/layers.csv                           what their layers hold
 #   snakemake --cores all results/browse.html                          every answer, as a page to look at
 #   snakemake --cores all --configfile experiments/NAME.yaml           another one

@@ -1,7 +1,7 @@
 """Numbers, tables and figures of this experiment, of its regimes and controls.
 
 IN   results/artifacts/{task,classifier,predictions,training_set}/
-OUT  results/<experiment>/{metrics,tables,figures,arms}/<name>-<key>/, and results/table3.csv and
+OUT  results/<experiment>/{metrics,tables,figures,arms,verdict}/<name>-<key>/, and results/table3.csv and
      its siblings: those of the experiment that was built last
 COST seconds; no model is loaded
 """
@@ -87,5 +87,27 @@ rule arms:
         provenance=provenance(plan.arms),
     message:
         "All arms, regimes and controls: results/arms.csv and its siblings"
+    shell:
+        "python {input.script:q} {params.spec} --log {log:q}"
+
+
+rule verdict:
+    input:
+        **last_inputs(plan.verdict, "task", "metrics", "classifier *", "predictions *", "zero_shot"),
+        script=script_path("verdict"),
+        stale=stale("verdict"),
+    output:
+        directory(plan.verdict.path),
+        "results/verdict.md",
+    log:
+        f"results/logs/verdict/{plan.verdict.id}.log",
+    benchmark:
+        f"results/benchmarks/verdict/{plan.verdict.id}.tsv"
+    conda:
+        "../envs/environment.yaml"
+    params:
+        spec=plan.verdict.spec_path,
+    message:
+        "Whether it is worth it, in plain words: results/verdict.md"
     shell:
         "python {input.script:q} {params.spec} --log {log:q}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import os
 import shutil
@@ -20,6 +21,7 @@ from infuse.workflow import plan
 
 ROOT = Path(__file__).parents[1]
 ALL = ("all", "results/arms.csv")  # everything that can be asked for, but probes
+ODD = 'it\'s a "tr\u00e4e" & $HOME'  # a folder's name
 STUDY = ("results/quality.csv", "results/layers.csv")  # of a task with a scale
 PARTS = (
     "Snakefile",
@@ -93,12 +95,16 @@ def copied(root: Path) -> Path:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
-    """The tiny experiment, built once from nothing."""
-    root = tmp_path_factory.mktemp("work flow") / 'it\'s a "tr\u00e4e" & $HOME'
-    tree = Tree(copied(root))
-    said = tree.run(*ALL)
-    assert said.returncode == 0, said.stdout + said.stderr
-    return tree
+    """The tiny experiment, built once from nothing; each worker has a copy of its own."""
+    base = tmp_path_factory.getbasetemp()
+    whole = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built once" / ODD
+    whole.parent.mkdir(exist_ok=True)
+    with (whole.parent / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not whole.exists():
+            said = Tree(copied(whole)).run(*ALL)
+            assert said.returncode == 0, said.stdout + said.stderr
+    return Tree(shutil.copytree(whole, tmp_path_factory.mktemp("work flow") / ODD))
 
 
 def short_study() -> dict[str, Any]:

@@ -342,7 +342,12 @@ def load(*changes: Mapping[str, Any]) -> Experiment:
     for change in changes:
         if not isinstance(change, Mapping):
             return validate(change)
-    return validate(functools.reduce(merge, changes, read_mapping(DEFAULTS)))
+    return validate(functools.reduce(merge, changes, _defaults()))
+
+
+@functools.cache
+def _defaults() -> Mapping[str, Any]:
+    return read_mapping(DEFAULTS)
 
 
 def read_mapping(path: Path) -> Mapping[str, Any]:

@@ -50,6 +50,12 @@ class ArmsParams(MetricsParams):
     controls: list[Annotated[tuple[str, Literal["gain", "none"]], Field(strict=False)]]
 
 
+class VerdictParams(ArmsOfSeeds):
+    """Of `verdict`: the arm that is asked about, and the arm that it is held against."""
+
+    pair: Annotated[tuple[str, str], Field(strict=False)] | None
+
+
 class HeldOutParts(Section):
     """Kind and name of each part that is held out, and the arms that are trained without it."""
 

@@ -17,6 +17,7 @@ from infuse.config.messages import refusal, shown
 _OLD = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-5]?[0-9])+(\.[0-9_]*)?)")  # base 8, base 60
 _PLAIN = re.compile(r"-?(0|[1-9][0-9]*)")
 _LABELS = "task.labels["
+_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
 
 
 def check(files: Iterable[str | Path]) -> None:
@@ -30,7 +31,7 @@ def check(files: Iterable[str | Path]) -> None:
     mistakes = []
     for file in map(Path, files):
         try:
-            tree = yaml.compose(file.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+            tree = yaml.compose(file.read_text(encoding="utf-8"), Loader=_Loader)
         except (OSError, UnicodeDecodeError, yaml.YAMLError):
             continue
         if tree is not None:
@@ -63,7 +64,7 @@ def _misread(node: yaml.Node, where: str, above: set[int]) -> Iterator[str]:
 
 def _number(node: yaml.ScalarNode, where: str) -> Iterator[str]:
     """A number that nobody would write so; for a label, any but plain digits."""
-    if node.style is not None or node.tag not in (
+    if node.style or node.tag not in (  # a style is that of quotes
         "tag:yaml.org,2002:int", "tag:yaml.org,2002:float",
     ):  # fmt: skip
         return

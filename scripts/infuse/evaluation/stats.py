@@ -103,15 +103,64 @@ def _error(values: Values) -> tuple[float, float]:
     seeds, items = values.shape
     if seeds == 1:
         return math.sqrt(float(values.var(ddof=1)) / items), math.inf
-    by_seed, by_item = values.mean(1), values.mean(0)
-    rest = values - by_seed[:, None] - by_item + values.mean()
-    of_seeds = items * float(by_seed.var(ddof=1))
-    of_items = seeds * float(by_item.var(ddof=1))
-    of_rest = float((rest**2).sum()) / ((seeds - 1) * (items - 1))
+    of_seeds, of_items, of_rest = _mean_squares(values)
     of_seeds = max(of_seeds, of_rest)
     spread = of_seeds + max(of_items - of_rest, 0.0)
     df = (seeds - 1) * (spread / of_seeds) ** 2 if of_seeds > ROUNDING else math.inf
     return math.sqrt(spread / values.size), df
+
+
+def _mean_squares(values: Values) -> tuple[float, float, float]:
+    """Mean squares of [seeds, items], two or more of each: of seeds, of items, of the rest."""
+    seeds, items = values.shape
+    by_seed, by_item = values.mean(1), values.mean(0)
+    rest = values - by_seed[:, None] - by_item + values.mean()
+    return (
+        items * float(by_seed.var(ddof=1)),
+        seeds * float(by_item.var(ddof=1)),
+        float((rest**2).sum()) / ((seeds - 1) * (items - 1)),
+    )
+
+
+class Enough(NamedTuple):
+    """How many seeds at the same items would do, and how many items at the same seeds; None: no
+    number would, or it can't be told.
+    """
+
+    seeds: int | None
+    items: int | None
+
+
+def enough(differences: Values, clusters: Sequence[str], size: float) -> Enough:
+    """How many seeds or items would tell a mean difference of `size` from 0, half of the time.
+
+    The mean over s seeds and n items varies as a / s + b / n + c / (s n), with the components of
+    variance a of seeds, b of items and c of the rest, from the mean squares of `two_way_interval`
+    (Searle, Casella and McCulloch, Variance Components, 1992). The 95 % interval ends at 0 where
+    1.96 times its root is `size`.
+
+    Args:
+        differences: float [seeds, items].
+        clusters: of the items.
+        size: above 0.
+    """
+    values = clustered(differences, clusters)
+    seeds, groups = values.shape
+    most = (size / float(stats.norm.ppf(0.975))) ** 2
+    if groups < 2:
+        return Enough(None, None)
+    per_group = differences.shape[1] / groups
+    if seeds == 1:
+        return Enough(None, math.ceil(per_group * float(values.var(ddof=1)) / most))
+    of_seeds, of_items, rest = _mean_squares(values)
+    a, b = max(of_seeds - rest, 0.0) / groups, max(of_items - rest, 0.0) / seeds
+
+    def count(first: float, second: float, other: int) -> int | None:
+        left = most - second / other
+        return math.ceil((first + rest / other) / left) if left > 0 else None
+
+    items = count(b, a, seeds)
+    return Enough(count(a, b, groups), None if items is None else math.ceil(items * per_group))
 
 
 def mean_interval(

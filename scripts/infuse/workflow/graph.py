@@ -147,6 +147,21 @@ class Graph:
                 )
         return self.last("layers", {"arms": arm_params(arms), "seeds": self.config.seeds}, inputs)
 
+    def verdict(self, metrics: Node) -> Node:
+        """Whether the first compared arm is better than the second.
+
+        Args:
+            metrics: the numbers of all arms.
+        """
+        pair = next(iter(metrics.params["comparisons"]), None)
+        arms = {name: metrics.params["arms"][name] for name in pair or ()}
+        runs = {f"{name}-seed{seed}" for name in arms for seed in self.config.seeds} | arms.keys()
+        inputs = {
+            role: node for role, node in metrics.inputs.items() if role.split(" ")[-1] in runs
+        }
+        params = {"arms": arms, "seeds": self.config.seeds, "pair": pair}
+        return self.last("verdict", params, inputs | ({"metrics": metrics} if pair else {}))
+
     def browse(self, metrics: Node) -> Node:
         """The page of all answers.
 

@@ -42,16 +42,17 @@ class Plan:
     quality: Node | None
     layers: Node
     browse: Node
+    verdict: Node
     notes: list[str]
 
     @cached_property
     def nodes(self) -> dict[tuple[str, str], Node]:
         """All nodes by (stage, id), inputs before those that need them."""
-        return reached(*self.last, self.layers, self.browse)
+        return reached(*self.last, self.layers, self.browse, self.verdict)
 
     @property
     def last(self) -> tuple[Node, ...]:
-        """The nodes that people read, but for two which need every classifier itself."""
+        """The nodes that people read, but for those which need every classifier itself."""
         read = (self.tables, self.figures, self.arms, self.quality)
         return tuple(node for node in read if node is not None)
 
@@ -145,7 +146,7 @@ def build(config: Experiment, places: Sequence[Path] = ()) -> Plan:
     quality = graph.quality(every) if config.task.scale else None
     return Plan(
         config.experiment, metrics, tables, figures, last, quality, graph.layers(),
-        graph.browse(every), notes(config),
+        graph.browse(every), graph.verdict(every), notes(config),
     )  # fmt: skip
 
 

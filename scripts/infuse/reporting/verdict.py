@@ -1,0 +1,259 @@
+"""One page of plain words: whether an arm beats another, what it costs, what it misreads."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from typing import Literal, NamedTuple
+
+from infuse.core.render import markdown
+from infuse.data.targets import REASONED
+from infuse.evaluation.comparisons import Runs
+from infuse.evaluation.scores import Row
+from infuse.evaluation.stats import Enough
+from infuse.reporting.cells import mean_of
+
+WORTH = 0.02  # of accuracy: a gain that is surely below it is not worth having
+MISREADINGS, EXAMPLES, LETTERS = 3, 2, 240  # shown, and of a text
+Verdict = Literal["yes", "no", "open"]
+
+
+class Side(NamedTuple):
+    """One of the two arms.
+
+    Attributes:
+        name: of the arm.
+        target: what it writes.
+        classifier: the folder of its first seed's classifier; None where it was not trained here.
+        tokens: written for a text, the mean; None where it is not told.
+        seconds: that a text took, the mean; None where it is not told.
+    """
+
+    name: str
+    target: str
+    classifier: str | None
+    tokens: float | None
+    seconds: float | None
+
+    @property
+    def reasons(self) -> bool:
+        """Whether it writes a reasoning."""
+        return self.target in REASONED
+
+
+def verdict(comparison: Row) -> Verdict:
+    """Whether an arm is better than another, by the 95 % interval of what it has over the other.
+
+    `yes` if all of it lies above 0. `no` if all of it lies below `WORTH`. Else `open`.
+
+    Args:
+        comparison: a row of `COMPARISONS`.
+    """
+    if comparison["low"] > 0:
+        return "yes"
+    return "no" if comparison["high"] < WORTH else "open"
+
+
+def sought(comparison: Row) -> float:
+    """The difference that more seeds or texts should tell from 0: as it is, but worth having."""
+    return max(abs(comparison["difference"]), WORTH)
+
+
+def better(comparison: Row, ours: Side, other: Side) -> Side:
+    """The arm to use: ours where it is better, else the other, which nothing was shown to beat."""
+    return ours if verdict(comparison) == "yes" else other
+
+
+def page(
+    experiment: str,
+    ours: Side,
+    other: Side,
+    comparison: Row,
+    means: Sequence[Row],
+    baselines: Sequence[Row],
+    enough: Enough,
+    written: Runs,
+) -> str:
+    """The page, in Markdown.
+
+    Args:
+        ours: the arm that is asked about.
+        other: the arm that it is held against.
+        comparison: their row of `COMPARISONS`, of the accuracy.
+        means: rows of `MEANS`.
+        baselines: rows of `BASELINES`.
+        enough: what would tell `sought` from 0.
+        written: what both answered on the test texts.
+    """
+    chosen = better(comparison, ours, other)
+    helps = ours.reasons and not other.reasons
+    title = "Does a reasoning help?" if helps else f"Is {ours.name} better than {other.name}?"
+    parts = [
+        f"# {title}",
+        f"Experiment: {_plain(experiment)}",
+        _answer(ours, other, comparison, means),
+        *_open(comparison, enough),
+        *_warnings(chosen, comparison, means, baselines),
+        "## What they reach, and what they cost",
+        _table((ours, other), means, baselines),
+        _cost(ours, other),
+        "## Which to use",
+        _use(chosen, comparison),
+        "## What it misreads most",
+        *_misread(chosen, written),
+    ]
+    return "\n\n".join(part.rstrip() for part in parts if part) + "\n"
+
+
+def _answer(ours: Side, other: Side, comparison: Row, means: Sequence[Row]) -> str:
+    word = {"yes": "Yes.", "no": "No.", "open": "It can't be told yet."}[verdict(comparison)]
+    if comparison["high"] < 0:
+        word = "No, it does harm."
+    right = [mean_of(means, side.name)["mean"] for side in (ours, other)]
+    seeds = comparison["seeds"]
+    return (
+        f"**{word}** `{ours.name}` gets {100 * right[0]:.1f} % of the test texts right,"
+        f" `{other.name}` {100 * right[1]:.1f} %. The difference is"
+        f" {_points(comparison['difference'])}. At a confidence of 95 %, the true difference lies"
+        f" between {_points(comparison['low'])} and {_points(comparison['high'])}"
+        f" ({comparison['n']:,} test texts, {seeds} {'seed' if seeds == 1 else 'seeds'})."
+    )
+
+
+def _open(comparison: Row, enough: Enough) -> list[str]:
+    """What would settle an open question."""
+    if verdict(comparison) != "open":
+        return []
+    ways = []
+    if enough.items is not None:
+        ways.append(f"about {_round(enough.items):,} labelled test texts (now {comparison['n']:,})")
+    if enough.seeds is not None:
+        ways.append(f"about {enough.seeds:,} seeds (now {comparison['seeds']:,})")
+    if not ways:
+        return [
+            "Neither more seeds nor more test texts alone would settle it. Both are needed: try"
+            " twice as many of each."
+        ]
+    return [
+        f"What would settle it: {', or '.join(ways)}. That is for a difference of"
+        f" {100 * sought(comparison):.1f} points; a larger one needs less."
+    ]
+
+
+def _warnings(
+    chosen: Side, comparison: Row, means: Sequence[Row], baselines: Sequence[Row]
+) -> list[str]:
+    """What a reader must know before anything is used."""
+    lines = []
+    if comparison["seeds"] == 1:
+        lines.append(
+            "One seed was trained. Another seed may come out otherwise, and the bounds do not"
+            " count that. Set `seeds: [1, 2, 3]` in the config."
+        )
+    best = max(baselines, key=lambda row: row["accuracy"])
+    if best["accuracy"] >= mean_of(means, chosen.name)["mean"]:
+        lines.append(
+            f"**A simpler model is as good**: {best['baseline']}, {_share(best['accuracy'])} right."
+        )
+    return lines
+
+
+def _table(sides: Sequence[Side], means: Sequence[Row], baselines: Sequence[Row]) -> str:
+    rows = []
+    for side in sides:
+        reached = mean_of(means, side.name)
+        rows.append(
+            [
+                side.name, _share(reached["mean"]), _between(reached),
+                _number(side.tokens, "{:.0f}"), _number(side.seconds, "{:.2g}"),
+            ]
+        )  # fmt: skip
+    for row in baselines:
+        rows.append([row["baseline"], _share(row["accuracy"]), _between(row), "", ""])
+    columns = ["", "right", "between (95 %)", "tokens written for a text", "seconds for a text"]
+    return markdown(columns, rows)
+
+
+def _cost(ours: Side, other: Side) -> str:
+    """How many times as much one arm writes for a text."""
+    if not ours.tokens or not other.tokens:
+        return ""
+    return (
+        f"For each text, `{ours.name}` writes {ours.tokens / other.tokens:.1f} times as many tokens"
+        f" as `{other.name}`. Seconds are those of the machine that made this page."
+    )
+
+
+def _use(chosen: Side, comparison: Row) -> str:
+    why = {
+        "yes": "It is right more often.",
+        "no": f"If the other is better at all, then by less than {100 * WORTH:g} points.",
+        "open": "Nothing shows yet that the other is better.",
+    }[verdict(comparison)]
+    if chosen.classifier is None:
+        return f"`{chosen.name}`. {why}"
+    return (
+        f"`{chosen.name}`. {why} This labels a new text:\n\n"
+        f'    python scripts/classify.py --model {chosen.classifier} "a text"'
+    )
+
+
+def _misread(chosen: Side, written: Runs) -> list[str]:
+    """The most frequent confusions, each with texts that most seeds read so."""
+    wrong: Counter[tuple[str, str]] = Counter()
+    readings: Mapping[tuple[str, str], Counter[int]] = defaultdict(Counter)
+    rows: dict[tuple[str, str, int], Row] = {}
+    total = 0
+    for (arm, _), answers in written.items():
+        if arm != chosen.name:
+            continue
+        total += len(answers)
+        for row in answers:
+            if row["outcome"] != "right":
+                cell = (row["label"], row["predicted"])
+                wrong[cell] += 1
+                readings[cell][row["id"]] += 1
+                rows.setdefault((*cell, row["id"]), row)
+    if not wrong:
+        return ["Nothing: every answer is right."]
+    parts = []
+    for cell, count in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:MISREADINGS]:
+        label, predicted = cell
+        read = f"is read as {_plain(predicted)}" if predicted else "gets no valid label"
+        parts.append(f"**{_plain(label)}** {read} in {_share(count / total)} of the answers:")
+        often = sorted(readings[cell].items(), key=lambda item: (-item[1], item[0]))[:EXAMPLES]
+        for place, _ in often:
+            row = rows[(*cell, place)]
+            said = f"\n>\n> It wrote: {_plain(row['reasoning'])}" if row["reasoning"] else ""
+            parts.append(f"> {_plain(row['text'])}{said}")
+    return parts
+
+
+def _plain(text: str) -> str:
+    """Text of a data set on one line, cut short, with no mark that Markdown or HTML would read."""
+    line = " ".join(text.split())
+    line = line if len(line) <= LETTERS else line[: LETTERS - 1].rstrip() + "\u2026"
+    return re.sub(r"([\\`*_{}\[\]<>()#+.!|~&-])", r"\\\1", line)
+
+
+def _points(difference: float) -> str:
+    return f"{100 * difference:+.1f} points".replace("-", "\u2212")
+
+
+def _share(share: float) -> str:
+    return f"{100 * share:.1f} %"
+
+
+def _between(row: Row) -> str:
+    return f"{100 * row['low']:.1f} and {100 * row['high']:.1f} %"
+
+
+def _number(value: float | None, form: str) -> str:
+    return "" if value is None else form.format(value)
+
+
+def _round(count: int) -> int:
+    """A forecast's two leading digits: it promises no more."""
+    digits = max(len(str(count)) - 2, 0)
+    return -(-count // 10**digits) * 10**digits
