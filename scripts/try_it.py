@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from infuse.core.errors import UserError
+from infuse.data.targets import EXPLAINED
 
 MOST_TOKENS = 256  # of an answer
 OUTCOMES = {
@@ -68,7 +69,7 @@ def _page(folders: list[Path]) -> Any:
         with gr.Row():
             for folder, reader in zip(folders, readers, strict=True):
                 with gr.Column():
-                    reasons = reader.form.separator is not None
+                    reasons = reader.form.target in EXPLAINED
                     parts.append(gr.Textbox(label=f"Label, by {folder.name}"))
                     parts.append(gr.Label(label="Probabilities", show_heading=False))
                     parts.append(gr.Textbox(label="Reasoning", lines=3, visible=reasons))

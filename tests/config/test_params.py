@@ -28,6 +28,7 @@ READ: dict[str, type[Section] | TypeAdapter[Any]] = {
     "tables": reports.TablesParams, "figures": reports.MetricsParams, "arms": reports.ArmsParams,
     "quality": reports.QualityParams, "layers": reports.ArmsOfSeeds,
     "forecast": reports.ForecastParams, "browse": reports.MetricsParams,
+    "verdict": reports.VerdictParams,
 }  # fmt: skip
 TABLE = {"text": "text", "label": "label", "reasoning": "why"}
 HUB = {"kind": "hub", "id": "owner/name", "revision": "0" * 40}
@@ -61,6 +62,7 @@ CHANGES: list[dict[str, Any]] = [
             "label": {"target": "label", "match": {"supervised_tokens": "why"}},
             "why": {"target": "reason_label", "perturb": "shuffle"},
             "words": {"target": "label_reason", "reasons": "words", "label_weight": 0.5},
+            "both": {"target": "multi_task"},
             "steps": {"target": "label", "match": {"steps": "why", "by": "repeating"}},
         },
     },

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,6 +28,7 @@ from infuse.data.examples import (
     reasoner_prompt,
     text_pieces,
 )
+from infuse.data.targets import EXPLAINED, REASONED
 from infuse.models.loading import SPECIAL
 
 SYSTEM, DATE = "Find the emotion in the text.", "26 Jul 2024"
@@ -87,7 +88,7 @@ def specials(tokenizer: PreTrainedTokenizerFast, ids: list[int]) -> list[int]:
 @settings(max_examples=50)
 @given(
     rows=st.lists(st.tuples(TEXTS, st.sampled_from(LABELS), TEXTS), min_size=20, max_size=20),
-    target=st.sampled_from([form for form in get_args(Target) if form != "head"]),
+    target=st.sampled_from(["label", *EXPLAINED]),
 )
 def test_chats_begin_once_end_once_and_bear_loss_on_the_target(
     tokenizer: PreTrainedTokenizerFast,
@@ -316,7 +317,30 @@ def test_no_texts_no_tokens(encoder: Encoder) -> None:
     assert encoder.plain([]) == encoder.chats([]) == []
 
 
-@pytest.mark.parametrize("target", ["reason_label", "label_reason"])
+@settings(max_examples=30)
+@given(rows=st.lists(st.tuples(TEXTS, st.sampled_from(LABELS), TEXTS), min_size=1, max_size=9))
+def test_two_tasks_are_told_apart_by_the_end_of_the_text(
+    encoder: Encoder, rows: list[tuple[str, str, str]]
+) -> None:
+    texts, labels, reasons = (list(column) for column in zip(*rows, strict=True))
+    pieces = classifier_pieces(encoder, texts, labels, reasons, "multi_task", " Why?")
+    known = classifier_pieces(encoder, texts, labels, None, "label", None)
+    chats = encoder.chats([f"{text.rstrip()} Why?" for text in texts])
+    assert [piece.row for piece in pieces] == [row for row in range(len(rows)) for _ in range(2)]
+    for label, why, alone, chat, reason in zip(
+        pieces[::2], pieces[1::2], known, chats, reasons, strict=True
+    ):
+        if not reason.strip():
+            assert label.target == why.target == []
+            continue
+        assert label == alone and (why.prompt, why.label_tokens) == (chat, 0)
+        assert why.target == encoder.plain([reason.strip()])[0] + [encoder.end_of_turn]
+    expected = classifier_pieces(encoder, texts, labels, 3, "multi_task", " Why?")
+    assert [piece.prompt for piece in expected] == [piece.prompt for piece in pieces]
+    assert [len(piece.target) for piece in expected[1::2]] == [4] * len(rows)
+
+
+@pytest.mark.parametrize("target", REASONED)
 def test_a_reasoning_target_needs_reasonings_and_separator(
     encoder: Encoder, target: Target
 ) -> None:

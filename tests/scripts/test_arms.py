@@ -35,6 +35,7 @@ ARMS = PLAIN | {
     "reason_label_weighted": {"target": "reason_label", "label_weight": 0.5},
     "shuffled_label": {"target": "reason_label", "perturb": "shuffle"},
     "keywords_label": {"target": "reason_label", "reasons": "keywords"},
+    "multi_task": {"target": "multi_task"},
     "head": {"target": "head", "match": {"steps": "reason_label"}},
 }  # fmt: skip
 CONTROLS = ("gain", "no-gain")  # of experiments/, here with one seed
@@ -97,6 +98,7 @@ def test_each_arm_takes_the_budget_that_it_says(study: Tree) -> None:
     assert took["label_same_steps"]["tokens"] == plain["tokens"] < took["label_repeated"]["tokens"]
     assert took["label_prompt_loss"]["supervised_tokens"] == reason["supervised_tokens"]
     assert took["reason_label_weighted"]["label_share_of_loss"] == 0.5
+    assert took["multi_task"]["documents"] == 2 * reason["documents"]
     assert took["head"]["supervised_tokens"] == 2 * 64  # a place for each text, twice
     shuffled, own = took["shuffled_label"]["supervised_tokens"], reason["supervised_tokens"]
     assert abs(shuffled - own) <= 2 * 64

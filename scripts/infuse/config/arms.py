@@ -9,7 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from infuse.config.values import Columns, Name, PositiveInt, Section, Seed, Share
 from infuse.data.perturbations import Kind
-from infuse.data.targets import REASONED, ZERO_SHOT, Target
+from infuse.data.targets import EXPLAINED, REASONED, ZERO_SHOT, Target
 
 
 class LogitLens(Section):
@@ -66,8 +66,13 @@ class Arm(Section):
 
     @property
     def reasoned(self) -> bool:
-        """Whether a reasoning is part of the target."""
+        """Whether it learns from reasonings."""
         return self.target in REASONED
+
+    @property
+    def explained(self) -> bool:
+        """Whether its answers hold a reasoning."""
+        return self.target in EXPLAINED
 
     @field_validator("reasons", "perturb", "label_weight")
     @classmethod

@@ -66,11 +66,6 @@ class Documents:
         first = self.label_starts[index]
         return (places >= first) & (places < first + self.label_tokens[index])
 
-    def with_longer_targets(self, more: int) -> Documents:
-        """Documents with so many more target tokens each; all their tokens are 0."""
-        edges = self.offsets + more * np.arange(len(self) + 1)
-        return replace(self, tokens=np.zeros(edges[-1], np.int32), offsets=edges)
-
     def with_loss_on_prompts(self, supervised: npt.NDArray[np.int64]) -> Documents:
         """The same documents with so many target tokens each: the target, and before it the end of
         the prompt. A document keeps those it has, and its first token never bears loss.
@@ -334,7 +329,7 @@ def classifier_pieces(
     encoder: Encoder,
     texts: Sequence[str],
     labels: Sequence[str],
-    reasonings: Sequence[str] | None,
+    reasonings: Sequence[str] | int | None,
     target: Target,
     separator: str | None,
 ) -> list[Piece]:
@@ -342,6 +337,11 @@ def classifier_pieces(
 
     The target is the label; reasoning, separator, label; or label, separator, reasoning. Its parts
     are tokenized apart, so that scoring a label after a reasoning meets the tokens of training.
+    `multi_task` has two documents for a text: the label; and, where the separator follows the text,
+    the reasoning (Hsieh et al., Distilling step-by-step, Findings of ACL 2023).
+
+    Args:
+        reasonings: one for each text; or how many tokens each has, where they are not known yet.
     """
     chats, names = encoder.chats(texts), encoder.plain(labels)
     ends = [encoder.end_of_turn]
@@ -352,11 +352,26 @@ def classifier_pieces(
         ]
     if reasonings is None or separator is None:
         raise ValueError(f"target {target} needs reasonings and a separator")
+    reasons = (
+        [[0] * reasonings] * len(texts)
+        if isinstance(reasonings, int)
+        else encoder.plain([text.strip() for text in reasonings])
+    )
+    if target == "multi_task":
+        why = encoder.chats([text.rstrip() + separator for text in texts])
+        return [
+            piece
+            for row, (chat, name, other, reason) in enumerate(
+                zip(chats, names, why, reasons, strict=True)
+            )
+            for piece in (
+                Piece(row, chat, name + ends if reason else [], len(name)),
+                Piece(row, other, reason + ends if reason else []),
+            )
+        ]
     between = encoder.plain([separator])[0]
     pieces = []
-    for row, (chat, name, reason) in enumerate(
-        zip(chats, names, encoder.plain([text.strip() for text in reasonings]), strict=True)
-    ):
+    for row, (chat, name, reason) in enumerate(zip(chats, names, reasons, strict=True)):
         first = target == "label_reason"
         parts = name + between + reason if first else reason + between + name
         start = 0 if first else len(reason + between)

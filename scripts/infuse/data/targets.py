@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from typing import Literal
 
-Target = Literal["label", "reason_label", "label_reason", "head"]
-REASONED = ("reason_label", "label_reason")  # targets of which a reasoning is part
+Target = Literal["label", "reason_label", "label_reason", "multi_task", "head"]
+REASONED = ("reason_label", "label_reason", "multi_task")  # learned from reasonings
+EXPLAINED = ("reason_label", "label_reason")  # of those, the ones whose answers hold a reasoning
 # How the row of an untrained model is called where an arm's name stands.
 ZERO_SHOT: Literal["zero_shot"] = "zero_shot"

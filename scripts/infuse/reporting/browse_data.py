@@ -32,6 +32,7 @@ TARGETS = {
     "label": "the label alone",
     "reason_label": "reasoning, then label",
     "label_reason": "label, then reasoning",
+    "multi_task": "the label; asked further, the reasoning",
     "head": "a linear head",
     "zero_shot": "a model that was not trained",
 }
@@ -65,7 +66,7 @@ def described_arms(arms: Mapping[str, AnyArm], read: Mapping[Run, Heard]) -> lis
     trees = []
     for name, arm in arms.items():
         words = [TARGETS[arm.target], *(_own(arm) if isinstance(arm, Arm) else [])]
-        reasoned = isinstance(arm, Arm) and arm.reasoned
+        reasoned = isinstance(arm, Arm) and arm.explained
         trees.append(
             {
                 "name": name, "told": ", ".join(words), "reasoned": reasoned,

@@ -156,12 +156,14 @@ class Engine:
             return cross_entropy(states, head, targets, share, compiled=self.compute.compile)
 
     def weights(self, documents: Documents, rows: Rows) -> tuple[float, float] | None:
-        """The weights for `loss_sum` by which a step's labels have `label_weight` of its loss."""
-        if self.label_weight is None:
-            return None
+        """The weights for `loss_sum` by which a step's labels have `label_weight` of its loss; none
+        where a step has labels alone, or no label.
+        """
         every, labels = (
             int(count[rows].sum()) for count in (documents.supervised, documents.label_tokens)
         )
+        if self.label_weight is None or labels in (0, every):
+            return None
         return self.label_weight * every / labels, (1 - self.label_weight) * every / (
             every - labels
         )

@@ -6,6 +6,7 @@ An arm may take over the number of steps, or of supervised tokens, of another ar
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,7 +19,7 @@ from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_table
 from infuse.core.schemas import DOCUMENTS, ID, TEXT_LABEL, TEXT_REASONING_LABEL
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect, head_pieces
-from infuse.data.targets import REASONED
+from infuse.data.targets import REASONED, Target
 from infuse.models.hf import PreTrainedTokenizerFast as Tokenizer
 from infuse.training import batching
 
@@ -68,8 +69,7 @@ class TrainingSets:
     def read(self, role: str, form: TargetForm, split: str = "train") -> tuple[Documents, Dropped]:
         """Documents of a split, in a form: target, separator, chat; and what was dropped."""
         target = form.target
-        schema = TEXT_REASONING_LABEL if target in REASONED else TEXT_LABEL
-        columns = read_table(self.inputs[role] / f"{split}.parquet", schema).to_pydict()
+        columns = self._columns(role, target, split)
         encoder = Encoder(self.tokenizer, **form.chat.model_dump())
         if target == "head":
             names = read_labels(self.inputs["task"])
@@ -81,6 +81,14 @@ class TrainingSets:
                 form.separator,
             )  # fmt: skip
         return collect(pieces, self.max_length)
+
+    def _columns(self, role: str, target: Target, split: str) -> dict[str, Any]:
+        """Text, label and, where the target needs one, reasoning of each row."""
+        schema = TEXT_REASONING_LABEL if target in REASONED else TEXT_LABEL
+        columns: dict[str, Any] = read_table(
+            self.inputs[role] / f"{split}.parquet", schema
+        ).to_pydict()
+        return columns
 
     def validation(self, form: TargetForm) -> Documents | None:
         """Those of the validation split; None where an imported set has no reasonings for it."""
@@ -108,25 +116,16 @@ class ExpectedSets(TrainingSets):
 
     limits: Mapping[str, int]
 
-    def read(self, role: str, form: TargetForm, split: str = "train") -> tuple[Documents, Dropped]:
-        """The documents, or the longest that they may be: of these, the lengths alone count."""
+    def _columns(self, role: str, target: Target, split: str) -> dict[str, Any]:
+        """The same; or the task's texts, and how many tokens a reasoning may have."""
         if role not in self.limits:
-            return super().read(role, form, split)
-        texts = TrainingSets({**self.inputs, role: self.inputs["task"]}, *self._how)
-        if not self.limits[role]:
-            return texts.read(role, form, split)
-        documents, dropped = texts.read(role, form | {"target": "label"}, split)
-        between = Encoder(self.tokenizer).plain([form.separator or ""])[0]
-        return documents.with_longer_targets(self.limits[role] + len(between)), dropped
+            return super()._columns(role, target, split)
+        table = read_table(self.inputs["task"] / f"{split}.parquet", TEXT_LABEL)
+        return {**table.to_pydict(), "reasoning": self.limits[role] or None}
 
     def ids(self, role: str) -> list[int]:
         """The id of each row of the training split."""
-        here = role if role not in self.limits else "task"
-        return TrainingSets(self.inputs, *self._how).ids(here)
-
-    @property
-    def _how(self) -> tuple[Tokenizer, int]:
-        return self.tokenizer, self.max_length
+        return super().ids(role if role not in self.limits else "task")
 
 
 def lesson(sets: TrainingSets, training: ClassifierParams) -> Lesson:
@@ -152,7 +151,9 @@ def _as_supervised(sets: TrainingSets, documents: Documents, form: TargetForm) -
     role = "match supervised_tokens"
     other, _ = sets.read(role, form)
     ids, others = np.array(sets.ids("training_set")), np.array(sets.ids(role))
-    wanted = dict(zip(others[other.rows].tolist(), other.supervised.tolist(), strict=True))
+    wanted: Counter[int] = Counter()
+    for row, tokens in zip(others[other.rows].tolist(), other.supervised.tolist(), strict=True):
+        wanted[row] += tokens
     return documents.with_loss_on_prompts(
-        np.array([wanted.get(row, 0) for row in ids[documents.rows].tolist()])
+        np.array([wanted[row] for row in ids[documents.rows].tolist()])
     )

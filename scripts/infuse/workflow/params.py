@@ -7,6 +7,7 @@ from typing import Any
 from infuse.config.compute import Arithmetic
 from infuse.config.experiment import Experiment
 from infuse.config.reasonings import Written
+from infuse.data.targets import EXPLAINED
 
 WRITING = set(Arithmetic.model_fields)  # of compute, what writing depends on
 
@@ -59,7 +60,7 @@ def wishes(config: Experiment) -> dict[str, Any]:
     return {
         "chats": [{"system": system, "date_string": config.date_string} for system in systems],
         "separators": [
-            getattr(config.classifier.separators, arm.target, "")
+            getattr(config.classifier.separators, arm.target) if arm.target in EXPLAINED else ""
             for arm in arms
             if arm.target != "head"
         ],

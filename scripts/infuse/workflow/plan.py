@@ -15,7 +15,7 @@ from infuse.config.messages import refusal
 from infuse.config.reasonings import Written
 from infuse.config.revisions import pinned
 from infuse.core.errors import UserError
-from infuse.data.targets import ZERO_SHOT
+from infuse.data.targets import EXPLAINED, ZERO_SHOT
 from infuse.workflow.compared_arms import compared
 from infuse.workflow.graph import Graph
 from infuse.workflow.local_files import PARTS, contents_of_files
@@ -81,7 +81,9 @@ class Plan:
     def example(self) -> Node:
         """The classifier to try first: one that reasons, if there is one."""
         classifiers = list(self.stage("classifier"))
-        return next((node for node in classifiers if node.params["separator"]), classifiers[0])
+        return next(
+            (node for node in classifiers if node.params["target"] in EXPLAINED), classifiers[0]
+        )
 
     def write_specs(self) -> None:
         """Write each node's spec to its file."""
