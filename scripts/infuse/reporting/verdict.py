@@ -191,6 +191,8 @@ def _use(chosen: Side, comparison: Row) -> str:
         "no": f"If the other is better at all, then by less than {100 * WORTH:g} points.",
         "open": "Nothing shows yet that the other is better.",
     }[verdict(comparison)]
+    if comparison["high"] < 0:
+        why = "The other is right less often."
     if chosen.classifier is None:
         return f"`{chosen.name}`. {why}"
     return (
