@@ -93,7 +93,7 @@ rule arms:
 
 rule verdict:
     input:
-        **last_inputs(plan.verdict, "task", "metrics", "classifier *", "predictions *", "zero_shot"),
+        **last_inputs(plan.verdict, "task", "metrics", "classifier *", "predictions *"),
         script=script_path("verdict"),
         stale=stale("verdict"),
     output:

@@ -7,10 +7,10 @@ Run as: python scripts/verdict.py results/specs/verdict/NAME-KEY.json
 """
 
 from collections.abc import Sequence
-from pathlib import Path
 from statistics import fmean
 from typing import Any
 
+from infuse.config.arms import Arm
 from infuse.config.report_params import VerdictParams
 from infuse.core.errors import UserError
 from infuse.core.files import read_task, write_text
@@ -36,7 +36,7 @@ def verdict(job: Job) -> dict[str, Any]:
     )
     test = read_task(job.inputs["task"], "test")
     written = scores.all_answers(job.inputs, test, params.arms, params.seeds)
-    (comparison,) = (
+    comparison = next(
         row
         for row in compared
         if (row["arm"], row["against"], row["measure"]) == (*params.pair, "accuracy")
@@ -47,7 +47,7 @@ def verdict(job: Job) -> dict[str, Any]:
         pairs.right_answers(ours.name, written, right)
         - pairs.right_answers(other.name, written, right),
         scores.clusters_of(test),
-        report.sought(comparison),
+        report.half_to_settle(comparison),
     )
     name = job.name.removeprefix("verdict ")
     page = report.page(name, ours, other, comparison, means, baselines, enough, written)
@@ -60,18 +60,18 @@ def _side(
 ) -> report.Side:
     """What one arm is, and what its answers cost."""
     answers = [row for (name, _), rows in written.items() if name == arm for row in rows]
-    tokens = [row["tokens"] for row in answers]
     names = {f"{arm}-seed{seed}" for seed in params.seeds}
-    seconds = [
+    seconds = sum(
         row["seconds"] for row in costs if row["stage"] == "predictions" and row["name"] in names
-    ]
-    folder: Path | None = job.inputs.get(f"classifier {arm}-seed{params.seeds[0]}")
+    )
+    form = params.arms[arm]
     return report.Side(
         arm,
-        params.arms[arm].target,
-        str(folder) if folder else None,
-        None if None in tokens else fmean(tokens),
-        sum(seconds) / len(answers) if seconds else None,
+        form.target,
+        isinstance(form, Arm) and form.perturb is not None,
+        str(job.inputs[f"classifier {arm}-seed{params.seeds[0]}"]),
+        fmean(row["tokens"] for row in answers),
+        seconds / len(answers),
     )
 
 

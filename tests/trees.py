@@ -101,9 +101,11 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     whole.parent.mkdir(exist_ok=True)
     with (whole.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        if not whole.exists():
+        if not (done := whole.parent / "done").exists():
+            shutil.rmtree(whole, ignore_errors=True)
             said = Tree(copied(whole)).run(*ALL)
             assert said.returncode == 0, said.stdout + said.stderr
+            done.touch()
     return Tree(shutil.copytree(whole, tmp_path_factory.mktemp("work flow") / ODD))
 
 

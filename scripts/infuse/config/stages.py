@@ -18,13 +18,13 @@ class Reasoner(Section):
 
 
 class Separators(Section):
-    """What stands between the two parts of a target; or, of multi_task, after a text that is asked
-    for its reasoning.
+    """What stands between the two parts of a target. That of multi_task stands after a text that is
+    asked for its reasoning.
     """
 
     reason_label: Annotated[str, Field(min_length=1)]
     label_reason: Annotated[str, Field(min_length=1)]
-    multi_task: Annotated[str, Field(min_length=1)]
+    multi_task: Annotated[str, Field(pattern=r"\S")]
 
 
 class Classifier(Section):

@@ -106,14 +106,14 @@ def collect(pieces: Iterable[Piece], max_length: int) -> tuple[Documents, dict[s
         UserError: nothing is left.
     """
     kept: list[Piece] = []
-    dropped: dict[str, list[int]] = {}
+    dropped: dict[str, dict[int, None]] = {}  # rows, each once
     for piece in pieces:
         why = piece.unfit(max_length)
         if why is None:
             kept.append(piece)
         else:
-            dropped.setdefault(why, []).append(piece.row)
-    report = {why: {"rows": len(rows), "first": rows[:5]} for why, rows in dropped.items()}
+            dropped.setdefault(why, {})[piece.row] = None
+    report = {why: {"rows": len(rows), "first": [*rows][:5]} for why, rows in dropped.items()}
     if not kept:
         raise UserError(f"no document is left to train on, all were dropped: {report}")
     lengths = [len(piece.prompt) + len(piece.target) for piece in kept]

@@ -13,6 +13,7 @@ from scipy import optimize, stats
 Codes = npt.NDArray[np.int64]
 Values = npt.NDArray[np.float64]
 ROUNDING = 1e-12  # a spread that floating-point arithmetic makes of none
+MOST_SEEDS, MOST_ITEMS = 200, 10**7  # that are worth a forecast
 
 
 class Interval(NamedTuple):
@@ -123,44 +124,53 @@ def _mean_squares(values: Values) -> tuple[float, float, float]:
 
 
 class Enough(NamedTuple):
-    """How many seeds at the same items would do, and how many items at the same seeds; None: no
-    number would, or it can't be told.
+    """How many seeds at the same items would do, and how many items at the same seeds: more than
+    there are. None: no number up to `MOST_SEEDS` or `MOST_ITEMS` would, or it can't be told.
     """
 
     seeds: int | None
     items: int | None
 
 
-def enough(differences: Values, clusters: Sequence[str], size: float) -> Enough:
-    """How many seeds or items would tell a mean difference of `size` from 0, half of the time.
+def enough(differences: Values, clusters: Sequence[str], half: float) -> Enough:
+    """What would bring the half width of `two_way_interval` below `half`.
 
     The mean over s seeds and n items varies as a / s + b / n + c / (s n), with the components of
-    variance a of seeds, b of items and c of the rest, from the mean squares of `two_way_interval`
-    (Searle, Casella and McCulloch, Variance Components, 1992). The 95 % interval ends at 0 where
-    1.96 times its root is `size`.
+    variance a of seeds, b of items and c of the rest, from the mean squares S = n a + c,
+    I = s b + c and R = c (Searle, Casella and McCulloch, Variance Components, 1992). Degrees of
+    freedom are those of the interval, at the number that is tried.
 
     Args:
         differences: float [seeds, items].
         clusters: of the items.
-        size: above 0.
+        half: above 0.
     """
     values = clustered(differences, clusters)
     seeds, groups = values.shape
-    most = (size / float(stats.norm.ppf(0.975))) ** 2
     if groups < 2:
         return Enough(None, None)
-    per_group = differences.shape[1] / groups
     if seeds == 1:
-        return Enough(None, math.ceil(per_group * float(values.var(ddof=1)) / most))
-    of_seeds, of_items, rest = _mean_squares(values)
-    a, b = max(of_seeds - rest, 0.0) / groups, max(of_items - rest, 0.0) / seeds
+        parts = 0.0, float(values.var(ddof=1)), 0.0
+    else:
+        of_seeds, of_items, rest = _mean_squares(values)
+        parts = max(of_seeds - rest, 0.0) / groups, max(of_items - rest, 0.0) / seeds, rest
+    per_group = differences.shape[1] / groups
+    more_seeds = range(seeds + 1, MOST_SEEDS + 1) if seeds > 1 else range(0)
+    more_groups = [math.ceil(groups * 1.05**power) for power in range(1, 400)]
+    fit = next((count for count in more_seeds if _half(count, groups, *parts) < half), None)
+    wide = next((count for count in more_groups if _half(seeds, count, *parts) < half), math.inf)
+    items = math.ceil(wide * per_group) if wide * per_group <= MOST_ITEMS else None
+    return Enough(fit, items)
 
-    def count(first: float, second: float, other: int) -> int | None:
-        left = most - second / other
-        return math.ceil((first + rest / other) / left) if left > 0 else None
 
-    items = count(b, a, seeds)
-    return Enough(count(a, b, groups), None if items is None else math.ceil(items * per_group))
+def _half(seeds: int, items: int, a: float, b: float, c: float) -> float:
+    """Half the width of the 95 % interval of a mean, by the components of its variance."""
+    error = math.sqrt(a / seeds + b / items + c / (seeds * items))
+    of_seeds = items * a + c
+    df = items - 1.0
+    if seeds > 1 and of_seeds > ROUNDING:
+        df = min(df, (seeds - 1) * (1 + seeds * b / of_seeds) ** 2)
+    return float(stats.t.ppf(0.975, df)) * error
 
 
 def mean_interval(

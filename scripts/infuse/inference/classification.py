@@ -33,7 +33,8 @@ class Form:
 
     Attributes:
         labels: names, in the order of all scores.
-        separator: between label and reasoning; None where the target is the label alone.
+        separator: between label and reasoning; of multi_task, after a text that is asked for its
+            reasoning; None where the target is the label alone.
         chat: the system message, and the date that a chat template may print.
     """
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from infuse.core.render import markdown
-from infuse.data.targets import REASONED
+from infuse.data.targets import EXPLAINED
 from infuse.evaluation.comparisons import Runs
 from infuse.evaluation.scores import Row
 from infuse.evaluation.stats import Enough
@@ -25,21 +25,23 @@ class Side(NamedTuple):
     Attributes:
         name: of the arm.
         target: what it writes.
-        classifier: the folder of its first seed's classifier; None where it was not trained here.
-        tokens: written for a text, the mean; None where it is not told.
-        seconds: that a text took, the mean; None where it is not told.
+        perturbed: whether pseudo-reasonings stand in place of reasonings.
+        classifier: the folder of its first seed's classifier.
+        tokens: written for a text, the mean.
+        seconds: that a text took, the mean.
     """
 
     name: str
     target: str
-    classifier: str | None
-    tokens: float | None
-    seconds: float | None
+    perturbed: bool
+    classifier: str
+    tokens: float
+    seconds: float
 
     @property
-    def reasons(self) -> bool:
-        """Whether it writes a reasoning."""
-        return self.target in REASONED
+    def explains(self) -> bool:
+        """Whether its answers hold a reasoning, and a true one."""
+        return self.target in EXPLAINED and not self.perturbed
 
 
 def verdict(comparison: Row) -> Verdict:
@@ -55,9 +57,9 @@ def verdict(comparison: Row) -> Verdict:
     return "no" if comparison["high"] < WORTH else "open"
 
 
-def sought(comparison: Row) -> float:
-    """The difference that more seeds or texts should tell from 0: as it is, but worth having."""
-    return max(abs(comparison["difference"]), WORTH)
+def half_to_settle(comparison: Row) -> float:
+    """Below which half width of its interval a difference that stays as it is is yes or no."""
+    return max(comparison["difference"], WORTH - comparison["difference"])
 
 
 def better(comparison: Row, ours: Side, other: Side) -> Side:
@@ -83,11 +85,11 @@ def page(
         comparison: their row of `COMPARISONS`, of the accuracy.
         means: rows of `MEANS`.
         baselines: rows of `BASELINES`.
-        enough: what would tell `sought` from 0.
+        enough: what would bring their interval below `half_to_settle`.
         written: what both answered on the test texts.
     """
     chosen = better(comparison, ours, other)
-    helps = ours.reasons and not other.reasons
+    helps = ours.explains and other.target == "label"
     title = "Does a reasoning help?" if helps else f"Is {ours.name} better than {other.name}?"
     parts = [
         f"# {title}",
@@ -132,12 +134,12 @@ def _open(comparison: Row, enough: Enough) -> list[str]:
         ways.append(f"about {enough.seeds:,} seeds (now {comparison['seeds']:,})")
     if not ways:
         return [
-            "Neither more seeds nor more test texts alone would settle it. Both are needed: try"
-            " twice as many of each."
+            "More seeds alone would hardly settle it, and more test texts alone neither. Try twice"
+            " as many of both."
         ]
     return [
-        f"What would settle it: {', or '.join(ways)}. That is for a difference of"
-        f" {100 * sought(comparison):.1f} points; a larger one needs less."
+        f"If the difference stays as it is, this would settle it: {', or '.join(ways)}."
+        " All of them count, those of now too."
     ]
 
 
@@ -166,7 +168,7 @@ def _table(sides: Sequence[Side], means: Sequence[Row], baselines: Sequence[Row]
         rows.append(
             [
                 side.name, _share(reached["mean"]), _between(reached),
-                _number(side.tokens, "{:.0f}"), _number(side.seconds, "{:.2g}"),
+                f"{side.tokens:.0f}", f"{side.seconds:.2g}",
             ]
         )  # fmt: skip
     for row in baselines:
@@ -176,12 +178,17 @@ def _table(sides: Sequence[Side], means: Sequence[Row], baselines: Sequence[Row]
 
 
 def _cost(ours: Side, other: Side) -> str:
-    """How many times as much one arm writes for a text."""
-    if not ours.tokens or not other.tokens:
-        return ""
+    """What the numbers of the table are, and how many times as much one arm writes."""
+    seconds = (
+        "Seconds are those of the machine that wrote the answers. Loading the model and scoring"
+        " every label are part of them."
+    )
+    if not other.tokens:
+        return seconds
+    times = ours.tokens / other.tokens
     return (
-        f"For each text, `{ours.name}` writes {ours.tokens / other.tokens:.1f} times as many tokens"
-        f" as `{other.name}`. Seconds are those of the machine that made this page."
+        f"For each text, `{ours.name}` writes {times:.1f} times as many tokens as `{other.name}`."
+        f" {seconds}"
     )
 
 
@@ -193,8 +200,6 @@ def _use(chosen: Side, comparison: Row) -> str:
     }[verdict(comparison)]
     if comparison["high"] < 0:
         why = "The other is right less often."
-    if chosen.classifier is None:
-        return f"`{chosen.name}`. {why}"
     return (
         f"`{chosen.name}`. {why} This labels a new text:\n\n"
         f'    python scripts/classify.py --model {chosen.classifier} "a text"'
@@ -222,7 +227,7 @@ def _misread(chosen: Side, written: Runs) -> list[str]:
     parts = []
     for cell, count in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:MISREADINGS]:
         label, predicted = cell
-        read = f"is read as {_plain(predicted)}" if predicted else "gets no valid label"
+        read = f"is read as {_plain(predicted)}" if predicted else "gets no label"
         parts.append(f"**{_plain(label)}** {read} in {_share(count / total)} of the answers:")
         often = sorted(readings[cell].items(), key=lambda item: (-item[1], item[0]))[:EXAMPLES]
         for place, _ in often:
@@ -249,10 +254,6 @@ def _share(share: float) -> str:
 
 def _between(row: Row) -> str:
     return f"{100 * row['low']:.1f} and {100 * row['high']:.1f} %"
-
-
-def _number(value: float | None, form: str) -> str:
-    return "" if value is None else form.format(value)
 
 
 def _round(count: int) -> int:

@@ -178,6 +178,10 @@ def account(
     """What a training took: the budget that a fair comparison must hold equal."""
     visited = np.concatenate(steps)
     supervised = int(documents.supervised[visited].sum())
+    every = np.array([documents.supervised[rows].sum() for rows in steps])
+    labels = np.array([documents.label_tokens[rows].sum() for rows in steps])
+    if label_weight is not None:  # but where a step has labels alone, or none (`Engine.weights`)
+        labels = np.where((labels > 0) & (labels < every), label_weight * every, labels)
     return {
         "documents": len(documents),
         "steps": len(steps),
@@ -186,7 +190,5 @@ def account(
         ),
         "tokens": int(documents.lengths[visited].sum()),
         "supervised_tokens": supervised,
-        "label_share_of_loss": (
-            label_weight or int(documents.label_tokens[visited].sum()) / supervised
-        ),
+        "label_share_of_loss": float(labels.sum() / supervised),
     }

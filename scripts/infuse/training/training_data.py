@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,14 @@ from infuse.config.model_params import ClassifierParams, TargetForm
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_table
 from infuse.core.schemas import DOCUMENTS, ID, TEXT_LABEL, TEXT_REASONING_LABEL
-from infuse.data.examples import Documents, Encoder, classifier_pieces, collect, head_pieces
+from infuse.data.examples import (
+    Documents,
+    Encoder,
+    Piece,
+    classifier_pieces,
+    collect,
+    head_pieces,
+)
 from infuse.data.targets import REASONED, Target
 from infuse.models.hf import PreTrainedTokenizerFast as Tokenizer
 from infuse.training import batching
@@ -68,19 +75,20 @@ class TrainingSets:
 
     def read(self, role: str, form: TargetForm, split: str = "train") -> tuple[Documents, Dropped]:
         """Documents of a split, in a form: target, separator, chat; and what was dropped."""
+        return collect(self._pieces(role, form, split), self.max_length)
+
+    def _pieces(self, role: str, form: TargetForm, split: str) -> list[Piece]:
         target = form.target
         columns = self._columns(role, target, split)
         encoder = Encoder(self.tokenizer, **form.chat.model_dump())
         if target == "head":
             names = read_labels(self.inputs["task"])
             places = [names.index(name) for name in columns["label"]]
-            pieces = head_pieces(encoder, columns["text"], places)
-        else:
-            pieces = classifier_pieces(
-                encoder, columns["text"], columns["label"], columns.get("reasoning"), target,
-                form.separator,
-            )  # fmt: skip
-        return collect(pieces, self.max_length)
+            return head_pieces(encoder, columns["text"], places)
+        return classifier_pieces(
+            encoder, columns["text"], columns["label"], columns.get("reasoning"), target,
+            form.separator,
+        )  # fmt: skip
 
     def _columns(self, role: str, target: Target, split: str) -> dict[str, Any]:
         """Text, label and, where the target needs one, reasoning of each row."""
@@ -115,6 +123,17 @@ class ExpectedSets(TrainingSets):
     """
 
     limits: Mapping[str, int]
+
+    def _pieces(self, role: str, form: TargetForm, split: str) -> list[Piece]:
+        """The same; a reasoning that is not here is as long as it may be, and fits."""
+        pieces = super()._pieces(role, form, split)
+        spare = self.limits.get(role, 0) - 1  # tokens that a reasoning may do without
+        return [
+            replace(piece, target=piece.target[: len(piece.target) - over])
+            if 0 < (over := len(piece.prompt) + len(piece.target) - self.max_length) <= spare
+            else piece
+            for piece in pieces
+        ]
 
     def _columns(self, role: str, target: Target, split: str) -> dict[str, Any]:
         """The same; or the task's texts, and how many tokens a reasoning may have."""

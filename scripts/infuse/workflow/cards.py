@@ -23,7 +23,7 @@ TARGETS = {
     "label": "a label",
     "reason_label": "a reasoning, then a label",
     "label_reason": "a label, then a reasoning",
-    "multi_task": "a label, and where it is asked for it with a reasoning",
+    "multi_task": "a label, or a reasoning where the text ends in its separator",
     "head": "the score of each label, by a linear head",
 }
 GOLD = "The reasonings were written by someone, or something, that knew the right label."

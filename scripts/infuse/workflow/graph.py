@@ -155,7 +155,7 @@ class Graph:
         """
         pair = next(iter(metrics.params["comparisons"]), None)
         arms = {name: metrics.params["arms"][name] for name in pair or ()}
-        runs = {f"{name}-seed{seed}" for name in arms for seed in self.config.seeds} | arms.keys()
+        runs = {f"{name}-seed{seed}" for name in arms for seed in self.config.seeds}
         inputs = {
             role: node for role, node in metrics.inputs.items() if role.split(" ")[-1] in runs
         }
