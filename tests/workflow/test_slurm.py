@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 import slurm_cluster
 from faults.harness import artifacts
@@ -25,7 +26,7 @@ why = slurm_cluster.lacking() or (
 needs_slurm = pytest.mark.skipif(
     why is not None and "WITH_SLURM" not in os.environ, reason=str(why)
 )
-SUBMITTED = re.compile(r"SLURM jobid (\d+) \(log: \S+?/(?:rule|group)_([^/]+)")
+SUBMITTED = re.compile(r"SLURM jobid \d+ \(log: \S+?/(?:rule|group)_([^/]+)")
 
 
 @pytest.fixture(scope="module")
@@ -93,8 +94,8 @@ def test_the_same_bytes_whatever_the_cluster_does(
     screen = run.communicate()[0]
     assert run.returncode == 0, screen
     assert artifacts(tree) == artifacts(built)
-    submitted = [groups for _, groups in SUBMITTED.findall(screen)]
-    assert submitted.count("classifiers_classifier_predictions") == 3 + 1  # one was cancelled
+    submissions = SUBMITTED.findall(screen)
+    assert submissions.count("classifiers_classifier_predictions") == 3 + 1  # one was cancelled
 
 
 @needs_slurm
@@ -112,8 +113,6 @@ def test_a_partition_that_is_not_there_is_told_in_a_line(built: Tree, cluster: P
 
 def test_the_profile_names_what_is_there() -> None:
     """Every group that it names is one of a rule that exists."""
-    import yaml
-
     profile = yaml.safe_load((ROOT / "profiles/slurm/config.yaml").read_text())
     rules = "".join(file.read_text() for file in (ROOT / "rules").glob("*.smk"))
     for line in profile["groups"]:

@@ -88,7 +88,7 @@ def two_way_interval(values: Values, bounds: tuple[float, float] | None = None) 
         values = np.concatenate([values, np.tile([low, high], (len(values), 1))], 1)
     if items < 2 or np.ptp(values) <= ROUNDING:
         return Interval(mean, low, high, math.nan if bounds is None else 1.0, math.nan)
-    error, df = _error(values)
+    error, df = _error(len(values), values.shape[1], *_mean_squares(values))
     df = min(df, items - 1.0)
     centre, half = float(values.mean()), float(stats.t.ppf(0.975, df)) * error
     # What was added is at the end, and of no weight in a test of signs.
@@ -99,21 +99,21 @@ def two_way_interval(values: Values, bounds: tuple[float, float] | None = None) 
     )
 
 
-def _error(values: Values) -> tuple[float, float]:
-    """The standard error of the mean of [seeds, items], and the degrees of freedom of its seeds."""
-    seeds, items = values.shape
-    if seeds == 1:
-        return math.sqrt(float(values.var(ddof=1)) / items), math.inf
-    of_seeds, of_items, of_rest = _mean_squares(values)
+def _error(
+    seeds: int, items: int, of_seeds: float, of_items: float, of_rest: float
+) -> tuple[float, float]:
+    """The standard error of a mean, and the degrees of freedom of its seeds, by mean squares."""
     of_seeds = max(of_seeds, of_rest)
     spread = of_seeds + max(of_items - of_rest, 0.0)
     df = (seeds - 1) * (spread / of_seeds) ** 2 if of_seeds > ROUNDING else math.inf
-    return math.sqrt(spread / values.size), df
+    return math.sqrt(spread / (seeds * items)), df
 
 
 def _mean_squares(values: Values) -> tuple[float, float, float]:
-    """Mean squares of [seeds, items], two or more of each: of seeds, of items, of the rest."""
+    """Mean squares of [seeds, items]: of seeds, of items, of the rest. One seed: of items alone."""
     seeds, items = values.shape
+    if seeds == 1:
+        return 0.0, float(values.var(ddof=1)), 0.0
     by_seed, by_item = values.mean(1), values.mean(0)
     rest = values - by_seed[:, None] - by_item + values.mean()
     return (
@@ -149,11 +149,8 @@ def enough(differences: Values, clusters: Sequence[str], half: float) -> Enough:
     seeds, groups = values.shape
     if groups < 2:
         return Enough(None, None)
-    if seeds == 1:
-        parts = 0.0, float(values.var(ddof=1)), 0.0
-    else:
-        of_seeds, of_items, rest = _mean_squares(values)
-        parts = max(of_seeds - rest, 0.0) / groups, max(of_items - rest, 0.0) / seeds, rest
+    of_seeds, of_items, rest = _mean_squares(values)
+    parts = max(of_seeds - rest, 0.0) / groups, max(of_items - rest, 0.0) / seeds, rest
     per_group = differences.shape[1] / groups
     more_seeds = range(seeds + 1, MOST_SEEDS + 1) if seeds > 1 else range(0)
     more_groups = [math.ceil(groups * 1.05**power) for power in range(1, 400)]
@@ -165,12 +162,8 @@ def enough(differences: Values, clusters: Sequence[str], half: float) -> Enough:
 
 def _half(seeds: int, items: int, a: float, b: float, c: float) -> float:
     """Half the width of the 95 % interval of a mean, by the components of its variance."""
-    error = math.sqrt(a / seeds + b / items + c / (seeds * items))
-    of_seeds = items * a + c
-    df = items - 1.0
-    if seeds > 1 and of_seeds > ROUNDING:
-        df = min(df, (seeds - 1) * (1 + seeds * b / of_seeds) ** 2)
-    return float(stats.t.ppf(0.975, df)) * error
+    error, df = _error(seeds, items, items * a + c, seeds * b + c, c)
+    return float(stats.t.ppf(0.975, min(df, items - 1.0))) * error
 
 
 def mean_interval(

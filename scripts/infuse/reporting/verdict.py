@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Literal, NamedTuple
 
 from infuse.core.render import markdown
@@ -208,33 +208,25 @@ def _use(chosen: Side, comparison: Row) -> str:
 
 def _misread(chosen: Side, written: Runs) -> list[str]:
     """The most frequent confusions, each with texts that most seeds read so."""
-    wrong: Counter[tuple[str, str]] = Counter()
-    readings: Mapping[tuple[str, str], Counter[int]] = defaultdict(Counter)
-    rows: dict[tuple[str, str, int], Row] = {}
-    total = 0
-    for (arm, _), answers in written.items():
-        if arm != chosen.name:
-            continue
-        total += len(answers)
-        for row in answers:
-            if row["outcome"] != "right":
-                cell = (row["label"], row["predicted"])
-                wrong[cell] += 1
-                readings[cell][row["id"]] += 1
-                rows.setdefault((*cell, row["id"]), row)
-    if not wrong:
-        return ["Nothing: every answer is right."]
+    answers = [row for (arm, _), rows in written.items() if arm == chosen.name for row in rows]
+    wrong: dict[tuple[str, str], list[Row]] = defaultdict(list)
+    for row in answers:
+        if row["outcome"] != "right":
+            wrong[row["label"], row["predicted"]].append(row)
     parts = []
-    for cell, count in sorted(wrong.items(), key=lambda item: (-item[1], item[0]))[:MISREADINGS]:
-        label, predicted = cell
+    most = sorted(wrong, key=lambda cell: (-len(wrong[cell]), cell))[:MISREADINGS]
+    for cell in most:
+        (label, predicted), rows = cell, wrong[cell]
         read = f"is read as {_plain(predicted)}" if predicted else "gets no label"
-        parts.append(f"**{_plain(label)}** {read} in {_share(count / total)} of the answers:")
-        often = sorted(readings[cell].items(), key=lambda item: (-item[1], item[0]))[:EXAMPLES]
-        for place, _ in often:
-            row = rows[(*cell, place)]
+        share = _share(len(rows) / len(answers))
+        parts.append(f"**{_plain(label)}** {read} in {share} of the answers:")
+        seeds = Counter(row["id"] for row in rows)
+        first = {row["id"]: row for row in reversed(rows)}
+        for place in sorted(seeds, key=lambda place: (-seeds[place], place))[:EXAMPLES]:
+            row = first[place]
             said = f"\n>\n> It wrote: {_plain(row['reasoning'])}" if row["reasoning"] else ""
             parts.append(f"> {_plain(row['text'])}{said}")
-    return parts
+    return parts or ["Nothing: every answer is right."]
 
 
 def _plain(text: str) -> str:

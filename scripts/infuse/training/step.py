@@ -159,10 +159,12 @@ class Engine:
         """The weights for `loss_sum` by which a step's labels have `label_weight` of its loss; none
         where a step has labels alone, or no label.
         """
+        if self.label_weight is None:
+            return None
         every, labels = (
             int(count[rows].sum()) for count in (documents.supervised, documents.label_tokens)
         )
-        if self.label_weight is None or labels in (0, every):
+        if labels in (0, every):
             return None
         return self.label_weight * every / labels, (1 - self.label_weight) * every / (
             every - labels
