@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,12 +90,14 @@ def test_one_arm_has_nothing_to_be_held_against(tmp_path: Path) -> None:
         written(tmp_path, pages.Study(), None)
 
 
-def test_the_workflow_makes_it(built: Tree) -> None:
-    said = built.run("results/verdict.md")
+def test_the_workflow_makes_it(built: Tree, tmp_path: Path) -> None:
+    """In a copy: other tests count the pages of the tree."""
+    tree = Tree(shutil.copytree(built.root, tmp_path / "tree"))
+    said = tree.run("results/verdict.md")
     assert said.returncode == 0, said.stderr
-    page = (built.root / "results/verdict.md").read_text()
-    folder = built.root / tiny_plan().arms.inputs["metrics"].path
+    page = (tree.root / "results/verdict.md").read_text()
+    folder = tree.root / tiny_plan().arms.inputs["metrics"].path
     first = read_csv(folder / "comparisons.csv", pairs.COMPARISONS)[0]
     assert f"`{first['arm']}` gets " in page and f"`{first['against']}` " in page
     command = re.search(r"--model (\S+) ", page)
-    assert command and (built.root / command[1] / "classifier.json").is_file()
+    assert command and (tree.root / command[1] / "classifier.json").is_file()
