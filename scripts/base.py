@@ -46,11 +46,11 @@ def base(job: Job) -> dict[str, Any]:
             )
         tokenizer.pad_token = params.pad_token
     try:
-        preflight.template(tokenizer, job.settings.get("date_string", ""))
+        preflight.template(tokenizer, job.settings.date_string)
         model = loading.load_model(where, **how).eval()
         loading.finite(model)
         checks.sizes(model, tokenizer)
-        facts = preflight.layouts(model, Encoder(tokenizer), job.settings.get("layout", "padded"))
+        facts = preflight.layouts(model, Encoder(tokenizer), job.settings.layout)
         preflight.guard(Encoder(tokenizer), tokenizer)
     except UserError as mistake:
         words = str(mistake).removeprefix(f"{where}: ")
@@ -65,7 +65,7 @@ def _source(job: Job, params: HubModel | LocalModelParams) -> tuple[str, dict[st
     if isinstance(params, HubModel):
         where, how = params.id, {"revision": params.revision}
     else:
-        where, how = job.settings["path"], {}
+        where, how = job.settings.path, {}
     if params.kind == "gguf":
         loading.require_gguf(Path(where))
         return str(Path(where).parent), {"gguf_file": Path(where).name}
@@ -74,13 +74,13 @@ def _source(job: Job, params: HubModel | LocalModelParams) -> tuple[str, dict[st
 
 
 def _fits(job: Job, tokenizer: Any, model: Any) -> None:
-    """Whether what the config wants of the model can be had."""
-    wishes = job.settings.get("wishes")
-    if wishes is None:
+    """Refuse a model that lacks what the experiment needs."""
+    needed = job.settings.requirements
+    if needed is None:
         return
-    for at, names in wishes["modules"].items():
+    for at, names in needed.modules.items():
         checks.modules(model, names, at)
-    preflight.task(tokenizer, loading.positions(model), wishes, job.references["task"])
+    preflight.task(tokenizer, loading.positions(model), needed, job.references["task"])
 
 
 def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
@@ -101,10 +101,10 @@ def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
         steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, seed)
         model = loading.tune(model, recipe, seed)
         engine = Engine(model, params.compute)
-        with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
+        with tracking.watched(job.settings.trackers, job.work.name, job.params) as watch:
             history = loop.train(
                 engine, documents, None, steps, recipe, seed, job.work,
-                job.settings["checkpoint_steps"], watch,
+                job.settings.checkpoint_steps, watch,
             )  # fmt: skip
         write_json(job.out / "history.json", asdict(history))
         facts |= {"steps": len(steps), "tokens": batching.total_tokens(documents.lengths, steps)}
@@ -124,7 +124,7 @@ def _corpus(job: Job, reasoned: bool) -> Iterator[str]:
             *(table[name].to_pylist() for name in ("question", "answer", "reasoning")), strict=True
         ):
             yield f"{question} {reasoning} {answer}"
-    for path in job.settings["files"]:
+    for path in job.settings.files:
         yield from _texts(path)
 
 

@@ -34,7 +34,7 @@ def classifier(job: Job) -> dict[str, Any]:
     recipe, seed, weight = params.recipe, params.seed, params.label_weight
     tokenizer = loading.load_tokenizer(job.inputs["base"])
     preflight.existing_base(
-        job.inputs["base"], tokenizer, params.compute, job.settings, job.inputs["task"]
+        job.inputs["base"], tokenizer, params.compute, job.settings.requirements, job.inputs["task"]
     )
     sets = TrainingSets(job.inputs, tokenizer, recipe.max_length)
     taught = lesson(sets, params)
@@ -43,10 +43,10 @@ def classifier(job: Job) -> dict[str, Any]:
     labels = len(form.labels) if form.target == "head" else None
     engine = engine_for(job.inputs["base"], recipe, params.compute, seed, labels, weight)
     validation = sets.validation(params)
-    with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
+    with tracking.watched(job.settings.trackers, job.work.name, job.params) as watch:
         history = loop.train(
             engine, taught.documents, validation, taught.steps, recipe, seed,
-            job.work, job.settings["checkpoint_steps"], watch,
+            job.work, job.settings.checkpoint_steps, watch,
         )  # fmt: skip
     tokenizer.chat_template = standalone(tokenizer, **form.chat)
     preflight.save(engine, tokenizer, validation or taught.documents, job.out)

@@ -105,7 +105,7 @@ def _pairs(job: Job, params: ConversationsParams, name: str) -> Iterator[Pair | 
     if isinstance(source, TalkHub):
         parts = {f"{source.id} ({source.split})": read_hub(source, source.split, names)}
     else:
-        parts = {path: read_file(path, names) for path in job.settings["files"][name]}
+        parts = {path: read_file(path, names) for path in job.settings.sources[name]}
     for where, rows_of in parts.items():
         for number, row in enumerate(rows_of, 1):
             yield pair(row, format, f"{where}, row {number}")

@@ -21,7 +21,6 @@ from infuse.config.data_params import (
     JudgmentsParams,
     SimulatedJudgmentsParams,
 )
-from infuse.config.endpoints import Endpoint
 from infuse.core.errors import UserError
 from infuse.core.files import RowWriter
 from infuse.core.progress import Progress
@@ -73,7 +72,7 @@ def judgments(job: Job) -> dict[str, Any]:
     warn_of_few(outcomes["rated"], spent, unread)
     facts: dict[str, Any] = {"rows": outcomes.total(), "outcomes": dict(outcomes)}
     if isinstance(params, AskedJudgmentsParams):
-        facts |= api_client.usage(Endpoint.model_validate(job.settings["endpoint"]), spent)
+        facts |= api_client.usage(job.settings.server, spent)
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     return facts
 
@@ -98,8 +97,8 @@ def _replies(job: Job, params: JudgmentsParams, chunk: list[Asked]) -> list[Repl
         for asked in chunk
         for about in [params.dimensions[asked.dimension]]
     ]  # fmt: skip
-    endpoint = Endpoint.model_validate(job.settings["endpoint"])
-    return api_client.ask(endpoint, questions, params, Path(job.settings["answers"]))
+    endpoint = job.settings.server
+    return api_client.ask(endpoint, questions, params, Path(job.settings.answers))
 
 
 def _opinions(params: SimulatedJudgmentsParams, chunk: list[Asked]) -> list[Reply]:

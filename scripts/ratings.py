@@ -22,7 +22,6 @@ from typing import Any
 import numpy as np
 
 from infuse.config.data_params import RATINGS_PARAMS, MergedRatingsParams, RatingsParams
-from infuse.config.endpoints import Endpoint
 from infuse.core.errors import UserError
 from infuse.core.files import RowWriter, read_table, write_csv
 from infuse.core.progress import Progress
@@ -112,7 +111,7 @@ def ratings(job: Job) -> dict[str, Any]:
         "explanations": dict(outcomes),
     }
     if isinstance(params, MergedRatingsParams):
-        facts |= api_client.usage(Endpoint.model_validate(job.settings["endpoint"]), spent)
+        facts |= api_client.usage(job.settings.server, spent)
     log.info("%s", ", ".join(f"{name} {value}" for name, value in facts.items()))
     return facts
 
@@ -188,8 +187,8 @@ def _explain(
         merge_question(draft["dimension"], draft["rating"], [text for text, _ in draft["given"]])
         for draft in explained
     ]
-    endpoint = Endpoint.model_validate(job.settings["endpoint"])
-    replies = api_client.ask(endpoint, questions, params, Path(job.settings["answers"]))
+    endpoint = job.settings.server
+    replies = api_client.ask(endpoint, questions, params, Path(job.settings.answers))
     for draft, reply in zip(explained, replies, strict=True):
         text = reply.text.strip()
         outcome = "truncated" if reply.finish == "length" else "merged" if text else "empty"

@@ -32,7 +32,11 @@ def reasoner(job: Job) -> dict[str, Any]:
     recipe, seed, compute = params.recipe, params.seed, params.compute
     tokenizer = loading.load_tokenizer(job.inputs["base"])
     preflight.existing_base(
-        job.inputs["base"], tokenizer, compute, job.settings, job.references.get("task")
+        job.inputs["base"],
+        tokenizer,
+        compute,
+        job.settings.requirements,
+        job.references.get("task"),
     )
     documents, validation = (
         open_documents(job.inputs["tokens"], split) for split in ("train", "validation")
@@ -40,10 +44,10 @@ def reasoner(job: Job) -> dict[str, Any]:
     steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, seed)
     log.info("%s documents in %s steps", len(documents), len(steps))
     engine = engine_for(job.inputs["base"], recipe, compute, seed)
-    with tracking.watched(job.settings["trackers"], job.work.name, job.params) as watch:
+    with tracking.watched(job.settings.trackers, job.work.name, job.params) as watch:
         history = loop.train(
             engine, documents, validation, steps, recipe, seed, job.work,
-            job.settings["checkpoint_steps"], watch,
+            job.settings.checkpoint_steps, watch,
         )  # fmt: skip
     preflight.save(engine, tokenizer, validation, job.out)
     write_json(job.out / "history.json", asdict(history))

@@ -16,7 +16,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from infuse.config.endpoints import Endpoint
 from infuse.config.model_params import (
     REASONINGS_PARAMS,
     AskedParams,
@@ -173,12 +172,12 @@ def _asked(job: Job, params: AskedParams, texts: list[Row]) -> Reasonings:
     from infuse.inference import api_client, api_replies
 
     questions = [asked(params.prompt, row["text"], row["label"]) for row in texts]
-    endpoint = Endpoint.model_validate(job.settings["endpoint"])
+    endpoint = job.settings.server
     answers = api_client.ask(
         endpoint,
         [[{"role": "user", "content": question}] for question in questions],
         params,
-        Path(job.settings["answers"]),
+        Path(job.settings.answers),
     )
     rows = [
         {
@@ -252,7 +251,7 @@ def _published(
         place, rows = f"{params.id} (train)", read_hub(params, "train", names)
         own = hub_label_names(params, "train", columns.label)
     else:
-        place, rows = job.settings["path"], read_file(job.settings["path"], names)
+        place, rows = job.settings.path, read_file(job.settings.path, names)
         own = names_in_notes(place, columns.label)
     rule = LabelRule.from_json(read_json(job.inputs["task"] / "label_rule.json"))
     if own and not rule.scale:

@@ -102,7 +102,14 @@ def _place(job: Job, source: Source, split: str) -> str:
         return str(job.inputs["ratings"] / f"{split}.parquet")
     if isinstance(source, TaskHub):
         return f"{source.id} ({_of_split(source, split)})"
-    return str(job.settings["files"][split] if isinstance(source, HashedSplits) else source.kind)
+    return str(job.settings.splits[split] if isinstance(source, HashedSplits) else source.kind)
+
+
+def _given(job: Job, split: str) -> str:
+    """The file of a split that is not cut from another."""
+    path = job.settings.splits[split]
+    assert path is not None
+    return path
 
 
 def _rule(job: Job, params: TaskParams) -> LabelRule:
@@ -137,9 +144,9 @@ def _own_names(job: Job, params: TaskParams) -> list[str] | None:
     column = columns.label
     if isinstance(source, TaskHub):
         return hub_label_names(source, source.train, column)
-    files = {path: names_in_notes(path, column) for path in job.settings["files"].values() if path}
+    files = {path: names_in_notes(path, column) for path in job.settings.splits.values() if path}
     noted = {path: names for path, names in files.items() if names}
-    own = files[job.settings["files"]["train"]]
+    own = files[_given(job, "train")]
     for path, names in noted.items():
         if own and names != own:
             raise UserError(
@@ -173,7 +180,7 @@ def _read(job: Job, source: Source, split: str, names: list[str]) -> Iterable[Ro
         return read_rows(job.inputs["ratings"] / f"{split}.parquet", RATINGS)
     if isinstance(source, TaskHub):
         return read_hub(source, _of_split(source, split), names)
-    return read_file(job.settings["files"][split], names)
+    return read_file(_given(job, split), names)
 
 
 def _text(row: Row, columns: list[str]) -> Any:

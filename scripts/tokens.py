@@ -33,7 +33,7 @@ log = logging.getLogger("infuse")
 
 def tokens(job: Job) -> dict[str, Any]:
     """Write both splits; count what was dropped, by reason and domain."""
-    os.environ["RAYON_NUM_THREADS"] = str(job.settings["threads"])  # read at the first batch
+    os.environ["RAYON_NUM_THREADS"] = str(job.settings.threads)  # read at the first batch
     encoder = Encoder(loading.load_tokenizer(job.inputs["base"]))
     most = TokensParams.model_validate(job.params).max_length
     return {split: _split(job, encoder, split, most) for split in ("train", "validation")}

@@ -118,7 +118,7 @@ def _read(
     if isinstance(source, Hub):
         parts = [(f"{source.id} (train)", read_hub(source, "train", names))]
     else:
-        parts = [(path, read_file(path, names)) for path in job.settings["files"]]
+        parts = [(path, read_file(path, names)) for path in job.settings.files]
     for where, rows in parts:
         for number, row in enumerate(rows, 1):
             yield f"{where}, row {number}", row

@@ -14,7 +14,6 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from infuse.config.endpoints import Endpoint
 from infuse.config.model_params import ZeroShotParams
 from infuse.core.files import read_labels, read_rows, write_rows
 from infuse.core.schemas import TASK, ZERO_SHOT
@@ -29,7 +28,7 @@ log = logging.getLogger("infuse")
 def zero_shot(job: Job) -> dict[str, Any]:
     """Ask for each text's label, and count outcomes, tokens and cost."""
     params = ZeroShotParams.model_validate(job.params)
-    endpoint = Endpoint.model_validate(job.settings["endpoint"])
+    endpoint = job.settings.server
     labels = read_labels(job.inputs["task"])
     texts = read_rows(job.inputs["task"] / "test.parquet", TASK)
     wanted = "Answer with the label alone."
@@ -40,7 +39,7 @@ def zero_shot(job: Job) -> dict[str, Any]:
         endpoint,
         [[system, {"role": "user", "content": row["text"]}] for row in texts],
         params,
-        Path(job.settings["answers"]),
+        Path(job.settings.answers),
     )
     rows = [
         row

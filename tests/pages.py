@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from browse import browse
+from infuse.config.settings import Settings
 from infuse.core import schemas
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import (
@@ -109,7 +110,7 @@ def page(root: Path, study: Study) -> Path:
     for stage in (metrics, browse):
         name, out = f"{stage.__name__} made-up", root / stage.__name__
         out.mkdir()
-        stage(Job(name, params, {}, dict(inputs), root, out, {}, "0" * 12))
+        stage(Job(name, params, Settings(), dict(inputs), root, out, {}, "0" * 12))
         _tell(out, name)
         inputs[stage.__name__] = out
     return root / "browse/browse.html"

@@ -15,11 +15,13 @@ from typing import Any, Protocol
 import pyarrow.parquet as pq
 import pytest
 
+from infuse.config.settings import Settings
 from infuse.core.files import write_json
 from infuse.core.hashing import fingerprint
 from infuse.core.manifest import SEAL, seal
 from infuse.core.signals import SIGNALS
 from infuse.workflow import job as stages
+from infuse.workflow.job import Job
 from infuse.workflow.rerun_key import stage_version
 
 
@@ -80,6 +82,16 @@ def _seal(folder: Path) -> None:
         seal(folder, own | found)
 
 
+def job_of(stage: str, asked: Mapping[str, Any], folder: Path, **inputs: Path) -> Job:
+    """The job of a stage that works in a folder and leaves its result there.
+
+    Args:
+        asked: `params` and `settings`.
+    """
+    settings = Settings.model_validate(asked["settings"])
+    return Job(stage, asked["params"], settings, inputs, work=folder, out=folder)
+
+
 class RunStage(Protocol):
     """The type of the fixture `run_stage`."""
 
@@ -118,7 +130,7 @@ def runner(
             {
                 "stage": stage, "name": f"{stage} {name}", "key": key,
                 "version": stage_version(stage), "params": params, "settings": settings or {},
-                "inputs": told, "beside": {}, "output": str(output), "work": str(work),
+                "inputs": told, "output": str(output), "work": str(work),
             },
         )  # fmt: skip
         monkeypatch.setattr(sys, "argv", [f"scripts/{stage}.py", str(spec), "--log", str(log)])

@@ -22,8 +22,7 @@ from infuse.core.schemas import CONVERSATIONS
 from infuse.data.conversation_formats import Draw, Pair, columns_of, pair
 from infuse.data.texts import folded
 from infuse.synthetic import dialogues
-from infuse.workflow.job import Job
-from stage_runner import RunStage
+from stage_runner import RunStage, job_of
 
 PIN = "0" * 40
 PAIR = {"kind": "pair", "context": "context", "response": "response"}
@@ -52,12 +51,12 @@ def spec_of(rows: Mapping[str, int] = FEW, /, **files: Sequence[str]) -> dict[st
     }
     return {
         "params": {"seed": 0, "rows": dict(rows), "sources": sources},
-        "settings": {"files": {name: list(paths) for name, paths in files.items()}},
+        "settings": {"sources": {name: list(paths) for name, paths in files.items()}},
     }
 
 
 def drawn(folder: Path, asked: Mapping[str, Any]) -> dict[str, Rows]:
-    conversations(Job("conversations", inputs={}, work=folder, out=folder, **asked))
+    conversations(job_of("conversations", asked, folder))
     return {split: read_rows(folder / f"{split}.parquet", CONVERSATIONS) for split in SPLITS}
 
 

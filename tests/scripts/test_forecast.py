@@ -20,6 +20,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 import forecast as stage
 import tiny
 from infuse.config.recipe import Full, Lora, RowBatching
+from infuse.config.settings import Settings
 from infuse.core.files import read_json
 from infuse.core.gpu_models import KNOWN
 from infuse.data.examples import Documents
@@ -248,7 +249,7 @@ def lines(built: Tree, tmp_path: Path) -> Callable[..., tuple[list[dict[str, str
         work, out = tmp_path / "work", tmp_path / "out"
         out.mkdir()
         params = {"gpu": gpu, "trainings": [training], "writings": []}
-        stage.forecast(Job("forecast", params, {}, inputs, work, out))
+        stage.forecast(Job("forecast", params, Settings(), inputs, work, out))
         with (out / "forecast.csv").open() as stream:
             return list(csv.DictReader(stream)), (out / "notes.txt").read_text()
 

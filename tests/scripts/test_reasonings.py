@@ -26,10 +26,9 @@ from infuse.data.texts import folded
 from infuse.inference.generation import continue_prompts
 from infuse.models import loading
 from infuse.workflow import plan
-from infuse.workflow.job import Job
 from loopback_server import Answer, Asked, Server, completion, error, serve
 from reasonings import reasonings
-from stage_runner import Outcome, RunStage
+from stage_runner import Outcome, RunStage, job_of
 
 LABELS = ["anger", "joy"]
 COLUMNS = {"text": "text", "label": "label", "reasoning": "reasoning"}
@@ -88,8 +87,8 @@ def test_each_text_gets_the_reasoning_of_its_text_and_label(
     known |= {("a match", "joy"): "so"}
     rows = [row(f" {text}\n", label, reasoning) for (text, label), reasoning in known.items()]
     asked = published(folder / "rows.jsonl", random.Random(seed).sample(rows, len(rows)))
-    inputs = {"task": task_folder(folder / "task", texts)}
-    reasonings(Job("reasonings", inputs=inputs, work=folder, out=folder, **asked))
+    task = task_folder(folder / "task", texts)
+    reasonings(job_of("reasonings", asked, folder, task=task))
     found = pq.read_table(folder / "reasonings.parquet")
     assert found.schema == REASONINGS
     assert found.to_pylist() == [

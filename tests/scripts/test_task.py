@@ -23,8 +23,7 @@ from infuse.core.schemas import TASK
 from infuse.data.splits import chosen
 from infuse.data.texts import folded
 from infuse.synthetic import emotions
-from infuse.workflow.job import Job
-from stage_runner import RunStage
+from stage_runner import RunStage, job_of
 from task import SPLITS, task
 from trees import ROOT, environment
 
@@ -69,7 +68,7 @@ def spec_of(
             "columns": {"text": ["text"], "label": "label", "id": None} | columns,
             **WHOLE,
         },
-        "settings": {"files": {"train": path, "validation": rest, "test": rest}},
+        "settings": {"splits": {"train": path, "validation": rest, "test": rest}},
     }
 
 
@@ -90,7 +89,7 @@ def test_every_row_with_a_text_is_kept_as_it_is(
     folder = tmp_path_factory.mktemp("task")
     given = [*drawn, *((row["text"], at) for at, row in enumerate(ROWS))]
     rows = [{"text": text, "label": LABELS[at] if named else at} for text, at in given]
-    job = Job("task", inputs={}, work=folder, out=folder, **spec_of(folder, rows, suffix))
+    job = job_of("task", spec_of(folder, rows, suffix), folder)
     facts = task(job)
     kept = pq.read_table(folder / "train.parquet")
     assert kept.schema == TASK
@@ -201,7 +200,7 @@ def test_the_script_itself_publishes_and_refuses(tmp_path: Path) -> None:
     }  # fmt: skip
     for wanted, code in (("train", 0), ("gone", 1)):
         spec["output"] = str(tmp_path / wanted)
-        asked["settings"]["files"]["train"] = str(tmp_path / f"{wanted}.jsonl")
+        asked["settings"]["splits"]["train"] = str(tmp_path / f"{wanted}.jsonl")
         write_json(tmp_path / "spec.json", spec)
         said = subprocess.run(
             [sys.executable, "scripts/task.py", tmp_path / "spec.json", "--log", tmp_path / "log"],
@@ -274,7 +273,7 @@ def test_labels_and_splits_that_nobody_named_are_found(
     asked = spec_of(tmp_path, rows, reasoning="why")
     asked["params"] |= {"labels": None, "split": CUT}
     asked["params"]["source"] |= {"validation": None, "test": None}
-    asked["settings"]["files"] |= {"validation": None, "test": None}
+    asked["settings"]["splits"] |= {"validation": None, "test": None}
     done = run_stage("task", **asked)
     assert json.loads((done.output / "labels.json").read_text()) == labels
     parts = {split: done.rows(f"{split}.parquet") for split in SPLITS}
@@ -311,7 +310,7 @@ def test_places_are_not_taken_for_names_that_are_numbers(
     path = tmp_path / "train.parquet"
     datasets.Dataset.from_list(rows, features).to_parquet(path)
     asked = spec_of(tmp_path, str(path))
-    asked["settings"]["files"] = dict.fromkeys(SPLITS, str(path))
+    asked["settings"]["splits"] = dict.fromkeys(SPLITS, str(path))
     asked["params"]["labels"] = declared
     done = run_stage("task", **asked)
     assert [row["label"] for row in done.rows("train.parquet")] == [row["label"] for row in rows]
@@ -355,7 +354,7 @@ def test_labels_that_no_training_text_has_are_refused(
 ) -> None:
     asked = spec_of(tmp_path, NAMED)
     asked["params"]["labels"] = None
-    asked["settings"]["files"]["test"] = path = write(tmp_path / "test.jsonl", rows)
+    asked["settings"]["splits"]["test"] = path = write(tmp_path / "test.jsonl", rows)
     assert run_stage("task", **asked).reason == (
         f"{path}, row {row}: label(s) that no training text has: {said}"
     )
@@ -377,7 +376,7 @@ def test_files_whose_notes_give_the_labels_other_names_are_refused(
         datasets.Dataset.from_list(rows, features).to_parquet(paths[split])
     asked = spec_of(tmp_path, paths["train"])
     asked["params"]["labels"] = None
-    asked["settings"]["files"] |= {"validation": paths["train"], "test": paths["test"]}
+    asked["settings"]["splits"] |= {"validation": paths["train"], "test": paths["test"]}
     assert run_stage("task", **asked).reason == (
         f"{paths['test']}: its notes give the labels the names ['pos', 'neg'],"
         " those of train ['neg', 'pos']"
@@ -387,7 +386,7 @@ def test_files_whose_notes_give_the_labels_other_names_are_refused(
 def test_labels_with_one_row_or_none_are_named(run_stage: RunStage, tmp_path: Path) -> None:
     asked = spec_of(tmp_path, [*ROWS, *ROWS, {"text": "so", "label": "calm"}])
     asked["params"]["labels"] = [*LABELS, "calm"]
-    asked["settings"]["files"]["test"] = write(tmp_path / "test.jsonl", ROWS[:2] * 2)
+    asked["settings"]["splits"]["test"] = write(tmp_path / "test.jsonl", ROWS[:2] * 2)
     said = run_stage("task", **asked).stderr
     assert "train: a single row has the label(s) calm\n" in said
     assert "test: no row has the label(s) love, calm\n" in said
@@ -545,7 +544,7 @@ def rated(folder: Path, rows: Rows, **columns: str | None) -> dict[str, Any]:
             "split": {"validation": 0.2, "test": 0.3, "seed": 0},
             "scale": {"low": 1, "high": 5},
         },
-        "settings": {"files": {"train": path, "validation": None, "test": None}},
+        "settings": {"splits": {"train": path, "validation": None, "test": None}},
     }
 
 
@@ -618,7 +617,7 @@ def test_a_rating_that_is_not_of_the_scale_is_refused(
 
 def test_a_context_on_two_sides_is_refused(tmp_path: Path, run_stage: RunStage) -> None:
     spec = rated(tmp_path, RATINGS)
-    files = spec["settings"]["files"]
+    files = spec["settings"]["splits"]
     files |= {"validation": files["train"], "test": write(tmp_path / "test.jsonl", RATINGS)}
     spec["params"]["source"] |= {"validation": "a hash", "test": "a hash"}
     said = run_stage("task", **spec).reason

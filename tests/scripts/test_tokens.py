@@ -21,8 +21,7 @@ from infuse.core.files import write_rows
 from infuse.core.schemas import TRIPLES
 from infuse.data.examples import Documents, Encoder, collect, reasoner_pieces
 from infuse.training.training_data import open_documents
-from infuse.workflow.job import Job
-from stage_runner import RunStage
+from stage_runner import RunStage, job_of
 from trees import Tree, again, environment, nodes
 
 SPLITS = ("train", "validation")
@@ -74,12 +73,11 @@ def test_the_documents_are_those_of_all_rows_at_once(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     out = tmp_path_factory.mktemp("tokens")
-    inputs = {"base": base, "triples": triples(out / "triples", train, validation)}
+    asked = {"params": {"max_length": MOST}, "settings": {}}
+    told = triples(out / "triples", train, validation)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stage, "BATCH", batch)
-        facts = stage.tokens(
-            Job("tokens", {"max_length": MOST}, {"threads": 1}, inputs, work=out, out=out)
-        )
+        facts = stage.tokens(job_of("tokens", asked, out, base=base, triples=told))
     for split, rows in zip(SPLITS, (train, validation), strict=True):
         expected, dropped = at_once(rows)
         found = open_documents(out, split)

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infuse.config.settings import Settings
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
 from infuse.workflow.job import Job
@@ -74,7 +75,7 @@ def test_a_text_is_kept_with_its_own_reasoning_or_counted(
         for split in SPLITS
     }
     lines = [reason(split, n, why) for split in SPLITS for n, why in told[split].items()]
-    job = Job("training_set", {}, {}, folders(root, texts, lines), root, root)
+    job = Job("training_set", {}, Settings(), folders(root, texts, lines), root, root)
     facts = training_set(job)
     for split in SPLITS:
         found = pq.read_table(root / f"{split}.parquet")

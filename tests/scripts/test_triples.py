@@ -19,8 +19,7 @@ from infuse.core.schemas import TRIPLES
 from infuse.data.chat_turns import NO_LIST, NO_PAIR, NO_TEXT, NO_THOUGHT, triple
 from infuse.data.sources import share
 from infuse.synthetic.emotions import triples as diary_triples
-from infuse.workflow.job import Job
-from stage_runner import RunStage
+from stage_runner import RunStage, job_of
 from triples import triples
 
 PIN = "0" * 40
@@ -57,7 +56,7 @@ def spec_of(*paths: str, columns: Mapping[str, Any] = COLUMNS, **params: Any) ->
 def split(folder: Path, given: Rows, /, **params: Any) -> tuple[Rows, Rows]:
     """Both sides of what the stage makes of rows."""
     asked = spec_of(jsonl(folder / "rows.jsonl", given), **params)
-    triples(Job("triples", inputs={}, work=folder, out=folder, **asked))
+    triples(job_of("triples", asked, folder))
     sides = [pq.read_table(folder / f"{side}.parquet") for side in ("train", "validation")]
     assert all(side.schema == TRIPLES for side in sides)
     return sides[0].to_pylist(), sides[1].to_pylist()

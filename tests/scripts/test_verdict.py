@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import pages
+from infuse.config.settings import Settings
 from infuse.core.errors import UserError
 from infuse.core.files import read_csv
 from infuse.evaluation import comparisons as pairs
@@ -32,7 +33,7 @@ def written(root: Path, study: pages.Study, pair: tuple[str, str] | None = ("why
     }
     params = {"arms": study.arms, "seeds": list(study.seeds), "pair": pair}
     (root / "out").mkdir()
-    verdict(Job("verdict made-up", params, {}, inputs, root, root / "out"))
+    verdict(Job("verdict made-up", params, Settings(), inputs, root, root / "out"))
     return (root / "out/verdict.md").read_text()
 
 

@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from infuse.config.settings import Settings
 from infuse.core.errors import UserError
 from infuse.core.files import read_rows, write_json, write_rows
 from infuse.core.schemas import TASK, ZERO_SHOT
@@ -119,8 +120,8 @@ def asked(folder: Path, kinds: list[str], server: Server, **section: Any) -> dic
         "system_role": endpoint.system_role,
         "endpoint": {"url": endpoint.url, "model": endpoint.model},
     }  # fmt: skip
-    settings = {"endpoint": endpoint.model_dump(), "answers": str(folder / "answers")}
-    return zero_shot(Job("zero_shot", params, settings, {"task": folder}, folder, folder))
+    asked = Settings(endpoint=endpoint, answers=str(folder / "answers"))
+    return zero_shot(Job("zero_shot", params, asked, {"task": folder}, folder, folder))
 
 
 @settings(max_examples=20)

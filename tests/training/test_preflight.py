@@ -21,6 +21,8 @@ from transformers import (
 
 import tiny
 from infuse.config import experiment
+from infuse.config.model_params import Chat
+from infuse.config.settings import Requirements
 from infuse.core.errors import UserError
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import TASK
@@ -118,15 +120,14 @@ def test_a_base_that_is_there_is_held_against_the_next_task(tmp_path: Path) -> N
     task.mkdir()
     write_rows(task / "test.parquet", [long], TASK)
     write_json(task / "labels.json", ["joy", "fear"])
-    wishes: dict[str, Any] = {
-        "chats": [{"system": "", "date_string": DATE}], "separators": [""], "max_new_tokens": 8,
-        "max_length": {"classifier.recipe.max_length": tiny.WINDOW},
-    }  # fmt: skip
+    needed = Requirements(
+        chats=[Chat(system="", date_string=DATE)], separators=[""], max_new_tokens=8,
+        max_length={"classifier.recipe.max_length": tiny.WINDOW}, modules={},
+    )  # fmt: skip
 
     def held(layout: str = "padded", **change: Any) -> None:
-        settings = {"wishes": wishes | change}
         compute = tiny.COMPUTE | {"layout": layout}
-        preflight.existing_base(base, tiny.tokenizer(), compute, settings, task)
+        preflight.existing_base(base, tiny.tokenizer(), compute, needed | change, task)
 
     held()
     with refused("compute.layout: packed documents have another loss than the model's own"):

@@ -129,7 +129,7 @@ def reason(
     """What a stage says of a config's data, without the file's path."""
     whole = experiment.merge(change, yaml.safe_load(given or "{}"))
     node = next(plan.build(experiment.load(whole)).stage(stage))
-    done = run_stage(stage, node.params, inputs, node.settings)
+    done = run_stage(stage, node.params, inputs, node.settings.model_dump())
     return done.reason.replace(str(file), "FILE")
 
 

@@ -11,6 +11,7 @@ from infuse.config.values import PositiveInt, Section
 Tracker = Literal[
     "tensorboard", "wandb", "mlflow", "comet_ml", "aim", "clearml", "dvclive", "swanlab", "trackio"
 ]
+Layout = Literal["padded", "packed"]
 
 
 class Arithmetic(Section):
@@ -25,7 +26,7 @@ class Arithmetic(Section):
 class Compute(Arithmetic):
     """What training depends on; all of it enters the keys of what is computed."""
 
-    layout: Literal["padded", "packed"]
+    layout: Layout
     micro_tokens: PositiveInt
     gradient_checkpointing: Literal["never", "always", "auto"]
     compile: bool

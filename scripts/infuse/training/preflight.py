@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from infuse.config.compute import Compute
+from infuse.config.settings import Requirements
 from infuse.core.errors import UserError, first_line
 from infuse.core.files import read_labels, read_table
 from infuse.core.manifest import read_provenance
@@ -96,15 +97,11 @@ def lengths(positions: int, wanted: Mapping[str, int]) -> None:
             raise UserError(f"{where}: expected at most the model's {positions}, found {most}")
 
 
-def task(tokenizer: Any, positions: int, wishes: Mapping[str, Any], folder: Path) -> None:
-    """The checks that need the task's labels and texts.
-
-    Args:
-        wishes: what the config wants of the model (`workflow.params.wishes`).
-    """
-    lengths(positions, wishes["max_length"])
-    for chat in wishes["chats"]:
-        encoder = Encoder(tokenizer, **chat)
+def task(tokenizer: Any, positions: int, needed: Requirements, folder: Path) -> None:
+    """The checks that need the task's labels and texts."""
+    lengths(positions, needed.max_length)
+    for chat in needed.chats:
+        encoder = Encoder(tokenizer, **chat.model_dump())
         texts = read_table(folder / "test.parquet", TASK)["text"].to_pylist()
         long = [row for row, ids in enumerate(encoder.chats(texts)) if len(ids) >= positions]
         if long:
@@ -113,7 +110,7 @@ def task(tokenizer: Any, positions: int, wishes: Mapping[str, Any], folder: Path
                 len(long), len(texts), positions, ", ".join(map(str, long[:5])),
             )  # fmt: skip
     names = read_labels(folder)
-    labels(Encoder(tokenizer), names, wishes["separators"], wishes["max_new_tokens"])
+    labels(Encoder(tokenizer), names, needed.separators, needed.max_new_tokens)
 
 
 def layouts(model: PreTrainedModel, encoder: Encoder, layout: str) -> dict[str, Any]:
@@ -171,13 +168,12 @@ def existing_base(
     base: Path,
     tokenizer: Any,
     compute: Compute,
-    settings: Mapping[str, Any],
+    needed: Requirements | None,
     folder: Path | None,
 ) -> None:
-    """Hold a base model, which another experiment may have made, against this one's wishes.
+    """Hold a base model, which another experiment may have made, against this one's needs.
 
     Args:
-        settings: of the stage; `wishes` among them, as for `task`.
         folder: the task's.
     """
     facts = read_provenance(base)["facts"]
@@ -186,8 +182,8 @@ def existing_base(
             "compute.layout: packed documents have another loss than the model's own: set"
             " compute.layout to padded"
         )
-    if folder is not None and "wishes" in settings:
-        task(tokenizer, loading.positions(base), settings["wishes"], folder)
+    if folder is not None and needed is not None:
+        task(tokenizer, loading.positions(base), needed, folder)
 
 
 def save(engine: Engine, tokenizer: Any, documents: Documents, folder: Path) -> None:

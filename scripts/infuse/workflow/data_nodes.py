@@ -7,6 +7,7 @@ from typing import Any
 from infuse.config.conversations import TalkFiles
 from infuse.config.experiment import Experiment
 from infuse.config.judging import AskedJudge
+from infuse.config.settings import Settings
 from infuse.config.task import GeneratedTask, Judged, TaskFiles, TwoHop
 from infuse.config.triples import GeneratedTriples, TripleFiles
 from infuse.workflow.node import Node
@@ -25,16 +26,16 @@ def conversations_node(config: Experiment, contents: dict[str, str]) -> Node | N
     if section is None:
         return None
     params: dict[str, Any] = section.model_dump()
-    settings: dict[str, Any] = {"files": {}, "contents": {}}
+    files, hashes = dict[str, list[str]](), dict[str, str]()
     for name, talk in section.sources.items():
         if isinstance(talk.source, TalkFiles):
             where = f"conversations.sources.{name}.source.paths"
             paths = talk.source.paths
             read = [contents[f"{where}[{index}]"] for index in range(len(paths))]
             params["sources"][name]["source"] = {"kind": "files", "files": read}
-            settings["files"][name] = paths
-            settings["contents"] |= dict(zip(paths, read, strict=True))
-    return Node("conversations", "pairs", params, settings=settings)
+            files[name] = paths
+            hashes |= dict(zip(paths, read, strict=True))
+    return Node("conversations", "pairs", params, settings=Settings(sources=files, contents=hashes))
 
 
 def ratings_node(config: Experiment, contents: dict[str, str]) -> Node | None:
@@ -52,7 +53,7 @@ def ratings_node(config: Experiment, contents: dict[str, str]) -> Node | None:
             "dimensions": {part: {} for part in judging.dimensions},
             "seed": judging.seed,
         }
-        settings: dict[str, Any] = {}
+        settings = Settings()
         if isinstance(judge, AskedJudge):
             params |= asking
             params["dimensions"] = {
@@ -62,7 +63,7 @@ def ratings_node(config: Experiment, contents: dict[str, str]) -> Node | None:
         inputs[f"judge {name}"] = Node(
             "judgments", name, params, {"conversations": pairs}, settings
         )
-    params, settings = {"dimensions": list(judging.dimensions), "merger": None}, {}
+    params, settings = {"dimensions": list(judging.dimensions), "merger": None}, Settings()
     if judging.merger is not None:
         params |= asking
         params["merger"], settings = endpoint_params(config, judging.merger)
@@ -78,7 +79,7 @@ def task_node(config: Experiment, contents: dict[str, str], ratings: Node | None
         "rows": section.rows.model_dump(), "split": None,
         "scale": section.scale and section.scale.model_dump(),
     }  # fmt: skip
-    settings: dict[str, Any] = {}
+    settings = Settings()
     inputs = {"ratings": ratings} if ratings else {}
     if isinstance(source, TwoHop):
         params["columns"] = {"reasoning": "reasoning"}
@@ -92,15 +93,11 @@ def task_node(config: Experiment, contents: dict[str, str], ratings: Node | None
     if params["split"] is None and any(params["rows"].values()):
         params["split"] = {"seed": section.split.seed}
     if isinstance(source, TaskFiles):
-        settings["files"] = source.model_dump(exclude={"kind"})
-        params["source"] = {"kind": "files"} | {
-            split: contents.get(f"task.source.{split}") for split in settings["files"]
-        }
-        settings["contents"] = {
-            path: contents[f"task.source.{split}"]
-            for split, path in settings["files"].items()
-            if path is not None
-        }
+        splits = source.model_dump(exclude={"kind"})
+        hashes = {split: contents.get(f"task.source.{split}") for split in splits}
+        params["source"] = {"kind": "files"} | hashes
+        read = {path: contents[f"task.source.{split}"] for split, path in splits.items() if path}
+        settings = Settings(splits=splits, contents=read)
     return Node("task", short_name(source), params, inputs, settings)
 
 
@@ -110,19 +107,12 @@ def triples_node(config: Experiment, contents: dict[str, str]) -> Node | None:
     if section is None:
         return None
     params: dict[str, Any] = section.model_dump()
-    settings: dict[str, Any] = {}
+    settings = Settings()
     if isinstance(section.source, GeneratedTriples):
         del params["columns"]
     if isinstance(section.source, TripleFiles):
-        settings["files"] = section.source.paths
-        params["source"] = {
-            "kind": "files",
-            "files": [
-                contents[f"triples.source.paths[{index}]"]
-                for index in range(len(section.source.paths))
-            ],
-        }
-        settings["contents"] = dict(
-            zip(section.source.paths, params["source"]["files"], strict=True)
-        )
+        paths = section.source.paths
+        hashes = [contents[f"triples.source.paths[{index}]"] for index in range(len(paths))]
+        params["source"] = {"kind": "files", "files": hashes}
+        settings = Settings(files=paths, contents=dict(zip(paths, hashes, strict=True)))
     return Node("triples", short_name(section.source), params, settings=settings)

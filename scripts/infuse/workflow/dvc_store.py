@@ -63,9 +63,9 @@ def wanted(plan: Plan) -> list[Node]:
 def _done(node: Node) -> bool:
     """Whether a node is here; where it has copies for people, those too."""
     folder = Path(node.path)
-    if not folder.is_dir() or "current" not in node.settings:
+    if not folder.is_dir() or node.settings.current is None:
         return folder.is_dir()
-    owner = Path(node.settings["current"])
+    owner = Path(node.settings.current)
     return (
         owner.is_file()
         and owner.read_text(encoding="utf-8").strip() == node.path

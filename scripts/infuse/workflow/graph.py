@@ -9,6 +9,7 @@ from typing import Any
 from infuse.config.arms import AnyArm, Arm, roles
 from infuse.config.experiment import Experiment
 from infuse.config.reasonings import Asked, Column, ImportedFile, Keywords, Sampling, Written
+from infuse.config.settings import Settings
 from infuse.data.splits import HELD_OUT
 from infuse.data.targets import ZERO_SHOT
 from infuse.workflow.compared_arms import (
@@ -23,7 +24,6 @@ from infuse.workflow.model_nodes import base_node, gathered, zero_shot_node
 from infuse.workflow.node import Node
 from infuse.workflow.params import (
     WRITING,
-    checks,
     endpoint_params,
     generation_params,
     training_params,
@@ -72,7 +72,7 @@ class Graph:
 
     def last(self, stage: str, params: dict[str, Any], inputs: dict[str, Node]) -> Node:
         """A stage whose files people read, and find again in results/."""
-        current = {"current": f"results/.{stage}"}
+        current = Settings(current=f"results/.{stage}")
         inputs = {"task": self.task} | inputs
         return Node(stage, self.config.experiment, params, inputs, current, self._folder)
 
@@ -217,7 +217,7 @@ class Graph:
         regime = f"-{texts.name}" if texts is not self.task else ""
         return Node(
             "classifier", f"{name}{regime}-seed{seed}", params, inputs,
-            training_settings(config) | checks(config),
+            training_settings(config),
         )  # fmt: skip
 
     def _base_of(self, texts: Node) -> Node:
@@ -259,7 +259,7 @@ class Graph:
         elif texts.params.get("kind") == "label_noise" and isinstance(section, Sampling | Asked):
             inputs = {"task": texts, "known": self._reasonings(source, self.task)}
         params: dict[str, Any] = section.model_dump()
-        settings: dict[str, Any] = {}
+        settings = Settings()
         name = "imported"
         if isinstance(section, Sampling):
             name, params = self.base.name, params | generation_params(config)
@@ -270,9 +270,9 @@ class Graph:
             name = section.endpoint
             params["endpoint"], settings = endpoint_params(config, section.endpoint)
         elif isinstance(section, ImportedFile):
-            settings["path"] = params.pop("path")
+            path = params.pop("path")
             params["content"] = self._contents[path_key(source)]
-            settings["contents"] = {settings["path"]: params["content"]}
+            settings = Settings(path=path, contents={path: params["content"]})
         elif isinstance(section, Column | Keywords):
             name = section.kind
         whole = Node("reasonings", name, params, inputs, settings)
@@ -287,13 +287,13 @@ class Graph:
             self.base.name,
             {"max_length": config.reasoner.recipe.max_length},
             {"base": self.base, "triples": self.triples},
-            {"threads": config.compute.threads},
+            Settings(threads=config.compute.threads),
         )
         return Node(
             "reasoner",
             self.base.name,
             config.reasoner.model_dump() | training_params(config),
             {"base": self.base, "tokens": tokens},
-            training_settings(config) | checks(config),
+            training_settings(config),
             references={"task": self.task},
         )

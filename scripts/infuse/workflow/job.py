@@ -17,6 +17,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+from infuse.config.settings import Settings
 from infuse.core import locks, signals
 from infuse.core.errors import UserError, first_line, not_installed
 from infuse.core.files import read_json, settle, write_json, write_text
@@ -24,9 +25,11 @@ from infuse.core.hashing import content_hash
 from infuse.core.manifest import Added, anew, check, names, seal, whole
 from infuse.core.resources import Meter, commit
 from infuse.workflow import cards
+from infuse.workflow.spec import Spec
 
 log = logging.getLogger("infuse")
 
+TOLD = {"stage", "name", "key", "version", "params", "inputs"}  # of a spec, in provenance.json
 MADE = "made"  # what a work folder calls an artifact that is whole
 VERSIONS = (
     "torch", "transformers", "tokenizers", "peft", "bitsandbytes", "datasets", "numpy",
@@ -41,7 +44,7 @@ class Job:
     Attributes:
         name: of the node, for messages.
         params: what enters the key.
-        settings: what does not: paths, and how often to save.
+        settings: what does not.
         inputs: the folders of the input nodes.
         work: state that outlives a kill; it bears the node's key.
         out: write the result here; it takes its final name when the script ends well.
@@ -51,7 +54,7 @@ class Job:
 
     name: str
     params: dict[str, Any]
-    settings: dict[str, Any]
+    settings: Settings
     inputs: dict[str, Path]
     work: Path
     out: Path
@@ -72,8 +75,8 @@ def run(stage: Callable[[Job], dict[str, Any]]) -> None:
     parser.add_argument("--log", type=Path, help="a file that gets every message")
     arguments = parser.parse_args()
     try:
-        spec = read_json(arguments.spec)
-        _log_to(arguments.log, spec["name"])
+        spec = Spec.read(arguments.spec)
+        _log_to(arguments.log, spec.name)
         signals.listen()
         _publish(spec, stage)
     except signals.Stopped as end:
@@ -93,8 +96,8 @@ def run(stage: Callable[[Job], dict[str, Any]]) -> None:
         sys.exit(1)
 
 
-def _publish(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]]) -> None:
-    work = Path(spec["work"])
+def _publish(spec: Spec, stage: Callable[[Job], dict[str, Any]]) -> None:
+    work = Path(spec.work)
     everyone = work.parents[1] / ".lock"
     with locks.lock(everyone, False), locks.lock(work / ".lock", True) as ours:
         if not ours:
@@ -106,46 +109,44 @@ def _publish(spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]]) -> No
         _name(spec)
     with contextlib.suppress(OSError):  # on NFS, a lock that is open outlives its name
         work.rmdir()
-    log.info("wrote %s", spec["output"])
+    log.info("wrote %s", spec.output)
 
 
-def _follow(spec: dict[str, Any]) -> None:
+def _follow(spec: Spec) -> None:
     """Let a new model write what it is asked for, while its libraries are loaded.
 
     Each node stays in its own work folder, where its own job finds it made and names it. Whatever
     can't be made here is left to that job.
     """
     gc.collect()  # the memory of the training
-    for following in spec.get("following", []):
+    for following in spec.following:
         try:
-            _make_ahead(read_json(Path(following)), {spec["output"]: Path(spec["work"], MADE)})
+            _make_ahead(Spec.read(Path(following)), {spec.output: Path(spec.work, MADE)})
         except Exception as failure:
             log.info("%s: left to its own job (%s)", following, first_line(failure))
 
 
-def _make_ahead(spec: dict[str, Any], moved: Mapping[str, Path]) -> None:
-    work = Path(spec["work"])
-    inputs = {path for part in ("inputs", "beside") for path in spec.get(part, {}).values()}
+def _make_ahead(spec: Spec, moved: Mapping[str, Path]) -> None:
+    work = Path(spec.work)
+    inputs = {*spec.inputs.values(), *spec.references.values()}
     ready = moved.keys() <= inputs and all(Path(path).is_dir() for path in inputs - moved.keys())
-    if not ready or Path(spec["output"]).is_dir():
+    if not ready or Path(spec.output).is_dir():
         return
     with locks.lock(work / ".lock", True) as ours:
         if ours:
-            log.info("goes on with %s", spec["name"])
+            log.info("goes on with %s", spec.name)
             _claim(work, spec)
             if not whole(work / MADE):
-                _make(spec, getattr(import_module(spec["stage"]), spec["stage"]), moved)
+                _make(spec, getattr(import_module(spec.stage), spec.stage), moved)
 
 
-def _make(
-    spec: dict[str, Any], stage: Callable[[Job], dict[str, Any]], moved: Mapping[str, Path]
-) -> None:
+def _make(spec: Spec, stage: Callable[[Job], dict[str, Any]], moved: Mapping[str, Path]) -> None:
     """Make the artifact in the work folder.
 
     Args:
         moved: where inputs lie that have not got their names yet.
     """
-    final, work = Path(spec["output"]), Path(spec["work"])
+    final, work = Path(spec.output), Path(spec.work)
     out = work / "out"
     final.parent.mkdir(parents=True, exist_ok=True)
     if not os.access(final.parent, os.W_OK):  # told now, and not after the work
@@ -153,21 +154,19 @@ def _make(
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
     inputs, references = (
-        {role: moved.get(path, Path(path)) for role, path in spec.get(part, {}).items()}
-        for part in ("inputs", "beside")
+        {role: moved.get(path, Path(path)) for role, path in paths.items()}
+        for paths in (spec.inputs, spec.references)
     )
-    ancestors = {path: _checked(inputs[role], path) for role, path in spec["inputs"].items()}
-    for role, path in spec.get("beside", {}).items():
+    ancestors = {path: _checked(inputs[role], path) for role, path in spec.inputs.items()}
+    for role, path in spec.references.items():
         _checked(references[role], path)
-    for path, md5 in spec["settings"].get("contents", {}).items():
-        if content_hash(path, spec["name"]) != md5:
+    for path, md5 in spec.settings.contents.items():
+        if content_hash(path, spec.name) != md5:
             raise UserError(f"{path}: changed since this run was planned; run again")
     meter = Meter()
-    given = spec["name"], spec["params"], spec["settings"]
-    facts = stage(Job(*given, inputs, work, out, references, spec["key"]))
-    provenance = {
-        part: spec[part] for part in ("stage", "name", "key", "version", "params", "inputs")
-    }
+    given = spec.name, spec.params, spec.settings
+    facts = stage(Job(*given, inputs, work, out, references, spec.key))
+    provenance = spec.model_dump(include=TOLD)
     provenance |= {
         "facts": facts, "cost": meter.read(), "lineage": _lineage(ancestors),
         "versions": _versions(),
@@ -180,13 +179,13 @@ def _make(
     out.rename(work / MADE)
 
 
-def _name(spec: dict[str, Any]) -> None:
+def _name(spec: Spec) -> None:
     """Give what was made its final name."""
-    final, work = Path(spec["output"]), Path(spec["work"])
+    final, work = Path(spec.output), Path(spec.work)
     signals.ignore()  # whoever ends with a failure now makes Snakemake remove the result
     settle(work / MADE, final)
-    if "current" in spec["settings"]:
-        _make_current(final, Path(spec["settings"]["current"]))
+    if spec.settings.current is not None:
+        _make_current(final, Path(spec.settings.current))
     shutil.rmtree(work, ignore_errors=True)  # what can't be removed harms nobody
 
 
@@ -225,7 +224,7 @@ def _make_current(folder: Path, owner: Path) -> None:
     owner.with_name(f"{owner.name}.stale").unlink(missing_ok=True)
 
 
-def _claim(work: Path, spec: dict[str, Any]) -> None:
+def _claim(work: Path, spec: Spec) -> None:
     """Take the work folder, or refuse the state of another node that lies there."""
     owner = work / "spec.json"
     if owner.exists():
@@ -233,12 +232,12 @@ def _claim(work: Path, spec: dict[str, Any]) -> None:
             key = read_json(owner)["key"]
         except (UserError, LookupError, TypeError):
             key = "that can't be read"
-        if key != spec["key"]:
+        if key != spec.key:
             raise UserError(
-                f"{work}: holds state of key {key}, not {spec['key']}; move the folder elsewhere"
+                f"{work}: holds state of key {key}, not {spec.key}; move the folder elsewhere"
             )
     else:
-        write_json(owner, spec)
+        write_json(owner, spec.model_dump())
 
 
 def _log_to(path: Path | None, name: str) -> None:

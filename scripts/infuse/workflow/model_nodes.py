@@ -12,7 +12,7 @@ from infuse.data.targets import ZERO_SHOT
 from infuse.workflow.local_files import PARTS, local_model
 from infuse.workflow.node import Node
 from infuse.workflow.params import (
-    checks,
+    base_settings,
     endpoint_params,
     short_name,
     training_params,
@@ -26,13 +26,13 @@ def base_node(
     """The model that both stages start from; from scratch, it reads the texts of `task`."""
     base, references = config.base, {"task": task}
     if isinstance(base, HubModel):
-        params, settings = base.model_dump(), checks(config)
+        params, settings = base.model_dump(), base_settings(config)
         return Node("base", short_name(base), params, settings=settings, references=references)
     if isinstance(base, Folder | Gguf):
         where, path = local_model(base)
         content = contents[where]
         params = base.model_dump(exclude={"path", "file", "package"}) | {"content": content}
-        settings = {"path": path, "contents": {path: content}, **checks(config)}
+        settings = base_settings(config) | {"path": path, "contents": {path: content}}
         name = Path(path).name.removesuffix(".gguf")
         # It stands in the rules' commands.
         name = re.sub(r"[^\w.-]", "-", name)
@@ -52,7 +52,7 @@ def base_node(
     texts = task.inputs["task"] if task.stage == "regime" else task
     params["reasoned"] = bool("task" in inputs and texts.params["columns"].get("reasoning"))
     read = {path: contents[f"base.corpus[{base.corpus.index(path)}]"] for path in files}
-    settings = {"files": files, "contents": read, **training_settings(config), **checks(config)}
+    settings = training_settings(config) | {"files": files, "contents": read}
     return Node("base", "scratch", params, inputs, settings, references=references)
 
 

@@ -8,8 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from infuse.config.settings import Settings
 from infuse.core.files import write_json
 from infuse.workflow.rerun_key import SCRIPTS, rerun_key, stage_version
+from infuse.workflow.spec import Spec
 
 LONGEST = 160  # bytes of a name, of the 255 that a file system takes with key and ending
 
@@ -35,7 +37,7 @@ class Node:
     name: str
     params: dict[str, Any]
     inputs: dict[str, Node] = field(default_factory=dict)
-    settings: dict[str, Any] = field(default_factory=dict)
+    settings: Settings = field(default_factory=Settings)
     folder: str = "results/artifacts"
     references: dict[str, Node] = field(default_factory=dict)
 
@@ -60,25 +62,25 @@ class Node:
         """The file that holds `spec`."""
         return f"results/specs/{self.stage}/{self.id}.json"
 
-    def spec(self, following: Iterable[Node] = ()) -> dict[str, Any]:
+    def spec(self, following: Iterable[Node] = ()) -> Spec:
         """All that the script is told.
 
         Args:
             following: the nodes that the same process goes on with.
         """
-        return {
-            "stage": self.stage,
-            "name": f"{self.stage} {self.name}",
-            "key": self.key,
-            "version": stage_version(self.stage),
-            "params": self.params,
-            "settings": self.settings,
-            "inputs": {role: node.path for role, node in self.inputs.items()},
-            "beside": {role: node.path for role, node in self.references.items()},
-            "output": self.path,
-            "work": f"results/unfinished/{self.stage}-{self.id}",
-            "following": [node.spec_path for node in following],
-        }
+        return Spec(
+            stage=self.stage,
+            name=f"{self.stage} {self.name}",
+            key=self.key,
+            version=stage_version(self.stage),
+            params=self.params,
+            settings=self.settings,
+            inputs={role: node.path for role, node in self.inputs.items()},
+            references={role: node.path for role, node in self.references.items()},
+            output=self.path,
+            work=f"results/unfinished/{self.stage}-{self.id}",
+            following=[node.spec_path for node in following],
+        )
 
     @property
     def needs(self) -> dict[str, Node]:
@@ -87,7 +89,7 @@ class Node:
 
     def write_spec(self, following: Iterable[Node] = ()) -> None:
         """Write the spec to its file."""
-        write_json(Path(self.spec_path), self.spec(following))
+        write_json(Path(self.spec_path), self.spec(following).model_dump())
 
 
 def reached(*last: Node) -> dict[tuple[str, str], Node]:

@@ -6,7 +6,9 @@ from typing import Any
 
 from infuse.config.compute import Arithmetic
 from infuse.config.experiment import Experiment
+from infuse.config.model_params import Chat
 from infuse.config.reasonings import Written
+from infuse.config.settings import Requirements, Settings
 from infuse.data.targets import EXPLAINED
 
 WRITING = set(Arithmetic.model_fields)  # of compute, what writing depends on
@@ -17,13 +19,11 @@ def short_name(section: Any) -> str:
     return str(getattr(section, "id", section.kind)).rsplit("/", 1)[-1]
 
 
-def endpoint_params(config: Experiment, name: str) -> tuple[dict[str, Any], dict[str, Any]]:
+def endpoint_params(config: Experiment, name: str) -> tuple[dict[str, Any], Settings]:
     """Whose answers they are, which enters the key; and how it is asked, which does not."""
-    section = config.endpoints[name].model_dump()
-    return (
-        {part: section[part] for part in ("url", "model")},
-        {"endpoint": section, "answers": "results/answers"},
-    )
+    endpoint = config.endpoints[name]
+    own = endpoint.model_dump(include={"url", "model"})
+    return own, Settings(endpoint=endpoint, answers="results/answers")
 
 
 def generation_params(config: Experiment) -> dict[str, Any]:
@@ -39,44 +39,40 @@ def training_params(config: Experiment) -> dict[str, Any]:
     return {"compute": config.compute.model_dump()}
 
 
-def training_settings(config: Experiment) -> dict[str, Any]:
+def base_settings(config: Experiment) -> Settings:
+    """What a base model is checked against."""
+    return Settings(
+        requirements=requirements(config),
+        layout=config.compute.layout,
+        date_string=config.date_string,
+    )
+
+
+def training_settings(config: Experiment) -> Settings:
     """What a training is told that changes no result."""
-    return {"checkpoint_steps": config.checkpoint_steps, "trackers": config.trackers}
+    own = {"checkpoint_steps": config.checkpoint_steps, "trackers": config.trackers}
+    return base_settings(config) | own
 
 
-def wishes(config: Experiment) -> dict[str, Any]:
-    """What trainings and answers want of the base model, which is checked before they start.
-
-    Returns:
-        `chats`, how texts are asked; `separators` of the arms that write; `max_new_tokens` of an
-        answer; `max_length` and `modules` of adapters, each place in the config -> value.
-    """
+def requirements(config: Experiment) -> Requirements:
+    """What all trainings and answers of an experiment need of its base model."""
     arms = list(config.arms.values())
     reasoned = [arm.reasons or "reasonings" for arm in arms if arm.reasoned]
     recipes = {"classifier.recipe": config.classifier.recipe}
     if any(isinstance(config.reasons(source), Written) for source in reasoned):
         recipes["reasoner.recipe"] = config.reasoner.recipe
     systems = dict.fromkeys(config.task.system if arm.system else "" for arm in arms)
-    return {
-        "chats": [{"system": system, "date_string": config.date_string} for system in systems],
-        "separators": [
+    return Requirements(
+        chats=[Chat(system=system, date_string=config.date_string) for system in systems],
+        separators=[
             getattr(config.classifier.separators, arm.target) if arm.target in EXPLAINED else ""
             for arm in arms
             if arm.target != "head"
         ],
-        "max_new_tokens": config.prediction.max_new_tokens,
-        "max_length": {f"{at}.max_length": recipe.max_length for at, recipe in recipes.items()},
-        "modules": {
+        max_new_tokens=config.prediction.max_new_tokens,
+        max_length={f"{at}.max_length": recipe.max_length for at, recipe in recipes.items()},
+        modules={
             f"{at}.tuning.modules": getattr(recipe.tuning, "modules", [])
             for at, recipe in recipes.items()
         },
-    }
-
-
-def checks(config: Experiment) -> dict[str, Any]:
-    """What a base model is checked against."""
-    return {
-        "wishes": wishes(config),
-        "layout": config.compute.layout,
-        "date_string": config.date_string,
-    }
+    )
