@@ -19,8 +19,9 @@ from infuse.data.chat_template import standalone
 from infuse.inference.classification import Form
 from infuse.models import loading
 from infuse.training import loop, preflight, tracking
+from infuse.training.matching import lesson
 from infuse.training.setup import engine_for
-from infuse.training.training_data import TrainingSets, lesson
+from infuse.training.training_data import TrainingSets
 from infuse.workflow.job import Job, run
 
 VERSION = 5

@@ -25,7 +25,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, TextIO
 
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, in_one_line
 from infuse.data.sources import read_file
 
 BATCH = 32  # texts that are answered together
@@ -56,11 +56,9 @@ def main() -> None:
         _as_utf_8(sys.stdin)
     _as_utf_8(sys.stdout)
     try:
-        for line in classify(arguments):
-            print(json.dumps(line, ensure_ascii=False), flush=True)
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(1)
+        with in_one_line():
+            for line in classify(arguments):
+                print(json.dumps(line, ensure_ascii=False), flush=True)
     except BrokenPipeError:  # whoever read the lines has seen enough
         sys.stderr.close()
         sys.exit(1)

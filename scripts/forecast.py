@@ -50,8 +50,9 @@ from infuse.training.cost_model import (
     writing_flops,
 )
 from infuse.training.loop import account, short_warmup
+from infuse.training.matching import Lesson, lesson
 from infuse.training.setup import engine_for
-from infuse.training.training_data import ExpectedSets, Lesson, lesson, open_documents
+from infuse.training.training_data import ExpectedSets, open_documents
 from infuse.workflow.job import Job, run
 
 VERSION = 1

@@ -11,6 +11,7 @@ would be. New repositories are private.
 import shlex
 import sys
 
+from infuse.core.errors import in_one_line
 from infuse.core.render import markdown
 from infuse.workflow import cli, hub_upload
 
@@ -37,4 +38,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    with in_one_line(OSError):
+        main()

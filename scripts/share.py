@@ -7,6 +7,7 @@ Run as:
 The remote is DVC's: dvc remote add --default NAME URL
 """
 
+from infuse.core.errors import in_one_line
 from infuse.workflow import cli, dvc_store
 
 
@@ -24,4 +25,5 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    cli.run(main)
+    with in_one_line(OSError):
+        main()

@@ -10,11 +10,10 @@ machine alone, and sends nothing anywhere.
 
 import argparse
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, in_one_line
 from infuse.data.targets import EXPLAINED
 
 MOST_TOKENS = 256  # of an answer
@@ -35,11 +34,8 @@ def main() -> None:
         "--model", type=Path, action="append", required=True, help="a classifier's folder"
     )
     arguments = parser.parse_args()
-    try:
+    with in_one_line():
         _page(arguments.model).launch(share=False, footer_links=[])
-    except UserError as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(1)
 
 
 def _page(folders: list[Path]) -> Any:

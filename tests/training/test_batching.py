@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 import tiny
 from infuse.config.recipe import RowBatching, TokenBatching
 from infuse.core.errors import UserError
-from infuse.training import batching
+from infuse.training import batching, matching
 from infuse.training.batching import Rows
 from infuse.training.loop import learning_rate
 
@@ -144,21 +144,21 @@ def test_a_match_takes_exactly_the_stated_steps(
     rows: int, epochs: int, share: float, seed: int
 ) -> None:
     count = max(1, int(rows * epochs * share))
-    taken = batching.matched_steps(rows, epochs, count, seed)
+    taken = matching.matched_steps(rows, epochs, count, seed)
     sizes = [len(step) for step in taken]
     assert len(taken) == count
     assert max(sizes) - min(sizes) <= 1
     assert min(sizes) >= 1
     assert (np.bincount(np.concatenate(taken), minlength=rows) == epochs).all()
-    assert same(taken, batching.matched_steps(rows, epochs, count, seed))
+    assert same(taken, matching.matched_steps(rows, epochs, count, seed))
 
 
 @given(rows=st.integers(1, 60), epochs=st.integers(1, 4), more=st.integers(1, 50), seed=SEEDS)
 def test_more_steps_than_visits_are_refused(rows: int, epochs: int, more: int, seed: int) -> None:
     count = rows * epochs
-    assert [len(step) for step in batching.matched_steps(rows, epochs, count, seed)] == [1] * count
+    assert [len(step) for step in matching.matched_steps(rows, epochs, count, seed)] == [1] * count
     with pytest.raises(UserError, match=f"{count} visits of rows into {count + more} steps"):
-        batching.matched_steps(rows, epochs, count + more, seed)
+        matching.matched_steps(rows, epochs, count + more, seed)
 
 
 def test_a_matched_arm_differs_from_the_plain_one_in_its_steps_alone() -> None:
@@ -166,7 +166,7 @@ def test_a_matched_arm_differs_from_the_plain_one_in_its_steps_alone() -> None:
     recipe = PAPER | {"bin_tokens": 300, "bin_rows": 100, "bins": 1}
     plain = batching.steps(short, recipe, 2, 1)
     count = len(batching.steps(long, recipe, 2, 1))
-    matched = batching.matched_steps(len(short), 2, count, 1)
+    matched = matching.matched_steps(len(short), 2, count, 1)
     assert (len(plain), count, len(matched)) == (28, 80, 80)
     assert {len(step) for step in matched} == {10}
     assert batching.total_tokens(short, plain) == batching.total_tokens(short, matched)

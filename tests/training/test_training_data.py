@@ -15,7 +15,8 @@ from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import TASK, TEXT_REASONING_LABEL
 from infuse.data.examples import Encoder
 from infuse.data.targets import REASONED
-from infuse.training.training_data import ExpectedSets, TrainingSets, lesson
+from infuse.training.matching import lesson
+from infuse.training.training_data import ExpectedSets, TrainingSets
 
 LABELS = ["joy", "sadness"]
 CHAT = {"system": "Find it.", "date_string": ""}

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, Field
 
-from infuse.config.values import Commit, DataFile, HubId, PositiveInt, Section, Seed
+from infuse.config.values import DataFile, Hub, PositiveInt, Section, Seed
 
 
 def _both_stand_in_it(prompt: str) -> str:
@@ -97,13 +97,9 @@ class ImportedFile(Section):
     columns: ReasoningColumns
 
 
-class ImportedHub(Section):
+class ImportedHub(Hub):
     """Reasonings from the hub, in place of stage 1."""
 
-    kind: Literal["hub"]
-    id: HubId
-    revision: Commit | None = None
-    config: str | None = None
     columns: ReasoningColumns
 
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import difflib
-from collections.abc import Iterable
+import sys
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 VALUE = 80  # characters of a value, or of a list of names, that a message shows
@@ -22,6 +24,21 @@ class UserError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(_bounded(message))
+
+
+@contextlib.contextmanager
+def in_one_line(*others: type[Exception]) -> Iterator[None]:
+    """Tell a mistake in one line on standard error, and exit with code 1.
+
+    Args:
+        others: exceptions that are a mistake too.
+    """
+    mistakes: tuple[type[Exception], ...] = (UserError, *others)
+    try:
+        yield
+    except mistakes as mistake:
+        print(f"error: {mistake}", file=sys.stderr)
+        sys.exit(1)
 
 
 def _bounded(message: str) -> str:

@@ -7,14 +7,12 @@ the loss, since attention never crosses documents and the loss is a mean over th
 from __future__ import annotations
 
 import bisect
-import itertools
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from infuse.config.recipe import Batching, RowBatching
-from infuse.core.errors import UserError
 
 Rows = npt.NDArray[np.int64]
 
@@ -30,12 +28,12 @@ def steps(lengths: Rows, batching: Batching, epochs: int, seed: int) -> list[Row
     """
     taken: list[Rows] = []
     for epoch in range(epochs):
-        order = _order(len(lengths), seed, epoch)
+        order = epoch_order(len(lengths), seed, epoch)
         if isinstance(batching, RowBatching):
             groups = [order[at : at + batching.rows] for at in range(0, len(order), batching.rows)]
         else:
             bins = pack(lengths[order], batching.bin_tokens, batching.bin_rows)
-            bins = [bins[at] for at in _order(len(bins), seed, epoch)]
+            bins = [bins[at] for at in epoch_order(len(bins), seed, epoch)]
             groups = [
                 order[np.concatenate(bins[at : at + batching.bins])]
                 for at in range(0, len(bins), batching.bins)
@@ -44,25 +42,6 @@ def steps(lengths: Rows, batching: Batching, epochs: int, seed: int) -> list[Row
                 groups = groups[: max(1, len(bins) // batching.bins)]
         taken.extend(groups)
     return taken
-
-
-def repeated_steps(lengths: Rows, batching: Batching, count: int, seed: int) -> list[Rows]:
-    """Exactly `count` steps of the size that `batching` says, over as many epochs as they take."""
-    in_one_epoch = len(steps(lengths, batching, 1, seed))
-    return steps(lengths, batching, count // in_one_epoch + 1, seed)[:count]
-
-
-def matched_steps(rows: int, epochs: int, count: int, seed: int) -> list[Rows]:
-    """The same passes over the rows, cut into exactly `count` steps of nearly equal size.
-
-    Raises:
-        UserError: there are fewer rows to visit than steps to take.
-    """
-    if rows * epochs < count:
-        raise UserError(f"can't cut {rows * epochs} visits of rows into {count} steps")
-    order = np.concatenate([_order(rows, seed, epoch) for epoch in range(epochs)])
-    edges = np.arange(count + 1) * len(order) // count
-    return [order[start:end] for start, end in itertools.pairwise(edges)]
 
 
 def pack(lengths: Rows, capacity: int, most_rows: int) -> list[Rows]:
@@ -106,7 +85,8 @@ def micro_batches(lengths: Rows, rows: Rows, budget: int, padded: bool) -> list[
     return [np.array(members, np.int64) for members in passes]
 
 
-def _order(count: int, seed: int, epoch: int) -> Rows:
+def epoch_order(count: int, seed: int, epoch: int) -> Rows:
+    """The order in which an epoch visits its rows."""
     return np.random.default_rng([seed, epoch]).permutation(count)
 
 

@@ -23,7 +23,7 @@ from infuse.models.hf import AutoConfig, AutoModelForCausalLM
 from infuse.models.loading import backbone, tune
 from infuse.training.attention import PACKED, places
 from infuse.training.batching import Rows, total_tokens
-from infuse.training.losses import LOGITS
+from infuse.training.cross_entropy import LOGITS
 from infuse.training.optimizers import EIGHT_BITS, new_optimizer
 from infuse.training.step import Engine, pass_size, passes
 

@@ -21,7 +21,7 @@ from infuse.models.hf import GradientCheckpointingLayer, PreTrainedModel
 from infuse.models.loading import backbone, whole
 from infuse.training.attention import PACKED, places, rounded
 from infuse.training.batching import Rows, micro_batches
-from infuse.training.losses import cross_entropy
+from infuse.training.cross_entropy import cross_entropy
 
 log = logging.getLogger("infuse")
 

@@ -1,12 +1,8 @@
-"""What models learn from, read from the files of other stages: documents, and the rows of a step.
-
-An arm may take over the number of steps, or of supervised tokens, of another arm.
-"""
+"""What models learn from, read from the files of other stages, as documents."""
 
 from __future__ import annotations
 
 import logging
-from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from infuse.config.model_params import ClassifierParams, TargetForm
+from infuse.config.model_params import TargetForm
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_table
 from infuse.core.schemas import DOCUMENTS, ID, TEXT_LABEL, TEXT_REASONING_LABEL
@@ -28,7 +24,6 @@ from infuse.data.examples import (
 )
 from infuse.data.targets import REASONED, Target
 from infuse.models.hf import PreTrainedTokenizerFast as Tokenizer
-from infuse.training import batching
 
 Dropped = dict[str, Any]
 log = logging.getLogger("infuse")
@@ -49,15 +44,6 @@ def open_documents(folder: Path, split: str) -> Documents:
         raise UserError(f"{file}: expected {4 * offsets[-1]} bytes, found {size}")
     tokens = np.asarray(np.memmap(file, "<i4", mode="r"))
     return Documents(tokens, offsets, starts, np.zeros_like(starts), starts, rows)
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """Documents, the rows of each step, and what was dropped for its length."""
-
-    documents: Documents
-    steps: list[batching.Rows]
-    dropped: Dropped
 
 
 @dataclass(frozen=True)
@@ -145,34 +131,3 @@ class ExpectedSets(TrainingSets):
     def ids(self, role: str) -> list[int]:
         """The id of each row of the training split."""
         return super().ids(role if role not in self.limits else "task")
-
-
-def lesson(sets: TrainingSets, training: ClassifierParams) -> Lesson:
-    """What a classifier with these parameters learns from."""
-    documents, dropped = sets.read("training_set", training)
-    recipe, seed, match = training.recipe, training.seed, training.match
-    if match.supervised_tokens is not None:
-        documents = _as_supervised(sets, documents, match.supervised_tokens)
-    plan = recipe.batching, recipe.epochs, seed
-    if match.steps is None:
-        return Lesson(documents, batching.steps(documents.lengths, *plan), dropped)
-    other, _ = sets.read("match steps", match.steps)
-    count = len(batching.steps(other.lengths, *plan))
-    if match.by == "repeating":
-        steps = batching.repeated_steps(documents.lengths, recipe.batching, count, seed)
-    else:
-        steps = batching.matched_steps(len(documents), recipe.epochs, count, seed)
-    return Lesson(documents, steps, dropped)
-
-
-def _as_supervised(sets: TrainingSets, documents: Documents, form: TargetForm) -> Documents:
-    """The documents with as many target tokens as the other arm has for the same texts."""
-    role = "match supervised_tokens"
-    other, _ = sets.read(role, form)
-    ids, others = np.array(sets.ids("training_set")), np.array(sets.ids(role))
-    wanted: Counter[int] = Counter()
-    for row, tokens in zip(others[other.rows].tolist(), other.supervised.tolist(), strict=True):
-        wanted[row] += tokens
-    return documents.with_loss_on_prompts(
-        np.array([wanted[row] for row in ids[documents.rows].tolist()])
-    )

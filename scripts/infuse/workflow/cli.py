@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
-import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -117,12 +116,3 @@ def plan(arguments: argparse.Namespace) -> Plan:
 def pulls(arguments: argparse.Namespace) -> str:
     """What a user types to have what that experiment needs."""
     return dvc_store.pull_command(arguments.configfile, arguments.config, arguments.directory)
-
-
-def run(main: Callable[[], None]) -> None:
-    """Run `main`; a mistake ends in one line and exit code 1."""
-    try:
-        main()
-    except (UserError, OSError) as mistake:
-        print(f"error: {mistake}", file=sys.stderr)
-        sys.exit(1)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch.nn import functional
 
 from infuse.models.heads import Head
-from infuse.training import losses
+from infuse.training import cross_entropy as sliced
 
 Found = tuple[torch.Tensor, ...]
 WORDS, WIDTH = 37, 5
@@ -53,7 +53,7 @@ def test_slices_equal_one_whole(
     weights = torch.ones(tokens)
     if weighted:
         weights[[place for place in ignored if place < tokens]] = 0
-    found = losses.cross_entropy(
+    found = sliced.cross_entropy(
         states, Head(head, scale, cap), targets, weights if weighted else None, most=rows * WORDS
     )
     logits = scale * head(states)
@@ -69,7 +69,7 @@ def test_slices_equal_one_whole(
 
 def test_all_tokens_ignored_is_a_loss_of_0() -> None:
     states, head, targets = drawn(12, 0)
-    found = losses.cross_entropy(states, Head(head), targets, torch.zeros(12), most=4 * WORDS)
+    found = sliced.cross_entropy(states, Head(head), targets, torch.zeros(12), most=4 * WORDS)
     assert [tensor.abs().sum().item() for tensor in with_gradients(found, states, head.weight)] == [
         0, 0, 0
     ]  # fmt: skip
@@ -79,7 +79,7 @@ def test_compiled_slices_equal_eager_ones() -> None:
     states, head, targets = drawn(50, 1)
     found, wanted = (
         with_gradients(
-            losses.cross_entropy(states, Head(head), targets, most=8 * WORDS, compiled=compiled),
+            sliced.cross_entropy(states, Head(head), targets, most=8 * WORDS, compiled=compiled),
             states, head.weight,
         )
         for compiled in (True, False)
@@ -92,10 +92,10 @@ def test_frozen_heads_and_frozen_states_get_no_gradient() -> None:
     states, head, targets = drawn(9, 2)
     expected = with_gradients(plain(head(states), targets), states, head.weight)
     head.weight.requires_grad_(False)
-    loss = losses.cross_entropy(states, Head(head), targets, most=WORDS)
+    loss = sliced.cross_entropy(states, Head(head), targets, most=WORDS)
     torch.testing.assert_close(with_gradients(loss, states)[1], expected[1], rtol=1e-5, atol=2e-5)
     head.weight.requires_grad_(True)
-    loss = losses.cross_entropy(states.detach(), Head(head), targets, most=WORDS)
+    loss = sliced.cross_entropy(states.detach(), Head(head), targets, most=WORDS)
     torch.testing.assert_close(
         with_gradients(loss, head.weight)[1], expected[2], rtol=1e-5, atol=2e-5
     )
@@ -106,7 +106,7 @@ def test_weighted_losses_are_summed_in_float32(most: int) -> None:
     states, head, targets = drawn(40, 3)
     weights = torch.linspace(0.3, 2.1, 40)
     with torch.autocast("cpu", torch.bfloat16):
-        found = losses.cross_entropy(states, Head(head), targets, weights, most)
+        found = sliced.cross_entropy(states, Head(head), targets, weights, most)
         logits = head(states).float()
     exact = functional.cross_entropy(logits.double(), targets, reduction="none") @ weights.double()
     assert found.dtype == torch.float32
@@ -117,7 +117,7 @@ def test_autocast_keeps_the_loss_exact_to_its_precision() -> None:
     states, head, targets = drawn(40, 3)
     exact = with_gradients(plain(head(states), targets), states, head.weight)
     with torch.autocast("cpu", torch.bfloat16):
-        loss = losses.cross_entropy(states, Head(head), targets, most=8 * WORDS)
+        loss = sliced.cross_entropy(states, Head(head), targets, most=8 * WORDS)
     for got, want in zip(with_gradients(loss, states, head.weight), exact, strict=True):
         assert got.dtype == torch.float32
         assert (got - want).abs().max() <= 0.02 * want.abs().max()
@@ -125,7 +125,7 @@ def test_autocast_keeps_the_loss_exact_to_its_precision() -> None:
 
 def test_no_more_logits_than_allowed_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    one = losses._slice
+    one = sliced._slice
 
     def watched(
         logits: torch.Tensor, *arguments: torch.Tensor, **form: Any
@@ -133,7 +133,7 @@ def test_no_more_logits_than_allowed_exist(monkeypatch: pytest.MonkeyPatch) -> N
         sizes.append(logits.numel())
         return one(logits, *arguments, **form)
 
-    monkeypatch.setattr(losses, "_slice", watched)
+    monkeypatch.setattr(sliced, "_slice", watched)
     states, head, targets = drawn(50, 4)
-    losses.cross_entropy(states, Head(head), targets, most=7 * WORDS + 3)
+    sliced.cross_entropy(states, Head(head), targets, most=7 * WORDS + 3)
     assert max(sizes) == 7 * WORDS and sum(sizes) == 50 * WORDS
