@@ -138,8 +138,8 @@ GRANITE = (
     "{{ strftime_now('%B %d, %Y') }}{% if thinking %} Think.{% endif %}<|end_of_text|>\n{% endif %}"
 ) + ROLES
 _BEGIN, _STOP, _USER, _MODEL = (
-    one.replace("|", "\N{FULLWIDTH VERTICAL LINE}").replace(" ", "\N{LOWER ONE EIGHTH BLOCK}")
-    for one in ("<|begin of sentence|>", "<|end of sentence|>", "<|User|>", "<|Assistant|>")
+    token.replace("|", "\N{FULLWIDTH VERTICAL LINE}").replace(" ", "\N{LOWER ONE EIGHTH BLOCK}")
+    for token in ("<|begin of sentence|>", "<|end of sentence|>", "<|User|>", "<|Assistant|>")
 )
 DEEPSEEK = (
     "{{ bos_token }}{% if messages[0].role == 'system' %}{{ messages[0].content }}"
@@ -259,8 +259,8 @@ def tokenizer(name: str) -> PreTrainedTokenizerFast:
     family = FAMILIES[name]
     core = tiny.llama_2().backend_tokenizer if family.pieces else _bytes()
     core = Tokenizer.from_str(core.to_str())
-    core.add_special_tokens([AddedToken(one, rstrip=family.strips) for one in family.special])
-    core.add_tokens([AddedToken(one, normalized=False) for one in family.added])
+    core.add_special_tokens([AddedToken(token, rstrip=family.strips) for token in family.special])
+    core.add_tokens([AddedToken(token, normalized=False) for token in family.added])
     if family.puts:
         first = family.begins
         core.post_processor = processors.TemplateProcessing(
@@ -291,12 +291,12 @@ def model(name: str, seed: int = 0) -> PreTrainedModel:
     loading.set_threads(tiny.COMPUTE)
     words = tokenizer(name)
     torch.manual_seed(seed)
-    made = hub.AutoModelForCausalLM.from_config(FAMILIES[name].config(len(words) + 3))
+    network = hub.AutoModelForCausalLM.from_config(FAMILIES[name].config(len(words) + 3))
     with torch.no_grad():
-        for weight in made.parameters():
+        for weight in network.parameters():
             if weight.dim() > 1:
                 weight.mul_(6)
-    return made.eval()
+    return network.eval()
 
 
 def save(name: str, folder: Path) -> Path:
@@ -304,6 +304,6 @@ def save(name: str, folder: Path) -> Path:
     words = tokenizer(name)
     loading.save(model(name), words, folder)
     ends = FAMILIES[name].ends or (FAMILIES[name].eos,)
-    told = {"eos_token_id": words.convert_tokens_to_ids(list(ends))}
-    (folder / "generation_config.json").write_text(json.dumps(told))
+    generation_config = {"eos_token_id": words.convert_tokens_to_ids(list(ends))}
+    (folder / "generation_config.json").write_text(json.dumps(generation_config))
     return folder

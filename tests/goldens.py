@@ -49,8 +49,8 @@ def nodes(change: dict[str, Any]) -> list[Node]:
     """The artifacts of an experiment that are kept, inputs first: of one with a scale, what its
     study and the look into its layers need; of another, all but these.
     """
-    made = plan.build(experiment.load(change))
-    last = made.last if made.quality is None else (made.quality, made.layers)
+    graph = plan.build(experiment.load(change))
+    last = graph.last if graph.quality is None else (graph.quality, graph.layers)
     return list(reached(*last).values())
 
 
@@ -91,18 +91,18 @@ def _table(file: Path, decided: set[str]) -> Entry:
             floats[place].append(value)
             return "#"
         if isinstance(value, list):
-            return [exact(one, *place, at) for at, one in enumerate(value)]
+            return [exact(item, *place, at) for at, item in enumerate(value)]
         return value
 
     rows = pq.read_table(file).to_pylist()
     kept = [{name: exact(row[name], name) for name in row if name not in decided} for row in rows]
-    told = {"exact": _digest(kept)}
+    record = {"exact": _digest(kept)}
     if floats:
-        told["near"] = " ".join(_number(sum(each) / len(each)) for each in floats.values())
+        record["near"] = " ".join(_number(sum(each) / len(each)) for each in floats.values())
     if decided:
         digests = (_digest([row[name] for name in sorted(decided)], 4) for row in rows)
-        told["decided"] = " ".join(digests)
-    return told
+        record["decided"] = " ".join(digests)
+    return record
 
 
 def _text(file: Path) -> Entry:
@@ -121,7 +121,7 @@ def _text(file: Path) -> Entry:
 
 def _losses(file: Path) -> Entry:
     history = json.loads(file.read_text())
-    losses = [one["loss"] for part in ("steps", "evaluations") for one in history[part]]
+    losses = [point["loss"] for part in ("steps", "evaluations") for point in history[part]]
     return {"near": " ".join(map(_number, losses))}
 
 
@@ -136,7 +136,11 @@ def _digest(value: Any, length: int = 16) -> str:
 def differences(now: Entry, kept: Entry) -> list[str]:
     """The files of an artifact that are not what was kept."""
     names = sorted(now["files"].keys() | kept["files"].keys())
-    return [name for name in names if not _same(*(one["files"].get(name) for one in (now, kept)))]
+    return [
+        name
+        for name in names
+        if not _same(*(version["files"].get(name) for version in (now, kept)))
+    ]
 
 
 def _same(now: Entry | None, kept: Entry | None) -> bool:
@@ -144,8 +148,8 @@ def _same(now: Entry | None, kept: Entry | None) -> bool:
         now is not None
         and kept is not None
         and now.get("exact") == kept.get("exact")
-        and _near(*(one.get("near", "").split() for one in (now, kept)))
-        and _alike(*(one.get("decided", "").split() for one in (now, kept)))
+        and _near(*(version.get("near", "").split() for version in (now, kept)))
+        and _alike(*(version.get("decided", "").split() for version in (now, kept)))
     )
 
 
@@ -167,8 +171,8 @@ def _alike(rows: list[str], kept: list[str]) -> bool:
     return len(rows) == len(kept) and same >= SHARE * len(kept)
 
 
-def _decided(told: Entry) -> dict[str, Any]:
-    return {name: file.get("decided") for name, file in told["files"].items()}
+def _decided(record: Entry) -> dict[str, Any]:
+    return {name: file.get("decided") for name, file in record["files"].items()}
 
 
 def compare(root: Path, change: dict[str, Any], keys: bool = True) -> tuple[int, int]:
@@ -182,14 +186,16 @@ def compare(root: Path, change: dict[str, Any], keys: bool = True) -> tuple[int,
         row that was decided otherwise.
     """
     start = f"{experiment.load(change).experiment}: "
-    made = {start + f"{node.stage} {node.name}": node for node in nodes(change)}
+    named_nodes = {start + f"{node.stage} {node.name}": node for node in nodes(change)}
     kept = {
-        name: one for name, one in json.loads(FILE.read_text()).items() if name.startswith(start)
+        name: record
+        for name, record in json.loads(FILE.read_text()).items()
+        if name.startswith(start)
     }
-    assert made.keys() == kept.keys(), "run `make golden`"
+    assert named_nodes.keys() == kept.keys(), "run `make golden`"
     other: set[str] = set()
     held = 0
-    for name, node in made.items():
+    for name, node in named_nodes.items():
         if keys and node.key != kept[name]["key"]:
             pytest.fail(f"{name}: version, parameters or inputs changed; run `make golden`")
         if any(source.path in other for source in node.inputs.values()):
@@ -203,15 +209,15 @@ def compare(root: Path, change: dict[str, Any], keys: bool = True) -> tuple[int,
             )
         if _decided(now) != _decided(kept[name]):
             other.add(node.path)
-    return len(made), held
+    return len(named_nodes), held
 
 
 if __name__ == "__main__":
-    found: dict[str, Any] = {}
+    records: dict[str, Any] = {}
     for change in EXPERIMENTS:
         name, wanted = experiment.load(change).experiment, nodes(change)
         with tempfile.TemporaryDirectory() as folder:
             root = copied(Path(folder, name))
             make(root, wanted)
-            found |= {f"{name}: {node.stage} {node.name}": entry(root, node) for node in wanted}
-    FILE.write_text(json.dumps(found, indent=1) + "\n")
+            records |= {f"{name}: {node.stage} {node.name}": entry(root, node) for node in wanted}
+    FILE.write_text(json.dumps(records, indent=1) + "\n")

@@ -44,8 +44,8 @@ class Refusal(Exception):
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__()
-        told = {"X-Error-Code": code, "X-Error-Message": message}
-        named = {name: text for name, text in told.items() if text}
+        headers = {"X-Error-Code": code, "X-Error-Message": message}
+        named = {name: text for name, text in headers.items() if text}
         self.reply = Reply({"error": message}, status, named)
 
 
@@ -163,8 +163,8 @@ def _reply(hub: Hub, method: str, path: str, token: str, sent: bytes) -> Reply:
         rf"POST /api/{_KIND}/{_ID}/commit/{_REVISION}": _commit,
     }
     for pattern, answer in routes.items():
-        if found := fullmatch(pattern, f"{method} {path}"):
-            return answer(hub, found.groupdict(), token, sent)
+        if matched := fullmatch(pattern, f"{method} {path}"):
+            return answer(hub, matched.groupdict(), token, sent)
     raise Refusal(404, "", f"no such page: {path}")
 
 
@@ -228,10 +228,10 @@ def _entries(files: Files, path: str) -> Iterator[dict[str, Any]]:
     for folder in PurePosixPath(path).parents[:-1]:
         yield {"type": "directory", "path": str(folder), "oid": "0" * 40, "size": 0}
     content = files[path]
-    told = {"type": "file", "path": path, "oid": _blob(content), "size": len(content)}
+    entry = {"type": "file", "path": path, "oid": _blob(content), "size": len(content)}
     if path.endswith(LARGE):
-        told["lfs"] = {"oid": _sha(content), "size": len(content), "pointerSize": 134}
-    yield told
+        entry["lfs"] = {"oid": _sha(content), "size": len(content), "pointerSize": 134}
+    yield entry
 
 
 def _resolve(hub: Hub, asked: Mapping[str, str], token: str, _: bytes) -> Reply:
@@ -254,14 +254,14 @@ def _own(name: str, token: str) -> None:
 
 
 def _create(hub: Hub, _: Mapping[str, str], token: str, sent: bytes) -> Reply:
-    told = json.loads(sent)
-    name = f"{told['organization']}/{told['name']}"
+    request = json.loads(sent)
+    name = f"{request['organization']}/{request['name']}"
     _own(name, token)
-    key = f"{told.get('type', 'model')}s", name
+    key = f"{request.get('type', 'model')}s", name
     url = f"{hub.url}/{name}"
     if key in hub.repositories:
         return Reply({"error": "You already created this repo", "url": url}, 409)
-    hub.repositories[key] = Repository(private=told.get("visibility") == "private")
+    hub.repositories[key] = Repository(private=request.get("visibility") == "private")
     hub.repositories[key].add({}, "initial commit")
     return Reply({"url": url})
 
@@ -285,9 +285,9 @@ def _preupload(hub: Hub, asked: Mapping[str, str], token: str, sent: bytes) -> R
 def _batch(hub: Hub, asked: Mapping[str, str], token: str, sent: bytes) -> Reply:
     _own(asked["name"], token)
     objects = json.loads(sent)["objects"]
-    for one in objects:
-        if one["oid"] not in hub.objects:
-            one["actions"] = {"upload": {"href": f"{hub.url}/objects/{one['oid']}"}}
+    for lfs_object in objects:
+        if lfs_object["oid"] not in hub.objects:
+            lfs_object["actions"] = {"upload": {"href": f"{hub.url}/objects/{lfs_object['oid']}"}}
     return Reply({"transfer": "basic", "objects": objects})
 
 
@@ -302,8 +302,8 @@ def _commit(hub: Hub, asked: Mapping[str, str], token: str, sent: bytes) -> Repl
     repository = _repository(hub, asked, token)
     files, message = dict(_at(repository, asked["revision"])[1]), ""
     for line in sent.splitlines():
-        told = json.loads(line)
-        match told["key"], told["value"]:
+        operation = json.loads(line)
+        match operation["key"], operation["value"]:
             case "header", value:
                 message = value["summary"]
             case "file", value:

@@ -108,7 +108,7 @@ def serve(answer: Answers) -> Iterator[Server]:
             nonlocal at_work
             sent = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
             with lock:
-                again = sum(one.body["messages"] == sent["messages"] for one in server.asked)
+                again = sum(prior.body["messages"] == sent["messages"] for prior in server.asked)
                 headers = {name.lower(): value for name, value in self.headers.items()}
                 asked = Asked(len(server.asked), again, self.path, headers, sent)
                 server.asked.append(asked)
@@ -127,10 +127,10 @@ def serve(answer: Answers) -> Iterator[Server]:
         def _send(self, reply: Answer) -> None:
             text = reply.body if isinstance(reply.body, str) else json.dumps(reply.body)
             data = text.encode()
-            told = len(data) if reply.length is None else reply.length
-            self.close_connection = reply.cut is not None or told != len(data)
+            length = len(data) if reply.length is None else reply.length
+            self.close_connection = reply.cut is not None or length != len(data)
             kind = "text/html" if isinstance(reply.body, str) else "application/json"
-            headers = {"Content-Type": kind, "Content-Length": str(told), **reply.headers}
+            headers = {"Content-Type": kind, "Content-Length": str(length), **reply.headers}
             if self.close_connection:  # told, since a next request on it would be lost
                 headers["Connection"] = "close"
             self.send_response(reply.status)
@@ -210,9 +210,9 @@ def completion(
 
 def error(status: int, message: str, code: str | None = None, **headers: str) -> Answer:
     """An error as OpenAI tells it."""
-    told = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
+    details = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
     names = {name.replace("_", "-"): value for name, value in headers.items()}
-    return Answer({"error": told}, status, names)
+    return Answer({"error": details}, status, names)
 
 
 def scripted(text: str | None = None, *faults: Answer) -> Answers:
@@ -252,12 +252,12 @@ def small_model(folder: Path, name: str = "m") -> Answers:
             return error(404, f"The model `{body['model']}` does not exist")
         *system, user = [message["content"] for message in body["messages"]]
         encoder = Encoder(tokenizer, *system)
-        told = {part: body[part] for part in ("temperature", "seed") if part in body}
-        decoding = Decoding(max_new_tokens=body["max_tokens"], **told)
+        sampling = {part: body[part] for part in ("temperature", "seed") if part in body}
+        decoding = Decoding(max_new_tokens=body["max_tokens"], **sampling)
         with lock:
             prompts = encoder.chats([user])
-            one = continue_prompts(model, prompts, [0], {encoder.end_of_turn}, decoding)[0]
-        used = len(prompts[0]), len(one.tokens) + (one.finish == "stop")
-        return Answer(completion(encoder.text(one.tokens), one.finish, used))
+            continuation = continue_prompts(model, prompts, [0], {encoder.end_of_turn}, decoding)[0]
+        used = len(prompts[0]), len(continuation.tokens) + (continuation.finish == "stop")
+        return Answer(completion(encoder.text(continuation.tokens), continuation.finish, used))
 
     return answer

@@ -87,9 +87,9 @@ def page(root: Path, study: Study) -> Path:
         write_rows(inputs["task"] / f"{name}.parquet", rows, RATED if study.rated else TASK)
     write_json(inputs["task"] / "labels.json", list(study.labels))
     inputs |= _training_sets(root, study, splits, words)
-    for arm, told in study.arms.items():
+    for arm, options in study.arms.items():
         for seed in study.seeds:
-            said = words(study.test, study.reasons) if told["target"] in REASONED else None
+            said = words(study.test, study.reasons) if options["target"] in REASONED else None
             name = f"{arm}-seed{seed}"
             inputs[f"predictions {name}"] = folder = root / f"predictions {name}"
             folder.mkdir()
@@ -147,15 +147,15 @@ def _training_sets(
     _tell(plain, "training_set text_label")
     for split in ("train", "validation"):
         write_rows(plain / f"{split}.parquet", splits[split], TEXT_LABEL)
-    made: dict[Any, Path] = {}
-    for arm, told in study.arms.items():
+    set_folders: dict[Any, Path] = {}
+    for arm, options in study.arms.items():
         inputs[f"training_set {arm}"] = plain
-        if told["target"] not in REASONED:
+        if options["target"] not in REASONED:
             continue
-        form = told["reasons"], told["perturb"]
+        form = options["reasons"], options["perturb"]
         folder, reasons = root / f"set {arm}", root / f"reasonings {arm}"
-        if form not in made:
-            made[form] = folder
+        if form not in set_folders:
+            set_folders[form] = folder
             folder.mkdir()
             reasons.mkdir()
             _tell(folder, f"training_set {arm}")
@@ -164,20 +164,22 @@ def _training_sets(
                 rows = splits[split]
                 said = [*words(len(rows) - 1, study.reasons), ""]
                 written += [
-                    {"split": split, "id": row["id"], "reasoning": one,
+                    {"split": split, "id": row["id"], "reasoning": reasoning,
                      "finish": "length" if row["id"] % 9 == 0 else "stop",
-                     "tokens": len(one.split()) + row["id"] % 5}
-                    for row, one in zip(rows, said, strict=True)
+                     "tokens": len(reasoning.split()) + row["id"] % 5}
+                    for row, reasoning in zip(rows, said, strict=True)
                 ]  # fmt: skip
                 kept = [
-                    row | {"reasoning": one} for row, one in zip(rows, said, strict=True) if one
+                    row | {"reasoning": reasoning}
+                    for row, reasoning in zip(rows, said, strict=True)
+                    if reasoning
                 ]
                 write_rows(folder / f"{split}.parquet", kept, TEXT_REASONING_LABEL)
             write_rows(reasons / "reasonings.parquet", written, REASONINGS)
             _tell(reasons, "reasonings scratch", params={"kind": "reasoner"})
-        inputs[f"training_set {arm}"] = made[form]
-        inputs[f"reasonings {arm}"] = made[form].with_name(
-            made[form].name.replace("set ", "reasonings ")
+        inputs[f"training_set {arm}"] = set_folders[form]
+        inputs[f"reasonings {arm}"] = set_folders[form].with_name(
+            set_folders[form].name.replace("set ", "reasonings ")
         )
     return inputs
 
@@ -233,9 +235,9 @@ def _classifier(folder: Path, draw: Any) -> Path:
     return folder
 
 
-def _tell(folder: Path, name: str, **told: Any) -> None:
+def _tell(folder: Path, name: str, **overrides: Any) -> None:
     """What a folder says of itself; the test's runner seals it."""
     none: Row = {"facts": {}, "cost": {}, "lineage": {}, "params": {}}
     none["cost"] = {"seconds": 1.0, "peak_memory_mb": 1.0, "energy_joules": None}
     own = {"stage": name.partition(" ")[0], "name": name, "key": folder.name}
-    (folder / "provenance.json").write_text(json.dumps(none | own | told))
+    (folder / "provenance.json").write_text(json.dumps(none | own | overrides))

@@ -13,13 +13,13 @@ FORMS = {"environment.yaml": "everything.txt", "vllm.yaml": "vllm.txt"}
 
 def pins(file: str) -> list[str]:
     """The lines of a list of pins, those of the lists that it requires included."""
-    found = []
+    lines = []
     for line in (ENVS / file).read_text().splitlines():
         if line.startswith("--requirement "):
-            found += pins(line.removeprefix("--requirement "))
+            lines += pins(line.removeprefix("--requirement "))
         elif line and not line.startswith("#"):
-            found.append(line)
-    return found
+            lines.append(line)
+    return lines
 
 
 def conda(form: str) -> str:

@@ -45,10 +45,10 @@ TESTS = (  # of the same bytes: after a kill, in another layout, among other row
 
 def contents(root: Path, nodes: Sequence[Node]) -> dict[str, dict[str, object]]:
     """Size and SHA-256 of each file that does not tell of the run."""
-    made = {node.path: read_json(root / node.path / SEAL)["files"] for node in nodes}
+    files_by_path = {node.path: read_json(root / node.path / SEAL)["files"] for node in nodes}
     return {
-        path: {name: told for name, told in files.items() if name != "costs.csv"}
-        for path, files in made.items()
+        path: {name: checksum for name, checksum in files.items() if name != "costs.csv"}
+        for path, files in files_by_path.items()
     }
 
 
@@ -66,7 +66,7 @@ def check() -> int:
                 ours = goldens.compare(root, change, keys=threads == 1)
                 count, held = count + ours[0], held + ours[1]
     assert bytes_of[0] == bytes_of[-1], "the same config gave other bytes"
-    weights = [told for made in bytes_of for told in made.values()]
+    weights = [files for artifacts in bytes_of for files in artifacts.values()]
     digest = hashlib.sha256(repr(weights).encode()).hexdigest()[:8]
     print(f"{digest}: {held} of {count} artifacts held", flush=True)
     return int(pytest.main(["-p", "no:cacheprovider", "-r", "fE", *TESTS]))
@@ -88,9 +88,11 @@ def main() -> int:
     failed, kinds = 0, set()
     with ThreadPoolExecutor(2) as pool:
         for name, (code, said, seconds) in zip(PROCESSORS, pool.map(run, PROCESSORS), strict=True):
-            told = next((line for line in said.splitlines() if " held" in line), "not made")
-            print(f"{name}: {told}; {'failed' if code else 'passed'}, {seconds:.0f} s", flush=True)
-            kinds.add(told.split(":")[0])
+            summary = next((line for line in said.splitlines() if " held" in line), "not made")
+            print(
+                f"{name}: {summary}; {'failed' if code else 'passed'}, {seconds:.0f} s", flush=True
+            )
+            kinds.add(summary.split(":")[0])
             failed += code != 0
             if code:
                 print(said)

@@ -75,11 +75,11 @@ class Outcome:
 def _seal(folder: Path) -> None:
     """Make a hand-made input look as a stage leaves it."""
     file = folder / SEAL
-    found = json.loads(file.read_text()) if file.exists() else {}
-    if folder.is_dir() and "seal" not in found:
+    provenance = json.loads(file.read_text()) if file.exists() else {}
+    if folder.is_dir() and "seal" not in provenance:
         own = {"stage": "none", "name": "none", "key": folder.name, "facts": {}, "cost": {}}
         own["lineage"] = {}
-        seal(folder, own | found)
+        seal(folder, own | provenance)
 
 
 def job_of(stage: str, asked: Mapping[str, Any], folder: Path, **inputs: Path) -> Job:
@@ -119,10 +119,10 @@ def runner(
         settings: Mapping[str, Any] | None = None,
         name: str = "test",
     ) -> Outcome:
-        told = {role: str(path) for role, path in (inputs or {}).items()}
-        for path in told.values():
+        input_paths = {role: str(path) for role, path in (inputs or {}).items()}
+        for path in input_paths.values():
             _seal(Path(path))
-        key = fingerprint([stage, params, told])
+        key = fingerprint([stage, params, input_paths])
         output, work = (root / part / f"{stage}-{name}-{key}" for part in ("artifacts", "work"))
         spec, log = root / "specs" / f"{stage}-{name}.json", root / "logs" / f"{stage}-{name}.log"
         write_json(
@@ -130,7 +130,7 @@ def runner(
             {
                 "stage": stage, "name": f"{stage} {name}", "key": key,
                 "version": stage_version(stage), "params": params, "settings": settings or {},
-                "inputs": told, "output": str(output), "work": str(work),
+                "inputs": input_paths, "output": str(output), "work": str(work),
             },
         )  # fmt: skip
         monkeypatch.setattr(sys, "argv", [f"scripts/{stage}.py", str(spec), "--log", str(log)])

@@ -166,16 +166,16 @@ def test_a_thousand_changes_each_give_a_plan_or_one_report(
     @given(change=mutations())
     def each(change: Any) -> None:
         try:
-            found = experiment.load(change)
+            config = experiment.load(change)
         except UserError as refusal:
             ends["refused"] += 1
             for line in mistakes(refusal):
                 assert line.isprintable()
                 assert names_a_place(line, merge(DEFAULT, change)), line
             return
-        assert experiment.validate(found.model_dump()) == found
+        assert experiment.validate(config.model_dump()) == config
         try:
-            assert plan.build(found).nodes
+            assert plan.build(config).nodes
             ends["valid"] += 1
         except UserError as refusal:
             ends["a missing file"] += 1

@@ -70,10 +70,10 @@ def test_those_that_are_open_are_filled_and_nothing_else(pins: dict[str, str | N
         asked[where] = kind, name
         return "f" * 40
 
-    found = revisions.filled(hubs(pins), look)
+    filled = revisions.filled(hubs(pins), look)
     is_open = [where for where, pin in pins.items() if pin is None]
     assert asked == {where: (PLACES[where], f"them/{where}x") for where in is_open}
-    assert found == hubs(pins | dict.fromkeys(is_open, "f" * 40))
+    assert filled == hubs(pins | dict.fromkeys(is_open, "f" * 40))
 
 
 def test_what_is_fetched_is_what_the_hub_has() -> None:
@@ -132,9 +132,9 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> dict[str, bytes]:
     tokenizer = loading.scratch_tokenizer([text.text for text in texts], 400)
     tokenizer.pad_token = None
     small = tiny.architecture(layers=1, heads=2, key_value_heads=1, positions=256)
-    made = tmp_path_factory.mktemp("model")
-    loading.save(loading.scratch_model(small, tokenizer), tokenizer, made)
-    return {file.name: file.read_bytes() for file in made.iterdir()}
+    model_folder = tmp_path_factory.mktemp("model")
+    loading.save(loading.scratch_model(small, tokenizer), tokenizer, model_folder)
+    return {file.name: file.read_bytes() for file in model_folder.iterdir()}
 
 
 def fill(hub: Hub, folder: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
@@ -171,10 +171,10 @@ def test_fetch_then_everything_else_offline(folder: dict[str, bytes], tmp_path: 
     assert said.returncode == 0, said.stdout + said.stderr
     assert len(hub.asked) == asked and lock.read_text() == kept
     [base] = tree.root.glob("results/artifacts/base/tiny-*")
-    made = json.loads((base / "provenance.json").read_text())["params"]
-    assert made["revision"] == commits["models"]["them/tiny"]
-    told = json.loads((base / "tokenizer_config.json").read_text())
-    assert told["pad_token"] == "<|end_of_text|>"
+    params = json.loads((base / "provenance.json").read_text())["params"]
+    assert params["revision"] == commits["models"]["them/tiny"]
+    tokenizer_config = json.loads((base / "tokenizer_config.json").read_text())
+    assert tokenizer_config["pad_token"] == "<|end_of_text|>"
 
 
 # What is said when it fails ---------------------------------------------------------------------
@@ -238,10 +238,10 @@ def test_each_refusal_of_a_lookup(tmp_path: Path) -> None:
         commit = hub.commit("models", "them/gated", {"config.json": b"{}"}, gated=True)
         hub.repositories["models", "them/empty"] = Repository()
         own = hub.variables(tmp_path / "caches")
-        found = ask([(token, change) for token, change, _ in cases], lock, own)
-    assert found == [said for *_, said in cases]
+        answers = ask([(token, change) for token, change, _ in cases], lock, own)
+    assert answers == [said for *_, said in cases]
     assert yaml.safe_load(lock.read_text())["models"] == {"them/gated": commit}
-    assert all(documented(said, said.split(": ")[1]) for said in found[:2] + found[3:6])
+    assert all(documented(said, said.split(": ")[1]) for said in answers[:2] + answers[3:6])
 
 
 def test_a_file_that_a_repository_lacks_is_told_by_whoever_needs_it() -> None:
@@ -261,8 +261,8 @@ def test_without_a_network_an_open_revision_is_refused_and_a_known_one_is_not(
     tree = Tree(copied(tmp_path / "tree"), own)
     said = tree.run("-n", "--", "fetch", **base("them/tiny"))
     assert said.returncode and "Traceback" not in said.stdout + said.stderr
-    lines = [one.strip() for one in (said.stdout + said.stderr).splitlines()]
-    [line] = [one for one in lines if one.startswith("base.revision is not set")]
+    lines = [printed.strip() for printed in (said.stdout + said.stderr).splitlines()]
+    [line] = [printed for printed in lines if printed.startswith("base.revision is not set")]
     assert documented(line, "them/tiny"), line
     (tree.root / "revisions.yaml").write_text(f"models: {{them/tiny: '{'0' * 40}'}}\n")
     assert tree.scheduled(**base("them/tiny"))["base"] == 1

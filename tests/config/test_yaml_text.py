@@ -41,8 +41,8 @@ def test_what_was_not_meant_is_told(text: str, lines: list[str], tmp_path: Path)
     file.write_text(text)
     with pytest.raises(UserError) as refusal:
         yaml_text.check([file])
-    told = [f"my.yaml, {line}" for line in lines]
-    assert str(refusal.value).split("\n  ") == [f"{len(lines)} error(s) in the config:", *told]
+    errors = [f"my.yaml, {line}" for line in lines]
+    assert str(refusal.value).split("\n  ") == [f"{len(lines)} error(s) in the config:", *errors]
 
 
 MEANT = [

@@ -34,8 +34,8 @@ def folder_of(folder: Path) -> Path:
 
 def content(folder: Path) -> dict[str, bytes]:
     """All files of a folder."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): path.read_bytes() for path in found}
+    paths = (path for path in folder.rglob("*") if path.is_file())
+    return {str(path.relative_to(folder)): path.read_bytes() for path in paths}
 
 
 WHOLE = {"a": b"new", "sub/b": b"below"}

@@ -285,7 +285,12 @@ def test_a_beginning_token_is_used_as_the_template_uses_it(written: int, begins:
 @given(text=st.text("so</>", max_size=12))
 def test_pieces_that_are_the_template_s_own_tokens_are_spelt(text: str) -> None:
     """Some tokenizers have them among the pieces that they choose from, as T5's does."""
-    pieces = [("<unk>", 0.0), ("<s>", -1.0), ("</s>", -1.0), *((one, -3.0) for one in "so</>A:")]
+    pieces = [
+        ("<unk>", 0.0),
+        ("<s>", -1.0),
+        ("</s>", -1.0),
+        *((character, -3.0) for character in "so</>A:"),
+    ]
     core = Tokenizer(models.Unigram(pieces, unk_id=0))
     core.add_special_tokens(["<s>", "</s>"])
     tokenizer = PreTrainedTokenizerFast(

@@ -23,10 +23,10 @@ def texts(rows: int, seed: int = 0) -> tuple[list[str], list[str]]:
 def test_the_telling_word_comes_first_in_two_classes_and_more() -> None:
     lines, labels = texts(400)
     for more in ([], ["anger"] * 40):
-        found = [*lines, *(f"went furious {n}" for n in range(len(more)))], [*labels, *more]
-        reasons, accuracy = cross_fitted(*found, found[0], words=3, folds=5)
+        corpus = [*lines, *(f"went furious {n}" for n in range(len(more)))], [*labels, *more]
+        reasons, accuracy = cross_fitted(*corpus, corpus[0], words=3, folds=5)
         assert accuracy == 1
-        for line, label, reason in zip(*found, reasons, strict=True):
+        for line, label, reason in zip(*corpus, reasons, strict=True):
             first, *others = reason.split(", ")
             assert first == ("furious" if label == "anger" else line.split()[-1])
             assert len(others) < 3 and set(others) <= set(line.split())

@@ -68,10 +68,10 @@ PAIRS = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize(("one", "other"), PAIRS)
-def test_names_that_look_alike(one: str, other: str) -> None:
-    assert alike(["calm", one, other]) == [one, other]
-    assert resembling(one, ["calm", other]) == f" ({one!a} looks like {other!a})"
+@pytest.mark.parametrize(("name", "other"), PAIRS)
+def test_names_that_look_alike(name: str, other: str) -> None:
+    assert alike(["calm", name, other]) == [name, other]
+    assert resembling(name, ["calm", other]) == f" ({name!a} looks like {other!a})"
 
 
 def test_names_that_do_not() -> None:

@@ -92,8 +92,8 @@ def test_words_are_those_of_scikit_learn_where_no_marks_are() -> None:
     ]
     model = linear_model(texts, ["a", "b", "a"])
     assert model is not None
-    found = list(model.steps[0][1].get_feature_names_out())
-    assert found == list(TfidfVectorizer().fit(texts).get_feature_names_out())
+    vocabulary = list(model.steps[0][1].get_feature_names_out())
+    assert vocabulary == list(TfidfVectorizer().fit(texts).get_feature_names_out())
 
 
 def test_a_word_keeps_its_vowel_signs() -> None:
@@ -116,11 +116,11 @@ def test_what_nothing_can_be_learned_from() -> None:
 def test_the_nearest_text_is_that_of_the_largest_cosine(texts: list[str]) -> None:
     """By the whole table of cosines; a known text is nearest to itself, or to one like it."""
     known = [*texts, "first words", "second words here"]
-    found = nearest(known, [*known, "\u2603"])
+    neighbours = nearest(known, [*known, "\u2603"])
     weights = vectorizer(known).fit(known).transform([*known, "\u2603"]).toarray()
     cosines = weights @ weights[: len(known)].T
-    assert found.cosine == pytest.approx(cosines.max(1))
-    assert cosines[range(len(cosines)), found.place] == pytest.approx(cosines.max(1))
-    assert found.cosine[-1] == 0
-    for place, own in enumerate(found.cosine[:-1]):
+    assert neighbours.cosine == pytest.approx(cosines.max(1))
+    assert cosines[range(len(cosines)), neighbours.place] == pytest.approx(cosines.max(1))
+    assert neighbours.cosine[-1] == 0
+    for place, own in enumerate(neighbours.cosine[:-1]):
         assert own == pytest.approx(1) or not weights[place].any()

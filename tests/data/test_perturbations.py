@@ -33,8 +33,8 @@ REASONINGS = st.lists(WORDS, min_size=1, max_size=25).map(" ".join)
 @st.composite
 def sets(draw: st.DrawFn) -> list[Reasoned]:
     """Rows of at least two of each label."""
-    found = draw(st.lists(st.tuples(st.sampled_from(LABELS), REASONINGS), max_size=12))
-    rows = [*found, *((label, draw(REASONINGS)) for label in LABELS * 2)]
+    drawn = draw(st.lists(st.tuples(st.sampled_from(LABELS), REASONINGS), max_size=12))
+    rows = [*drawn, *((label, draw(REASONINGS)) for label in LABELS * 2)]
     return [Reasoned(f"train {place}", *row) for place, row in enumerate(rows)]
 
 
@@ -50,8 +50,8 @@ def tokens(name: str, texts: list[str]) -> list[int]:
 @settings(max_examples=40)
 @given(rows=sets())
 def test_the_length_stays_within_one_token(kind: Kind, name: str, rows: list[Reasoned]) -> None:
-    made = perturb(kind, rows, rows, LABELS, lambda texts: tokens(name, list(texts)))
-    for row, text in zip(rows, made, strict=True):
+    perturbed = perturb(kind, rows, rows, LABELS, lambda texts: tokens(name, list(texts)))
+    for row, text in zip(rows, perturbed, strict=True):
         assert text.strip() == text != ""
         before, after = tokens(name, [row.reasoning, text])
         assert abs(before - after) <= 1, (row.reasoning, text)
@@ -66,7 +66,7 @@ def test_what_is_kept_and_what_is_lost(
     def measure(texts: object) -> list[int]:
         return tokens("ours", list(texts))  # type: ignore[call-overload]
 
-    made = perturb(kind, rows, rows, LABELS, measure)
+    perturbed = perturb(kind, rows, rows, LABELS, measure)
     used = {word for row in rows for word in row.reasoning.split()} | {FILLER}
     of_others = {
         row.place: [
@@ -75,7 +75,7 @@ def test_what_is_kept_and_what_is_lost(
         ]
         for row in rows
     }  # fmt: skip
-    for row, text in zip(rows, made, strict=True):
+    for row, text in zip(rows, perturbed, strict=True):
         words = text.split()
         match kind:
             case "shuffle":
@@ -92,7 +92,7 @@ def test_what_is_kept_and_what_is_lost(
     # A row's pseudo-reasoning does not depend on which other rows are asked for.
     some = data.draw(st.lists(st.sampled_from(range(len(rows))), unique=True))
     assert perturb(kind, [rows[at] for at in some], rows, LABELS, measure) == [
-        made[at] for at in some
+        perturbed[at] for at in some
     ]
 
 
@@ -100,25 +100,27 @@ def test_order_is_lost_and_the_space_between_words_stays() -> None:
     rows = [
         Reasoned(f"train {n}", "joy", "one two three\n\nfour five  six seven") for n in range(40)
     ]
-    made = perturb("shuffle", rows, rows, LABELS, lambda texts: tokens("ours", list(texts)))
-    assert len(set(made)) > 30
-    assert all(re.sub(r"\S+", "", text) == re.sub(r"\S+", "", rows[0].reasoning) for text in made)
+    shuffled = perturb("shuffle", rows, rows, LABELS, lambda texts: tokens("ours", list(texts)))
+    assert len(set(shuffled)) > 30
+    assert all(
+        re.sub(r"\S+", "", text) == re.sub(r"\S+", "", rows[0].reasoning) for text in shuffled
+    )
     again = perturb("shuffle", rows, rows, LABELS, lambda texts: tokens("ours", list(texts)))
-    assert again == made
+    assert again == shuffled
 
 
 @given(row=REASONINGS)
 def test_a_reasoning_is_left_in_order_only_where_no_other_order_is_as_long(row: str) -> None:
     rows = [Reasoned("train 0", "joy", row)]
-    (made,) = perturb("shuffle", rows, rows, LABELS, lambda texts: [1] * len(texts))
+    (shuffled,) = perturb("shuffle", rows, rows, LABELS, lambda texts: [1] * len(texts))
     words = row.split()
-    assert (made != row) or len(set(words)) == 1 or len(words) == 2
+    assert (shuffled != row) or len(set(words)) == 1 or len(words) == 2
 
 
 def test_two_words_change_their_places() -> None:
     rows = [Reasoned(f"train {n}", "joy", "red blue") for n in range(50)]
-    made = perturb("shuffle", rows, rows, LABELS, lambda texts: [1] * len(texts))
-    assert made.count("blue red") >= 48
+    shuffled = perturb("shuffle", rows, rows, LABELS, lambda texts: [1] * len(texts))
+    assert shuffled.count("blue red") >= 48
 
 
 def test_another_rows_reasoning_says_nothing_of_the_label_even_by_its_length() -> None:
@@ -128,8 +130,8 @@ def test_another_rows_reasoning_says_nothing_of_the_label_even_by_its_length() -
         for label, length in (("joy", 3 + n % 3), ("anger", 9 + n % 3))
     ]
     measure = lambda texts: [len(text.split()) for text in texts]  # noqa: E731
-    made = perturb("other", rows, rows, LABELS, measure)
-    own = sum(row.label in text.split() for row, text in zip(rows, made, strict=True))
+    perturbed = perturb("other", rows, rows, LABELS, measure)
+    own = sum(row.label in text.split() for row, text in zip(rows, perturbed, strict=True))
     assert 0.45 < own / len(rows) < 0.55
 
 

@@ -13,8 +13,8 @@ TRAIN = [
 
 
 def test_a_reasoning_is_heard_as_the_label_that_its_words_go_with() -> None:
-    found = heard(TRAIN, TRAIN[:4], ["in the dark", "", "a smile"])
-    assert found.labels == ["fear", "", "joy"] and found.known == 1
+    hearing = heard(TRAIN, TRAIN[:4], ["in the dark", "", "a smile"])
+    assert hearing.labels == ["fear", "", "joy"] and hearing.known == 1
 
 
 def test_how_often_it_is_right_is_told_by_reasonings_it_has_not_seen() -> None:

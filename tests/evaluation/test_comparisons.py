@@ -16,10 +16,10 @@ def answers(*right: bool) -> list[Row]:
     return [
         {
             "label": "joy",
-            "predicted": "joy" if one else "fear",
-            "outcome": "right" if one else "wrong",
+            "predicted": "joy" if is_right else "fear",
+            "outcome": "right" if is_right else "wrong",
         }
-        for one in right
+        for is_right in right
     ]
 
 

@@ -91,12 +91,12 @@ def test_an_object_is_found_wherever_it_stands(
 @given(st.lists(st.sampled_from([*REPLIES, '{"score": ', "4", "score", "/5", ":", "}", "\n"])))
 def test_what_is_read_is_on_the_scale_or_nothing(pieces: list[str]) -> None:
     for low, high in ((1, 4), (1, 5)):
-        found = read("".join(pieces), "stop", low, high)
-        assert found.outcome in OUTCOMES
-        assert (found.score is not None) == (found.outcome == "rated")
-        assert found.score is None or low <= found.score <= high
-        assert found.score is not None or found.explanation == ""
-        found.explanation.encode()
+        judgment = read("".join(pieces), "stop", low, high)
+        assert judgment.outcome in OUTCOMES
+        assert (judgment.score is not None) == (judgment.outcome == "rated")
+        assert judgment.score is None or low <= judgment.score <= high
+        assert judgment.score is not None or judgment.explanation == ""
+        judgment.explanation.encode()
 
 
 @given(st.text(max_size=80))

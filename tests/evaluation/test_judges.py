@@ -100,10 +100,12 @@ def test_the_nearest_explanation_is_the_first_of_equals() -> None:
 @given(st.lists(st.lists(st.sampled_from([1.0, 7 / 3, 3.0, np.nan]), min_size=3, max_size=3),
                 min_size=1, max_size=5))  # fmt: skip
 def test_means_of_others(rows: list[list[float]]) -> None:
-    found = judges.means_of_others(np.array(rows))
-    for row, means in zip(rows, found, strict=True):
+    leave_one_out = judges.means_of_others(np.array(rows))
+    for row, means in zip(rows, leave_one_out, strict=True):
         for at, mean in enumerate(means):
-            others = [one for place, one in enumerate(row) if place != at and not np.isnan(one)]
+            others = [
+                rating for place, rating in enumerate(row) if place != at and not np.isnan(rating)
+            ]
             expected = np.mean(others) if others else np.nan
             np.testing.assert_allclose(mean, expected, atol=1e-9)
 
@@ -121,13 +123,13 @@ def test_agreement_of_known_columns() -> None:
 def test_dimensions_by_source_and_over_all() -> None:
     ratings = np.array([[1, 1, 3.0], [2, 2, 2], [3, 3, 1], [1, 3, 5], [2, 2, np.nan], [3, 1, 5]])
     rows = list(judges.dimension_rows(ratings, ["b"] * 3 + ["a"] * 3, ["x", "y", "z"]))
-    told = {(r["source"], r["dimension"], r["other"]): (r["n"], r["pearson"]) for r in rows}
-    assert list(told)[::3] == [("all", "x", "y"), ("a", "x", "y"), ("b", "x", "y")]
-    assert told["b", "x", "y"] == (3, pytest.approx(1)) == told["b", "x", "y"]
-    assert told["b", "x", "z"] == (3, pytest.approx(-1))
-    assert told["a", "x", "y"] == (3, pytest.approx(-1))
-    assert told["all", "x", "y"] == (6, pytest.approx(0))
-    assert told["a", "x", "z"] == (2, None)
+    correlations = {(r["source"], r["dimension"], r["other"]): (r["n"], r["pearson"]) for r in rows}
+    assert list(correlations)[::3] == [("all", "x", "y"), ("a", "x", "y"), ("b", "x", "y")]
+    assert correlations["b", "x", "y"] == (3, pytest.approx(1)) == correlations["b", "x", "y"]
+    assert correlations["b", "x", "z"] == (3, pytest.approx(-1))
+    assert correlations["a", "x", "y"] == (3, pytest.approx(-1))
+    assert correlations["all", "x", "y"] == (6, pytest.approx(0))
+    assert correlations["a", "x", "z"] == (2, None)
 
 
 def test_an_explanation_may_argue_for_another_score() -> None:
@@ -136,13 +138,13 @@ def test_an_explanation_may_argue_for_another_score() -> None:
     explanations = [words[score] for score in scores]
     explanations[:12] = [words[5], words[1], words[5], *[words[2], words[2], words[5]] * 3]
     clusters = [str(at) for at in range(len(scores))]
-    found = judges.argued(explanations, scores, clusters)
-    assert found["explanations"] == 120
+    summary = judges.argued(explanations, scores, clusters)
+    assert summary["explanations"] == 120
     # Of the first three all, of which one by a single point; then each 1 that sounds like a 2.
-    assert found["argues_other"] == pytest.approx(5 / 120)
-    assert found["argues_far"] == pytest.approx(1 / 120)
-    assert found["dealt_other"] == pytest.approx(2 / 3, abs=0.02)
-    assert found["dealt_far"] == pytest.approx(4 / 9, abs=0.02)
+    assert summary["argues_other"] == pytest.approx(5 / 120)
+    assert summary["argues_far"] == pytest.approx(1 / 120)
+    assert summary["dealt_other"] == pytest.approx(2 / 3, abs=0.02)
+    assert summary["dealt_far"] == pytest.approx(4 / 9, abs=0.02)
     assert judges.argued(["fine"] * 9, [3] * 9, clusters[:9]) == {"explanations": 0}
     assert judges.argued([], [], []) == {"explanations": 0}
 

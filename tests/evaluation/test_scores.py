@@ -49,8 +49,8 @@ def test_scores_of_labels_are_those_of_a_report(pairs: list[tuple[str, str]]) ->
     )
     for line in ev.class_rows("a", 1, answered(*pairs), LABELS):
         expected = report[line["label"]]
-        found = [line["precision"], line["recall"], line["f1"], line["support"]]
-        assert [np.nan if value is None else value for value in found] == pytest.approx(
+        scores = [line["precision"], line["recall"], line["f1"], line["support"]]
+        assert [np.nan if value is None else value for value in scores] == pytest.approx(
             [expected[name] for name in ("precision", "recall", "f1-score", "support")], nan_ok=True
         )
 
@@ -58,9 +58,9 @@ def test_scores_of_labels_are_those_of_a_report(pairs: list[tuple[str, str]]) ->
 def test_what_is_not_defined_is_empty() -> None:
     """joy is never given, love is given and never true, envy is neither."""
     rows = answered(("joy", ""), ("joy", "love"), ("fear", "fear"))
-    told = {row["label"]: row for row in ev.class_rows("a", 1, rows, LABELS)}
+    rows_by_label = {row["label"]: row for row in ev.class_rows("a", 1, rows, LABELS)}
     scores = {name: tuple(row[part] for part in ("precision", "recall", "f1", "support"))
-              for name, row in told.items()}  # fmt: skip
+              for name, row in rows_by_label.items()}  # fmt: skip
     assert scores == {
         "joy": (None, 0, 0, 2), "fear": (1, 1, 1, 1), "love": (0, None, 0, 0),
         "envy": (None, None, None, 0),
@@ -99,7 +99,7 @@ def test_a_text_that_was_too_long_counts_as_an_error_and_leaves_no_chances() -> 
         first | scored,
         second | {"outcome": "too_long", "closed_set": "", "log_probabilities": []},
     ]
-    told = ev.classifier_row("a", 1, rows, {}, LABELS)
-    assert (told["accuracy"], told["too_long"], told["no_answer"]) == (0.5, 1, 0)
-    assert told.get("closed_set_nll") is told.get("closed_set_accuracy") is None
+    table_row = ev.classifier_row("a", 1, rows, {}, LABELS)
+    assert (table_row["accuracy"], table_row["too_long"], table_row["no_answer"]) == (0.5, 1, 0)
+    assert table_row.get("closed_set_nll") is table_row.get("closed_set_accuracy") is None
     assert ev.classifier_row("a", 1, rows[:1], {}, LABELS)["closed_set_accuracy"] == 1

@@ -127,18 +127,18 @@ T_1 = 12.706205  # the t distribution's 97.5 % point at one degree of freedom
 def test_crossed_worked_by_hand(
     values: list[list[float]], mean: float, error: float, df: float
 ) -> None:
-    found = stats.two_way_interval(np.array(values, float))
+    interval = stats.two_way_interval(np.array(values, float))
     half = scipy.stats.t.ppf(0.975, df) * error
-    assert found[:3] == pytest.approx((mean, mean - half, mean + half))
-    assert found.df == pytest.approx(df)
+    assert interval[:3] == pytest.approx((mean, mean - half, mean + half))
+    assert interval.df == pytest.approx(df)
 
 
 def test_crossed_p_worked_by_hand() -> None:
     """t = 3 at one degree of freedom, a Cauchy variable."""
-    found = stats.two_way_interval(np.array([[3.0, 1], [1, 1]]))
-    assert found.high - found.mean == pytest.approx(T_1 / 2)
-    assert found.p == 0.5  # of a t-test 0.20; but of two items an exact test has no smaller one
-    assert 1 - 2 * math.atan(3) / math.pi < found.p
+    interval = stats.two_way_interval(np.array([[3.0, 1], [1, 1]]))
+    assert interval.high - interval.mean == pytest.approx(T_1 / 2)
+    assert interval.p == 0.5  # of a t-test 0.20; but of two items an exact test has no smaller one
+    assert 1 - 2 * math.atan(3) / math.pi < interval.p
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
@@ -160,26 +160,26 @@ def test_a_handful_of_answers_never_tells_all(
     values = np.array([1.0] * wins + [-1.0] * losses + [0.0] * ties)
     if not len(values):
         return
-    found = stats.gain(np.tile(values, (seeds, 1)), [str(at) for at in range(len(values))])
-    assert -1 <= found.low <= found.mean <= found.high <= 1 and found.high - found.low > 0.01
-    assert found.p >= min(1, 2 * 0.5 ** (wins + losses)) > 0
-    assert (found.low > 0 or found.high < 0) == (found.p < 0.05)
+    gain = stats.gain(np.tile(values, (seeds, 1)), [str(at) for at in range(len(values))])
+    assert -1 <= gain.low <= gain.mean <= gain.high <= 1 and gain.high - gain.low > 0.01
+    assert gain.p >= min(1, 2 * 0.5 ** (wins + losses)) > 0
+    assert (gain.low > 0 or gain.high < 0) == (gain.p < 0.05)
     turned = stats.gain(np.tile(-values, (seeds, 1)), [str(at) for at in range(len(values))])
-    assert (-turned.high, -turned.low, turned.p) == pytest.approx((found.low, found.high, found.p))
+    assert (-turned.high, -turned.low, turned.p) == pytest.approx((gain.low, gain.high, gain.p))
 
 
 @pytest.mark.parametrize("n", range(1, 9))
 def test_a_clean_sweep_is_worth_what_the_sign_test_says(n: int) -> None:
-    found = stats.gain(np.ones((1, n)), [str(at) for at in range(n)])
-    assert found.p == pytest.approx(stats.sign_test(n, 0), rel=0.12)
-    assert found.high == 1 and (found.low > 0) == (n > 5)
+    gain = stats.gain(np.ones((1, n)), [str(at) for at in range(n)])
+    assert gain.p == pytest.approx(stats.sign_test(n, 0), rel=0.12)
+    assert gain.high == 1 and (gain.low > 0) == (n > 5)
 
 
 def test_no_difference_in_a_hundred_texts_worked_by_hand() -> None:
     """Two texts more, +1 and -1: variance 2 / 101, error its root over 102, 99 degrees."""
-    found = stats.gain(np.zeros((1, 100)), [str(at) for at in range(100)])
+    gain = stats.gain(np.zeros((1, 100)), [str(at) for at in range(100)])
     half = scipy.stats.t.ppf(0.975, 99) * math.sqrt(2 / 101 / 102)
-    assert found[:4] == pytest.approx((0, -half, half, 1))
+    assert gain[:4] == pytest.approx((0, -half, half, 1))
 
 
 @pytest.mark.parametrize("truth", [0.02, 0.5, 0.9])
@@ -192,8 +192,8 @@ def test_intervals_of_few_texts_cover(n: int, truth: float) -> None:
     some = max(truth, 0.5)
     for _ in range(1000):
         values = draw.choice([1.0, -1.0, 0.0], (1, n), p=[truth, some - truth, 1 - some])
-        found = stats.gain(values, names)
-        covered += found.low <= 2 * truth - some <= found.high
+        gain = stats.gain(values, names)
+        covered += gain.low <= 2 * truth - some <= gain.high
     assert covered >= 930
 
 
@@ -207,13 +207,13 @@ def test_the_share_of_two_seeds_that_differ_is_not_known() -> None:
 
 @given(values=st.lists(st.floats(-5, 5), min_size=2, max_size=20))
 def test_one_seed_is_the_t_test(values: list[float]) -> None:
-    found = stats.two_way_interval(np.array([values]))
+    two_way = stats.two_way_interval(np.array([values]))
     if np.var(values) > 1e-6:
         test = scipy.stats.ttest_1samp(values, 0)
         exact = min(1, 2 * 0.5 ** np.count_nonzero(np.abs(values) > stats.ROUNDING))
-        assert found.p == pytest.approx(max(test.pvalue, exact))
+        assert two_way.p == pytest.approx(max(test.pvalue, exact))
         interval = test.confidence_interval()
-        assert (found.low, found.high) == pytest.approx((interval.low, interval.high))
+        assert (two_way.low, two_way.high) == pytest.approx((interval.low, interval.high))
 
 
 @pytest.mark.parametrize("spread", [0.0, 0.1, 0.5], ids="seeds differ by {}".format)
@@ -235,8 +235,8 @@ def test_the_interval_covers_the_truth_as_often_as_it_says(seeds: int, spread: f
     true, covered, far_off = share(0.8) - share(0.5), 0, 0
     for _ in range(2000):
         texts = draw.normal(0, 1.5, 300)
-        found = stats.two_way_interval(right(0.8, texts) - right(0.5, texts), (-1, 1))
-        covered += found.low <= true <= found.high
+        interval = stats.two_way_interval(right(0.8, texts) - right(0.5, texts), (-1, 1))
+        covered += interval.low <= true <= interval.high
         shifted = stats.two_way_interval(right(0.5, texts) - right(0.5, texts), (-1, 1))
         far_off += shifted.p < 0.05 / 6
     assert 0.93 <= covered / 2000 <= (0.975 if spread == 0.5 else 1)
@@ -285,8 +285,8 @@ def test_holm_rejects_what_its_steps_reject(p: list[float]) -> None:
 def test_detectable_differences_worked_by_hand(
     discordant: float, difference: float, n: float
 ) -> None:
-    found = stats.detectable(discordant, round(n))
-    assert found == pytest.approx(difference, rel=2e-3)
+    smallest = stats.detectable(discordant, round(n))
+    assert smallest == pytest.approx(difference, rel=2e-3)
 
 
 def test_what_no_number_of_texts_can_detect() -> None:
@@ -312,8 +312,8 @@ def test_brier_worked_by_hand(chances: list[list[float]], true: list[int], score
 def test_calibration_error_worked_by_hand(bins: int, error: float) -> None:
     """Sure by 0.9, right once in two; sure by 0.6, right."""
     chances = np.array([[0.9, 0.1], [0.9, 0.1], [0.4, 0.6]])
-    found = stats.calibration_error(chances, np.array([0, 1, 1]), bins)
-    assert found == pytest.approx(error)
+    ece = stats.calibration_error(chances, np.array([0, 1, 1]), bins)
+    assert ece == pytest.approx(error)
 
 
 @given(
@@ -324,9 +324,9 @@ def test_clusters_have_the_mean_of_their_items(
     values: list[list[float]], clusters: list[str]
 ) -> None:
     lines = np.array(values)
-    found = stats.clustered(lines, clusters)
-    assert found.shape == (len(values), len(set(clusters)))
-    assert found.mean(1) == pytest.approx(lines.mean(1))
+    clustered = stats.clustered(lines, clusters)
+    assert clustered.shape == (len(values), len(set(clusters)))
+    assert clustered.mean(1) == pytest.approx(lines.mean(1))
     alone = stats.clustered(lines, list("abcdef"))
     assert alone == pytest.approx(lines)
 
@@ -349,8 +349,8 @@ def test_intervals_over_clusters_cover_where_those_over_items_do_not() -> None:
         for kind, values in (
             ("items", items[None]), ("clusters", stats.clustered(items[None], names))
         ):  # fmt: skip
-            found = stats.two_way_interval(values)
-            covered[kind] += found.low <= 0 <= found.high
+            interval = stats.two_way_interval(values)
+            covered[kind] += interval.low <= 0 <= interval.high
     assert covered["items"] < 200 and 270 <= covered["clusters"] <= 297
 
 

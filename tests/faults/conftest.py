@@ -48,9 +48,9 @@ def _clean(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
 @pytest.fixture(scope="session")
 def undisturbed(built: Tree) -> dict[Work, Any]:
     """What the two runs end in when nothing disturbs them."""
-    found = {}
+    outputs = {}
     for work in (training, generation):
         said = run(built, work(built, f"{work.__name__}-undisturbed"))
         assert said.returncode == 0, said.stderr
-        found[work] = contents(built.root / f"results/{work.__name__}-undisturbed")
-    return found
+        outputs[work] = contents(built.root / f"results/{work.__name__}-undisturbed")
+    return outputs

@@ -89,6 +89,6 @@ def drive(
     os.environ.update(env)
     sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
     sys.argv = command
-    for one in faults:
-        install(one)
+    for fault in faults:
+        install(fault)
     runpy.run_path(command[0], run_name="__main__")

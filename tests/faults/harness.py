@@ -62,7 +62,7 @@ def artifacts(tree: Tree) -> dict[str, Any]:
     ]  # fmt: skip
     return {
         str(folder.relative_to(results)): {
-            name: told for name, told in contents(folder).items() if name != "costs.csv"
+            name: content for name, content in contents(folder).items() if name != "costs.csv"
         }
         for folder in folders
         if folder.is_dir()
@@ -80,10 +80,11 @@ def one_line(said: subprocess.CompletedProcess[str]) -> str:
 
 def training(tree: Tree, name: str, epochs: int = 3) -> list[str]:
     """The command of a training of the reasoning arm, each step in several passes."""
-    made = nodes(tree, "classifier")["reason_label-seed1"]
-    params = sealed(made)["params"]
+    folder = nodes(tree, "classifier")["reason_label-seed1"]
+    params = sealed(folder)["params"]
     return again(
-        tree, made, name, {"checkpoint_steps": EVERY}, recipe=params["recipe"] | {"epochs": epochs},
+        tree, folder, name, {"checkpoint_steps": EVERY},
+        recipe=params["recipe"] | {"epochs": epochs},
         compute=params["compute"] | {"micro_tokens": 128},
     )  # fmt: skip
 

@@ -82,7 +82,7 @@ def test_sigkill_in_a_training(
     at, _, time = point
     said = killed(built, training, point, tmp_path.name)
     assert contents(built.root / f"results/{tmp_path.name}") == undisturbed[training]
-    kept = int(found[1]) if (found := re.search(r"resumed after step (\d+)", said)) else 0
+    kept = int(resumed[1]) if (resumed := re.search(r"resumed after step (\d+)", said)) else 0
     if at == STEP:
         assert time - 1 - EVERY < kept + 1
 
@@ -227,7 +227,7 @@ def test_the_workflow_killed_at_rule_boundaries(built: Tree, tmp_path: Path, who
     said = tree.run(*ALL)
     assert said.returncode == 0, said.stdout + said.stderr
     assert artifacts(tree) == {
-        path: told for path, told in artifacts(built).items() if path in artifacts(tree)
+        path: content for path, content in artifacts(built).items() if path in artifacts(tree)
     }
     assert len(artifacts(tree)) > 10 and kills >= (10 if LONG else 1)
     assert not list((tree.root / "results/unfinished").iterdir())

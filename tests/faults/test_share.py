@@ -124,7 +124,9 @@ def test_a_clone_after_a_pull(published: Published, tmp_path: Path) -> None:
     said = tree.run(*ALL)
     assert said.returncode == 0, said.stderr
     for name in ("table3", "arms"):
-        ours, theirs = (one.root / f"results/{name}.csv" for one in (tree, published.tree))
+        ours, theirs = (
+            checkout.root / f"results/{name}.csv" for checkout in (tree, published.tree)
+        )
         assert ours.read_bytes() == theirs.read_bytes()
     assert tree.scheduled() == {}
 
@@ -209,8 +211,8 @@ def test_an_interrupted_pull(published: Published, tmp_path: Path) -> None:
     model = nodes(tree, "classifier")["label-seed1"]
     (model / "model.safetensors").unlink()
     said = tree.run("--dry-run")
-    told = "model.safetensors: no such file; it is published: python scripts/share.py pull"
-    assert said.returncode and told in said.stdout + said.stderr
+    advice = "model.safetensors: no such file; it is published: python scripts/share.py pull"
+    assert said.returncode and advice in said.stdout + said.stderr
     assert share(tree, "pull").returncode == 0
     assert tree.scheduled() == CHEAP
 
@@ -326,13 +328,13 @@ def test_a_cache_of_links(published: Published, link: str, tmp_path: Path) -> No
     dvc(tree, "config", "cache.type", link)
     assert share(tree, "pull").returncode == 0
     assert tree.scheduled() == CHEAP
-    made = nodes(tree, "predictions")["label-seed1"]
-    rows = made / "predictions.parquet"
+    folder = nodes(tree, "predictions")["label-seed1"]
+    rows = folder / "predictions.parquet"
     assert rows.is_symlink() or rows.stat().st_nlink > 1
     stored = [path for path in (tree.root / ".dvc/cache").rglob("*") if path.is_file()]
     cache = {path: path.read_bytes() for path in stored}
     assert tree.run(*ALL).returncode == 0  # which writes the specs
-    spec = f"results/specs/predictions/{made.name}.json"
+    spec = f"results/specs/predictions/{folder.name}.json"
     said = run(tree, [sys.executable, "scripts/predictions.py", spec])
     assert said.returncode == 0, said.stderr
     assert not rows.is_symlink() and rows.stat().st_nlink == 1
@@ -381,8 +383,8 @@ def test_without_a_remote_it_says_what_to_do(built: Tree, tmp_path: Path) -> Non
     wrong.write_text(yaml.safe_dump({"seed": 1}))
     assert "seed: unknown key" in share(tree, "pull", config="wrong.yaml").stderr
     shutil.rmtree(tree.root / ".git")
-    told = "is not a git repository; git init, or without git: dvc config core.no_scm true\n"
-    assert share(tree, "publish").stderr.endswith(told)
+    advice = "is not a git repository; git init, or without git: dvc config core.no_scm true\n"
+    assert share(tree, "publish").stderr.endswith(advice)
     shutil.rmtree(tree.root / ".dvc")
-    told = "; dvc init, or without git: dvc init --no-scm\n"
-    assert share(tree, "publish").stderr.endswith(told)
+    advice = "; dvc init, or without git: dvc init --no-scm\n"
+    assert share(tree, "publish").stderr.endswith(advice)

@@ -322,10 +322,10 @@ def test_two_at_once_may_keep_the_same_replies(tmp_path: Path) -> None:
             )
             for _ in range(2)
         ]
-        for one in asking:
-            one.start()
-        for one in asking:
-            one.join()
+        for thread in asking:
+            thread.start()
+        for thread in asking:
+            thread.join()
     assert got == [said, said]
     assert len(list(tmp_path.rglob("*.json"))) == 40
 
@@ -475,16 +475,16 @@ def test_a_dead_server(tmp_path: Path) -> None:
 
 @given(st.integers(1, 2000), st.floats() | st.floats(0, 1000))
 def test_a_wait_is_no_shorter_than_the_server_says_and_never_endless(
-    attempt: int, told: float
+    attempt: int, seconds: float
 ) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(api_client, "FIRST_WAIT", 1.0)
         patch.setattr(api_client, "LONGEST_WAIT", 120.0)
-        wait = api_client._wait(attempt, str(told))
+        wait = api_client._wait(attempt, str(seconds))
         least = min(2.0 ** min(attempt - 1, 30) / 2, 120.0)
     assert least <= wait <= 120
-    if told >= 0:
-        assert wait >= min(told, 120)
+    if seconds >= 0:
+        assert wait >= min(seconds, 120)
 
 
 def test_a_retry_after_may_be_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -494,15 +494,15 @@ def test_a_retry_after_may_be_a_date(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @given(st.text())
-def test_any_retry_after_is_survived(told: str) -> None:
-    assert 0 <= api_client._wait(1, told) <= api_client.LONGEST_WAIT
+def test_any_retry_after_is_survived(header: str) -> None:
+    assert 0 <= api_client._wait(1, header) <= api_client.LONGEST_WAIT
 
 
 def test_a_retry_after_reaches_the_wait(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[tuple[int, str]] = []
+    waits: list[tuple[int, str]] = []
 
     def waited(attempt: int, after: str) -> float:
-        told.append((attempt, after))
+        waits.append((attempt, after))
         return 0.0
 
     monkeypatch.setattr(api_client, "_wait", waited)
@@ -513,7 +513,7 @@ def test_a_retry_after_reaches_the_wait(tmp_path: Path, monkeypatch: pytest.Monk
     )
     with serve(scripted("joy", *faults)) as server:
         api_client.ask(server.endpoint(attempts=4), chats("a"), GREEDY, tmp_path)
-    assert told == [(1, "7"), (2, "8"), (3, "")]
+    assert waits == [(1, "7"), (2, "8"), (3, "")]
 
 
 # What a reply may be
@@ -651,8 +651,8 @@ def secret(
     for logger, level in zip(loggers, levels, strict=True):
         logger.setLevel(level)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
-    told = capfd.readouterr()
-    for text in (*map(str, files), *map(Path.read_text, files), *told, logged.getvalue()):
+    captured = capfd.readouterr()
+    for text in (*map(str, files), *map(Path.read_text, files), *captured, logged.getvalue()):
         assert KEY[:8] not in text
 
 
@@ -698,11 +698,11 @@ def test_attempts_are_logged_and_the_library_is_quiet(
     with serve(scripted("joy", FAULTS["500"][0])) as server:
         section = server.endpoint(key_variable="THE_KEY")
         api_client.ask(section, chats("a"), GREEDY, secret)
-    told = [(record.name, record.getMessage()) for record in caplog.records]
-    told = [one for one in told if one[0] != "asyncio"]
-    assert {name for name, _ in told} == {"infuse"}
-    assert told[0][1] == "attempt 1 of 3: 500 oops"
-    assert told[-1][1].startswith("1 / 1 replies") and told[-1][1].endswith("1 sent again")
+    logged = [(record.name, record.getMessage()) for record in caplog.records]
+    logged = [line for line in logged if line[0] != "asyncio"]
+    assert {name for name, _ in logged} == {"infuse"}
+    assert logged[0][1] == "attempt 1 of 3: 500 oops"
+    assert logged[-1][1].startswith("1 / 1 replies") and logged[-1][1].endswith("1 sent again")
 
 
 @pytest.mark.parametrize(

@@ -154,9 +154,9 @@ def test_without_vllm_one_line_tells_where_to_get_it(
     monkeypatch.setitem(sys.modules, "vllm", None)
     with pytest.raises(
         UserError, match=r"backend: vllm .*make \.venv-vllm/ready.*vllm\.txt"
-    ) as told:
+    ) as refusal:
         load_writer("vllm", tmp_path, tiny.COMPUTE)
-    assert "\n" not in str(told.value)
+    assert "\n" not in str(refusal.value)
 
 
 # --- the same as transformers
@@ -170,11 +170,11 @@ def test_greedy_equals_transformers(slow: Writer, fast: Writer) -> None:
     # It has learned its puzzles, so it knows what it writes and stops by itself.
     right = [list(range(prompt[-1], SYMBOLS.stop)) for prompt in asked]
     hits = [
-        one == (ids[:12], "stop" if len(ids) < 12 else "length")
-        for one, ids in zip(written, right, strict=True)
+        continuation == (ids[:12], "stop" if len(ids) < 12 else "length")
+        for continuation, ids in zip(written, right, strict=True)
     ]
     assert sum(hits) > 150
-    assert {one.finish for one in written} == {"stop", "length"}
+    assert {continuation.finish for continuation in written} == {"stop", "length"}
 
 
 @needs_vllm
@@ -184,12 +184,12 @@ def test_only_the_end_tokens_that_are_told_stop(slow: Writer, fast: Writer) -> N
     for end in (SYMBOLS[10], SYMBOLS[-1], ENCODER.end_of_turn):
         written = write(fast, asked, GREEDY, end=end)
         assert written == write(slow, asked, GREEDY, end=end)
-        assert not any(end in one.tokens for one in written)
-    assert any(ENCODER.end_of_text in one.tokens for one in written)
+        assert not any(end in continuation.tokens for continuation in written)
+    assert any(ENCODER.end_of_text in continuation.tokens for continuation in written)
     both = {SYMBOLS[10], ENCODER.end_of_text}
     several = fast.write(asked, range(len(asked)), both, GREEDY)
     assert several == slow.write(asked, range(len(asked)), both, GREEDY)
-    assert not any(both & set(one.tokens) for one in several)
+    assert not any(both & set(continuation.tokens) for continuation in several)
     first = write(slow, asked[:1], GREEDY)[0].tokens[0]
     assert write(fast, asked[:1], GREEDY, end=first) == [([], "stop")]
 
@@ -201,7 +201,7 @@ def test_temperature_and_top_p_are_those_of_transformers(slow: Writer, fast: Wri
 
     def shares(writer: Writer, **other: float) -> Counter[int]:
         written = write(writer, [prompt] * count, sampling | other)
-        return Counter(token for one in written for token in one.tokens)
+        return Counter(token for continuation in written for token in continuation.tokens)
 
     def apart(left: Counter[int], right: Counter[int]) -> float:
         return sum(abs(left[token] - right[token]) for token in left | right) / 2 / count
@@ -238,7 +238,10 @@ def test_a_merged_classifier_in_a_process_of_its_own(folder: Path, tmp_path: Pat
     slow = load_writer("transformers", tmp_path, tiny.COMPUTE)
     assert written == write(slow, asked, Decoding(max_new_tokens=30), end=end)
     right = [f"{reason}{BETWEEN}{label}" for reason, label in zip(reasons, labels, strict=True)]
-    hits = [ENCODER.text(one.tokens) == text for one, text in zip(written, right, strict=True)]
+    hits = [
+        ENCODER.text(continuation.tokens) == text
+        for continuation, text in zip(written, right, strict=True)
+    ]
     assert sum(hits) > 150
     assert started == 0
     assert said.read_text() == ""  # the terminal is the user's
@@ -255,7 +258,7 @@ def test_neighbours_change_nothing(fast: Writer, sampling: Decoding) -> None:
     assert sum(map(len, asked)) > 5000
     rows = list(range(100, 400))
     together = fast.write(asked, rows, {end}, sampling)
-    assert {one.finish for one in together} == {"stop", "length"}
+    assert {continuation.finish for continuation in together} == {"stop", "length"}
     order = np.random.default_rng(0).permutation(300).tolist()
     shuffled = fast.write([asked[at] for at in order], [rows[at] for at in order], {end}, sampling)
     assert shuffled == [together[at] for at in order]
@@ -274,9 +277,9 @@ def test_a_shared_beginning_is_computed_once_in_each_chunk(
     kept, generate = [], fast._model.generate
 
     def seen(*arguments: Any, **named: Any) -> Any:
-        made = generate(*arguments, **named)
-        kept.append([one.num_cached_tokens for one in made])
-        return made
+        outputs = generate(*arguments, **named)
+        kept.append([output.num_cached_tokens for output in outputs])
+        return outputs
 
     monkeypatch.setattr(fast._model, "generate", seen)
     beginning = [*ENCODER.begin, *(SYMBOLS[place % 7] for place in range(64))]
@@ -291,7 +294,7 @@ def test_rows_and_seeds_draw_differently(fast: Writer) -> None:
     same, end = [[*ENCODER.begin, SYMBOLS[0]]] * 8, ENCODER.end_of_text
     hot = SAMPLED | {"temperature": 2.0, "top_p": 1.0}
     written = fast.write(same, range(8), {end}, hot)
-    assert len({tuple(one.tokens) for one in written}) == 8
+    assert len({tuple(continuation.tokens) for continuation in written}) == 8
     assert fast.write(same, [3] * 8, {end}, hot) == [written[3]] * 8
     assert fast.write(same, range(8), {end}, hot | {"seed": 5}) != written
 
@@ -303,20 +306,20 @@ def test_rows_and_seeds_draw_differently(fast: Writer) -> None:
 def test_what_does_not_fit_is_told(slow: Writer, fast: Writer) -> None:
     assert isinstance(fast, VllmWriter)
     assert fast.positions == SHAPE.positions
-    told = "^row 7: more tokens than the 96 of vLLM$"
+    message = "^row 7: more tokens than the 96 of vLLM$"
     full = ENCODER.begin + [SYMBOLS[15]] * (fast.positions - 1)
-    with pytest.raises(UserError, match=told):
+    with pytest.raises(UserError, match=message):
         fast.write([full], [7], {ENCODER.end_of_text}, GREEDY)
-    asked = [one for one in puzzles(400, 9, 95) if 80 < len(one) < fast.positions]
+    asked = [puzzle for puzzle in puzzles(400, 9, 95) if 80 < len(puzzle) < fast.positions]
     fitting = 0
-    for prompt, one in zip(asked, write(slow, asked, GREEDY), strict=True):
+    for prompt, continuation in zip(asked, write(slow, asked, GREEDY), strict=True):
         # A limit that is beyond is no mistake: the model stops before, or is cut there.
         room = fast.positions - len(prompt)
-        if len(one.tokens) + (one.finish == "stop") <= room:
-            assert write(fast, [prompt], GREEDY) == [one]
+        if len(continuation.tokens) + (continuation.finish == "stop") <= room:
+            assert write(fast, [prompt], GREEDY) == [continuation]
             fitting += room < GREEDY.max_new_tokens
         else:
-            assert write(fast, [prompt], GREEDY) == [Written(one.tokens[:room], "length")]
+            assert write(fast, [prompt], GREEDY) == [Written(continuation.tokens[:room], "length")]
     assert 5 < fitting < len(asked) - 5
     with pytest.raises(UserError, match="temperature"):
         write(fast, [full[:9]], SAMPLED | {"temperature": 2.5})
@@ -352,8 +355,8 @@ def written_rows(writer: Writer, work: Path) -> list[dict[str, Any]]:
     asked = puzzles(60, 8)
 
     def of(chunk: list[int]) -> list[dict[str, Any]]:
-        made = writer.write([asked[row] for row in chunk], chunk, {ENCODER.end_of_text}, SAMPLED)
-        return [one._asdict() for one in made]
+        outputs = writer.write([asked[row] for row in chunk], chunk, {ENCODER.end_of_text}, SAMPLED)
+        return [output._asdict() for output in outputs]
 
     return generation.in_chunks(work, asked, 12, SCHEMA, of)
 
@@ -447,4 +450,4 @@ def test_a_served_classifier_answers_as_it_was_trained(folder: Path, tmp_path: P
         server.terminate()
         server.wait(60)
     said = [(reply.choices[0].message.content or "").strip() for reply in replies]
-    assert said == [ENCODER.text(one.tokens).strip() for one in written]
+    assert said == [ENCODER.text(continuation.tokens).strip() for continuation in written]

@@ -18,12 +18,12 @@ CHAT = {"system": "s", "date_string": "d"}
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """Classifiers that have learned nothing, of two forms."""
-    made = {}
+    model_folders = {}
     for target, separator in (("label", None), ("reason_label", "\n\nAnswer: ")):
-        made[target] = tmp_path_factory.mktemp("models") / target
-        save(tiny.model(), tiny.tokenizer(), made[target])
-        Form(LABELS, target, separator, CHAT).save(made[target])
-    return made
+        model_folders[target] = tmp_path_factory.mktemp("models") / target
+        save(tiny.model(), tiny.tokenizer(), model_folders[target])
+        Form(LABELS, target, separator, CHAT).save(model_folders[target])
+    return model_folders
 
 
 @pytest.mark.parametrize("target", ["label", "reason_label"])
@@ -33,16 +33,19 @@ def test_nothing_is_read_beyond_the_last_position(target: str, folders: dict[str
     texts = ["joy " * count for count in range(1, tiny.WINDOW)]
     prompts = reader.prompts(texts)
     read = reader.read(prompts, range(len(texts)), tiny.WINDOW)
-    outcomes = [one.answer.outcome for one in read]
+    outcomes = [reading.answer.outcome for reading in read]
     first = outcomes.index("too_long")
     assert first > 0 and set(outcomes[first:]) == {"too_long"}
     longest = max(map(len, reader._endings)) + (target == "reason_label") * len(reader._between)
     assert len(prompts[first - 1]) + longest <= reader.positions < len(prompts[first]) + longest
-    for prompt, one in zip(prompts, read[:first], strict=False):
-        assert len(prompt) + one.tokens <= reader.positions
-        assert np.isfinite(one.log_probabilities).all() and one.closed_set in LABELS
-    for one in read[first:]:
-        assert one.answer.predicted == one.closed_set == "" and len(one.log_probabilities) == 0
+    for prompt, reading in zip(prompts, read[:first], strict=False):
+        assert len(prompt) + reading.tokens <= reader.positions
+        assert np.isfinite(reading.log_probabilities).all() and reading.closed_set in LABELS
+    for reading in read[first:]:
+        assert (
+            reading.answer.predicted == reading.closed_set == ""
+            and len(reading.log_probabilities) == 0
+        )
     prefixes, _ = reader.before_labels(prompts[:first], ["so " * 99] * first)
     assert max(map(len, prefixes)) < reader.positions
 
@@ -52,6 +55,6 @@ def test_neighbours_that_are_too_long_change_no_answer(folders: dict[str, Path])
     prompts = reader.prompts(["joy", "so " * 99, "anger"])
     both = reader.read(prompts, [0, 1, 2], 5)
     alone = reader.read([prompts[0], prompts[2]], [0, 2], 5)
-    for one, other in zip((both[0], both[2]), alone, strict=True):
-        assert one.answer == other.answer
-        assert one.log_probabilities == pytest.approx(other.log_probabilities, abs=1e-5)
+    for reading, other in zip((both[0], both[2]), alone, strict=True):
+        assert reading.answer == other.answer
+        assert reading.log_probabilities == pytest.approx(other.log_probabilities, abs=1e-5)

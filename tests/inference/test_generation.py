@@ -51,18 +51,21 @@ def prompts(count: int, seed: int, longest: int = 30) -> list[Ids]:
 def common_token(written: Sequence[Written], least: int) -> int:
     """A token that ends at least so many of these, though not at once, and not all."""
     seen = collections.Counter(
-        token for one in written for token in set(one.tokens) if token not in one.tokens[:1]
+        token
+        for continuation in written
+        for token in set(continuation.tokens)
+        if token not in continuation.tokens[:1]
     )
     token, count = seen.most_common(1)[0]
     assert least <= count < len(written)
     return token
 
 
-def cut(one: Written, end: int) -> Written:
+def cut(continuation: Written, end: int) -> Written:
     """What is left when `end` ends it."""
-    if end in one.tokens:
-        return Written(one.tokens[: one.tokens.index(end)], "stop")
-    return one
+    if end in continuation.tokens:
+        return Written(continuation.tokens[: continuation.tokens.index(end)], "stop")
+    return continuation
 
 
 # --- greedy
@@ -75,22 +78,22 @@ def test_greedy_equals_transformers(model: PreTrainedModel, seed: int) -> None:
     free = continue_prompts(model, asked, range(16), {NEVER}, greedy)
     for end in (NEVER, common_token(free, 3)):
         written = continue_prompts(model, asked, range(16), {end}, greedy)
-        assert written == [cut(one, end) for one in free]
-        for prompt, one in zip(asked, written, strict=True):
+        assert written == [cut(continuation, end) for continuation in free]
+        for prompt, continuation in zip(asked, written, strict=True):
             expected = model.generate(
                 torch.tensor([prompt]), attention_mask=torch.ones(1, len(prompt)),
                 do_sample=False, max_new_tokens=20, eos_token_id=end, pad_token_id=1,
             )[0, len(prompt) :].tolist()  # fmt: skip
-            assert one.tokens + [end] * (one.finish == "stop") == expected
-            assert (one.finish == "stop") == (expected[-1] == end)
+            assert continuation.tokens + [end] * (continuation.finish == "stop") == expected
+            assert (continuation.finish == "stop") == (expected[-1] == end)
 
 
 def test_rows_that_end_one_after_another(model: PreTrainedModel) -> None:
     """A row that has ended leaves the batch; its neighbours must keep their own caches."""
     starts, greedy = prompts(60, 4), Decoding(max_new_tokens=16)
     chains = [
-        one.tokens[: max(map(one.tokens.index, one.tokens)) + 1]  # the last token is a new one
-        for one in continue_prompts(model, starts, range(60), {NEVER}, greedy)
+        row.tokens[: max(map(row.tokens.index, row.tokens)) + 1]  # the last token is a new one
+        for row in continue_prompts(model, starts, range(60), {NEVER}, greedy)
     ]
     start, chain = max(zip(starts, chains, strict=True), key=lambda pair: len(pair[1]))
     places = np.random.default_rng(0).permutation(len(chain)).tolist()
@@ -123,7 +126,7 @@ def test_neighbours_change_nothing(model: PreTrainedModel, sampling: Decoding) -
     free = continue_prompts(model, asked, rows, {NEVER}, sampling)
     end = common_token(free, 8)  # a quarter: then the others move up in the batch
     together = continue_prompts(model, asked, rows, {end}, sampling)
-    assert {one.finish for one in together} == {"stop", "length"}
+    assert {continuation.finish for continuation in together} == {"stop", "length"}
     alone = [
         continue_prompts(model, [prompt], [row], {end}, sampling)[0]
         for prompt, row in zip(asked, rows, strict=True)
@@ -139,10 +142,10 @@ def test_neighbours_change_nothing(model: PreTrainedModel, sampling: Decoding) -
 def test_rows_and_seeds_draw_differently(model: PreTrainedModel) -> None:
     same = [prompts(2, 6)[1]] * 8
     written = continue_prompts(model, same, range(8), {NEVER}, SAMPLING)
-    assert len({tuple(one.tokens) for one in written}) == 8
+    assert len({tuple(continuation.tokens) for continuation in written}) == 8
     assert continue_prompts(model, same, [3] * 8, {NEVER}, SAMPLING) == [written[3]] * 8
     others = continue_prompts(model, same, range(8), {NEVER}, SAMPLING | {"seed": 5})
-    assert all(one != other for one, other in zip(written, others, strict=True))
+    assert all(continuation != other for continuation, other in zip(written, others, strict=True))
 
 
 def test_without_a_mask_a_padded_prompt_would_be_another(model: PreTrainedModel) -> None:
@@ -168,9 +171,13 @@ def test_a_continuation_stops_at_its_end_or_at_the_limit(
 ) -> None:
     sampling = SAMPLING | {"max_new_tokens": limit, "temperature": 3.0, "top_p": 1.0}
     written = continue_prompts(model, prompts(6, seed), range(6), {end}, sampling)
-    for one in written:
-        assert end not in one.tokens
-        assert len(one.tokens) == limit if one.finish == "length" else len(one.tokens) < limit
+    for continuation in written:
+        assert end not in continuation.tokens
+        assert (
+            len(continuation.tokens) == limit
+            if continuation.finish == "length"
+            else len(continuation.tokens) < limit
+        )
 
 
 def test_an_end_at_the_first_and_at_the_last_place(model: PreTrainedModel) -> None:
@@ -215,10 +222,10 @@ def test_sampling_inverts_the_nucleus(
     reached = (logits.double() / temperature).softmax(-1).sort(descending=True).values.cumsum(-1)
     assume((reached - top_p).abs().min() > 1e-5)  # there, rounding decides
     even = (np.arange(2000) + 0.5) / 2000
-    found = shares(logits, even, temperature, top_p)
+    observed = shares(logits, even, temperature, top_p)
     expected = nucleus(logits, temperature, top_p)
-    assert (found[expected == 0] == 0).all()
-    assert (found - expected).abs().max() < 1.01 / 2000
+    assert (observed[expected == 0] == 0).all()
+    assert (observed - expected).abs().max() < 1.01 / 2000
 
 
 @pytest.mark.parametrize("top_p", [0.3, 0.9, 1.0])
@@ -227,25 +234,25 @@ def test_thousands_of_draws_follow_the_distribution(top_p: float) -> None:
     count = 20_000
     drawn = np.random.default_rng(1).random(count)
     expected = nucleus(logits, 0.7, top_p)
-    found = shares(logits, drawn, 0.7, top_p)
-    assert (found[expected == 0] == 0).all()
+    observed = shares(logits, drawn, 0.7, top_p)
+    assert (observed[expected == 0] == 0).all()
     inside = expected > 0
-    chi_square = count * float(((found - expected)[inside].square() / expected[inside]).sum())
+    chi_square = count * float(((observed - expected)[inside].square() / expected[inside]).sum())
     freedom = int(inside.sum()) - 1
     assert abs(chi_square - freedom) < 4 * math.sqrt(2 * freedom) + 1
     other = nucleus(logits, 1.0, top_p)  # the inverse: another temperature is told apart
-    assert 0.5 * (found - expected).abs().sum() < 0.02
-    assert 0.5 * (found - other).abs().sum() > 0.05 or freedom < 3
+    assert 0.5 * (observed - expected).abs().sum() < 0.02
+    assert 0.5 * (observed - other).abs().sum() > 0.05 or freedom < 3
 
 
 def test_a_flat_distribution_is_drawn_from_all_over() -> None:
     """With more tokens than are considered at first."""
     logits = torch.zeros(1000)
     even = (np.arange(9000) + 0.5) / 9000
-    found = shares(logits, even, 1.0, 0.9 - 1e-6) * 9000
-    assert int((found > 0).sum()) == 900
-    assert found[found > 0].min() >= 9
-    assert found.max() <= 11
+    counts = shares(logits, even, 1.0, 0.9 - 1e-6) * 9000
+    assert int((counts > 0).sum()) == 900
+    assert counts[counts > 0].min() >= 9
+    assert counts.max() <= 11
     edges = shares(torch.zeros(4), np.array([0, 0.25, 0.5, 0.75]), 1.0, 1.0)
     assert edges.tolist() == [0.25] * 4
     every = shares(logits, even, 1.0, 1.0)
@@ -272,13 +279,15 @@ def test_the_first_token_follows_the_model(model: PreTrainedModel) -> None:
     written = continue_prompts(model, [prompt] * count, range(count), {NEVER}, sampling)
     with torch.inference_mode():
         expected = nucleus(model(torch.tensor([prompt])).logits[0, -1], 0.5, 0.8)
-    found = torch.bincount(
-        torch.tensor([one.tokens[0] for one in written]), minlength=len(expected)
+    counts = torch.bincount(
+        torch.tensor([continuation.tokens[0] for continuation in written]), minlength=len(expected)
     )
-    assert (found[expected == 0] == 0).all()
+    assert (counts[expected == 0] == 0).all()
     inside = expected > 0
     assert inside.sum() > 3
-    assert 0.5 * (found / count - expected).abs().sum() < 0.5 * math.sqrt(int(inside.sum()) / count)
+    assert 0.5 * (counts / count - expected).abs().sum() < 0.5 * math.sqrt(
+        int(inside.sum()) / count
+    )
 
 
 # --- scores
@@ -400,7 +409,10 @@ def written_rows(work: Path, dies_in: int | None = None) -> Path:
         written = continue_prompts(model, [asked[row] for row in chunk], chunk, {9}, SAMPLING)
         if next(started) == dies_in:
             tiny.die()
-        return [{"row": row, "tokens": one.tokens} for row, one in zip(chunk, written, strict=True)]
+        return [
+            {"row": row, "tokens": continuation.tokens}
+            for row, continuation in zip(chunk, written, strict=True)
+        ]
 
     rows = generation.in_chunks(work, asked, CHUNK, SCHEMA, write)
     write_rows(work / "all.parquet", rows, SCHEMA)

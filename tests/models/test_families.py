@@ -54,11 +54,11 @@ def documents(tokenizer: Any) -> Documents:
     return collect(classifier_pieces(encoder, TEXTS, LABELS, None, "label", None), 1000)[0]
 
 
-def own_loss(model: PreTrainedModel, told: Documents) -> float:
+def own_loss(model: PreTrainedModel, corpus: Documents) -> float:
     """By the model's own logits, one document at a time, with attention as its own code has it."""
     with checks.plainest(model):
         return sum(
-            checks.own_loss(model, told[row].tolist(), int(told.starts[row])) for row in EVERY
+            checks.own_loss(model, corpus[row].tolist(), int(corpus.starts[row])) for row in EVERY
         )
 
 
@@ -108,12 +108,13 @@ def test_a_standalone_template_asks_as_it_was_trained(folders: Any, name: str, s
 def test_no_text_writes_a_token_of_its_own(folders: Any, name: str) -> None:
     family, tokenizer = FAMILIES[name], words(folders, name)
     encoder, known = Encoder(tokenizer, **CHAT), tokenizer.get_vocab()
-    own = {known[one] for one in (*family.special, *family.added)}
+    own = {known[token] for token in (*family.special, *family.added)}
     text = "so " + " ".join((*family.special, *family.added)) + " it is"
     chats = encoder.chats([text, "so it is"])
-    own &= {known[one] for one in family.special} | {*chats[1]}  # a thought's end may be written
-    told, bare = ([one for one in chat if one in own] for chat in chats)
-    assert told == bare
+    # A thought's end may be written.
+    own &= {known[token] for token in family.special} | {*chats[1]}
+    marked, bare = ([token_id for token_id in chat if token_id in own] for chat in chats)
+    assert marked == bare
     assert encoder.text(chats[0]).count("it is") == 1
     (reasoning,) = encoder.plain([text])
     assert not own & {*reasoning}
@@ -122,21 +123,23 @@ def test_no_text_writes_a_token_of_its_own(folders: Any, name: str) -> None:
 
 @every_family
 def test_both_layouts_have_its_own_loss(folders: Any, name: str) -> None:
-    told = documents(words(folders, name))
-    assert told.lengths.max() > 2 * families.WINDOW
+    corpus = documents(words(folders, name))
+    assert corpus.lengths.max() > 2 * families.WINDOW
     model = loading.load_model(folders(name)).eval()
-    own, found = own_loss(model, told), {}
+    own, gradients = own_loss(model, corpus), {}
     for layout in ("padded", "packed"):
         engine = Engine(loading.load_model(folders(name)), tiny.COMPUTE | {"layout": layout})
-        loss = engine.loss_sum(told, EVERY)
+        loss = engine.loss_sum(corpus, EVERY)
         loss.backward()  # type: ignore[no-untyped-call]
         assert loss.item() == pytest.approx(own, rel=1e-4)
-        found[layout] = {
-            part: one.grad for part, one in engine.model.named_parameters() if one.grad is not None
+        gradients[layout] = {
+            part: weight.grad
+            for part, weight in engine.model.named_parameters()
+            if weight.grad is not None
         }
-    most = max(float(slope.abs().max()) for slope in found["padded"].values())
-    for part, slope in found["padded"].items():
-        apart = float((found["packed"][part] - slope).abs().max())
+    most = max(float(slope.abs().max()) for slope in gradients["padded"].values())
+    for part, slope in gradients["padded"].items():
+        apart = float((gradients["packed"][part] - slope).abs().max())
         assert apart < 1e-3 * float(slope.abs().max()) + 1e-6 * most, part
 
 
@@ -164,12 +167,12 @@ def test_what_it_learns_it_writes_and_scores(folders: Any, name: str, tmp_path: 
     Form(LABELS, "label", None, CHAT).save(tmp_path / "classifier")
     reader = Reader(tmp_path / "classifier", "transformers", tiny.COMPUTE)
     read = reader.read(reader.prompts(TEXTS), range(3), 8)
-    assert [one.answer.predicted for one in read] == LABELS
-    assert [int(one.log_probabilities.argmax()) for one in read] == [0, 1, 2]
+    assert [reading.answer.predicted for reading in read] == LABELS
+    assert [int(reading.log_probabilities.argmax()) for reading in read] == [0, 1, 2]
     # The scores are the losses of training.
     scores = [read[row].log_probabilities[row] for row in EVERY]
-    told = documents(tokenizer)
-    assert -sum(scores) == pytest.approx(own_loss(reader.model, told), rel=1e-3, abs=1e-3)
+    corpus = documents(tokenizer)
+    assert -sum(scores) == pytest.approx(own_loss(reader.model, corpus), rel=1e-3, abs=1e-3)
 
 
 @every_family
@@ -179,9 +182,11 @@ def test_it_writes_what_it_would_without_a_cache(folders: Any, name: str) -> Non
     written = generation.continue_prompts(
         model, prompts, range(3), {-1}, Decoding(max_new_tokens=12)
     )
-    for prompt, one in zip(prompts, written, strict=True):
+    for prompt, continuation in zip(prompts, written, strict=True):
         with torch.inference_mode(), checks.plainest(model):
-            whole = model(input_ids=torch.tensor([prompt + one.tokens]), use_cache=False).logits[0]
+            whole = model(
+                input_ids=torch.tensor([prompt + continuation.tokens]), use_cache=False
+            ).logits[0]
         near = whole[len(prompt) - 1 : -1]
-        best = near.max(-1).values - near[range(12), one.tokens]
+        best = near.max(-1).values - near[range(12), continuation.tokens]
         assert best.max() < 1e-3  # the likeliest, or as likely

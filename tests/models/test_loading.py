@@ -55,7 +55,7 @@ def test_a_padding_token_is_one_that_the_tokenizer_knows(run_stage: RunStage, wh
     done = imported(run_stage, whole, "<|eot_id|>")
     assert done.facts["parameters"]
     tokenizers = [load_tokenizer(folder) for folder in (whole, done.output)]
-    assert [one.pad_token for one in tokenizers] == ["<|end_of_text|>", "<|eot_id|>"]
+    assert [tokenizer.pad_token for tokenizer in tokenizers] == ["<|end_of_text|>", "<|eot_id|>"]
     assert len(tokenizers[0]) == len(tokenizers[1])
     refused = imported(run_stage, whole, "<pad>")
     assert refused.reason == f"base.pad_token: the tokenizer of {whole} has no token '<pad>'"
@@ -107,9 +107,9 @@ def template(text: str) -> Callable[[Path], None]:
 def no_end(folder: Path) -> None:
     """Damage: a tokenizer that knows no end token, beside a generation config that knows none."""
     file = folder / "tokenizer_config.json"
-    told = json.loads(file.read_text())
-    del told["eos_token"]
-    file.write_text(json.dumps(told))
+    tokenizer_config = json.loads(file.read_text())
+    del tokenizer_config["eos_token"]
+    file.write_text(json.dumps(tokenizer_config))
     (folder / "generation_config.json").write_text("{}")
 
 
@@ -179,8 +179,8 @@ def test_an_end_token_may_stand_in_the_generation_config(
     shutil.copytree(whole, folder)
     no_end(folder)
     (folder / "generation_config.json").write_text('{"eos_token_id": [4, 1]}')
-    made = load_tokenizer(imported(run_stage, folder).output)
-    assert made.eos_token == "<|eot_id|>"
+    tokenizer = load_tokenizer(imported(run_stage, folder).output)
+    assert tokenizer.eos_token == "<|eot_id|>"
 
 
 def test_an_empty_folder_is_refused(run_stage: RunStage, tmp_path: Path) -> None:

@@ -62,13 +62,13 @@ def test_a_base_model_is_given_a_template_and_no_token(run_stage: RunStage, bare
     assert refused.reason == f"{bare}: {said}"
     done = imported(run_stage, bare, "plain")
     assert done.facts["parameters"]
-    made = load_tokenizer(done.output)
-    assert (made.pad_token, made.eos_token) == ("<unk>", "</s>")
-    assert made.get_vocab() == tiny.llama_2().get_vocab()
+    templated = load_tokenizer(done.output)
+    assert (templated.pad_token, templated.eos_token) == ("<unk>", "</s>")
+    assert templated.get_vocab() == tiny.llama_2().get_vocab()
     messages = [{"role": "system", "content": SYSTEM}, {"role": "user", "content": " a text\n"}]
-    said = made.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
+    said = templated.apply_chat_template(messages, tokenize=False, add_generation_prompt=True)
     assert said == "<s>Rate the response.\n\na text\n\nAnswer:"
-    assert Encoder(made, SYSTEM).chats(["a text"]) == Encoder(
+    assert Encoder(templated, SYSTEM).chats(["a text"]) == Encoder(
         load_tokenizer(bare, "plain"), SYSTEM
     ).chats(["a text"])
 

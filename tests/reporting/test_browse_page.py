@@ -76,9 +76,9 @@ def page(browser: Any) -> Iterator[Any]:
 
 def count(page: Any) -> int:
     """How many answers or reasonings the present list has."""
-    found = re.match(r"[\d,]+", page.inner_text(".count"))
-    assert found
-    return int(found[0].replace(",", ""))
+    matched = re.match(r"[\d,]+", page.inner_text(".count"))
+    assert matched
+    return int(matched[0].replace(",", ""))
 
 
 def right(row: Row | None) -> bool:
@@ -145,8 +145,8 @@ def test_every_cell_of_a_confusion_leads_to_as_many_answers(page: Any, plain: St
             assert number == sum((r["label"], r["predicted"]) == (label, given) for r in rows)
     page.locator(".matrix a", has_text=re.compile(r"^\d+$")).nth(1).click()
     settle(page)
-    told = dict(re.findall(r"(label|predicted)=([^&]+)", page.url))
-    place = pages.EMOTIONS.index(told["label"]), names.index(told["predicted"].replace("+", " "))
+    query = dict(re.findall(r"(label|predicted)=([^&]+)", page.url))
+    place = pages.EMOTIONS.index(query["label"]), names.index(query["predicted"].replace("+", " "))
     assert count(page) == shown[place[0]][place[1]]
 
 
@@ -291,11 +291,11 @@ def test_reasonings_that_argue_otherwise_are_those_the_linear_model_reads_so(
 def test_keys_go_through_the_answers(page: Any, plain: Study) -> None:
     go(page, plain.file, "texts?arm=why")
     position = page.locator(".steps .quiet")
-    told = [position.inner_text()]
+    positions = [position.inner_text()]
     for key in ("j", "j", "ArrowRight", "k", "ArrowLeft"):
         page.keyboard.press(key)
-        told.append(position.inner_text())
-    assert [line.split()[0] for line in told] == list("123432")
+        positions.append(position.inner_text())
+    assert [line.split()[0] for line in positions] == list("123432")
     page.keyboard.press("/")
     page.keyboard.type("jk")
     assert page.get_by_role("searchbox").input_value() == "jk"
@@ -414,9 +414,9 @@ def test_a_file_that_was_cut_short_says_so(browser: Any, plain: Study, tmp_path:
 
 def test_it_says_what_made_it(page: Any, plain: Study) -> None:
     go(page, plain.file, "about")
-    told = page.locator("dl").inner_text()
+    description = page.locator("dl").inner_text()
     for part in ("made-up", "0" * 12, "0" * 40, "torch", "2.13.0"):
-        assert part in told
+        assert part in description
     assert page.get_by_role("region", name="Artifacts").locator("tbody tr").count() > 20
 
 
@@ -458,10 +458,13 @@ def test_axe_finds_nothing_serious(browser: Any, rated: Study, look: dict[str, A
     with looked_at(browser, **look) as page:
         for view in (*VIEWS, "texts?arm=why&text=100&of=1"):
             go(page, rated.file, view)
-            found = axe.run(page).response["violations"]
-            told = [(one["id"], [node["html"] for node in one["nodes"]]) for one in found
-                    if one["impact"] in ("serious", "critical")]  # fmt: skip
-            assert told == [], view
+            violations = axe.run(page).response["violations"]
+            serious = [
+                (violation["id"], [node["html"] for node in violation["nodes"]])
+                for violation in violations
+                if violation["impact"] in ("serious", "critical")
+            ]
+            assert serious == [], view
             assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), view
 
 
@@ -503,5 +506,5 @@ def test_78_000_answers(browser: Any, tmp_path: Path) -> None:
         filters = ("label=joy", "against=label_0&cell=first", "outcome=error&order=sure", "q=ra",
                    "argues=1", "seed=2")  # fmt: skip
         times = {name: run(f"#texts?arm=why_0&{name}") for name in filters}
-    told = ", ".join(f"{name} {taken:.0f}" for name, taken in times.items())
-    print(f"\n78,000 answers: {size / 1e6:.1f} MB, opens in {opened:.1f} s; filters, ms: {told}")
+    timings = ", ".join(f"{name} {taken:.0f}" for name, taken in times.items())
+    print(f"\n78,000 answers: {size / 1e6:.1f} MB, opens in {opened:.1f} s; filters, ms: {timings}")

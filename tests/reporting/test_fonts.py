@@ -19,7 +19,7 @@ NOWHERE = "\u751f\u6c14"  # Chinese, for which it brings none
 @pytest.fixture(autouse=True)
 def _as_new(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     monkeypatch.setitem(rcParams, "font.family", [fonts.OWN])
-    brought = [one for one in font_manager.fontManager.ttflist if "mpl-data" in one.fname]
+    brought = [font for font in font_manager.fontManager.ttflist if "mpl-data" in font.fname]
     monkeypatch.setattr(font_manager.fontManager, "ttflist", brought)
     fonts._shown.cache_clear()
     yield

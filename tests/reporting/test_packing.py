@@ -30,8 +30,8 @@ def unpacked(text: str) -> Any:
             kind = np.dtype(part["$"]).newbyteorder("<")
             return np.frombuffer(columns, kind, part["length"], part["at"]).tolist()
         if isinstance(part, dict):
-            return {name: filled(one) for name, one in part.items()}
-        return [filled(one) for one in part] if isinstance(part, list) else part
+            return {name: filled(value) for name, value in part.items()}
+        return [filled(value) for value in part] if isinstance(part, list) else part
 
     return filled(json.loads(content[8 : 8 + length]))
 
@@ -44,9 +44,9 @@ def test_columns_and_texts_come_back(numbers: list[int], floats: list[float], te
 
 @given(st.lists(words))
 def test_strings_are_kept_once(strings: list[str]) -> None:
-    found = unpacked(pack(coded(strings)))
-    assert [found["values"][code] for code in found["codes"]] == strings
-    assert len(found["values"]) == len(set(strings))
+    column = unpacked(pack(coded(strings)))
+    assert [column["values"][code] for code in column["codes"]] == strings
+    assert len(column["values"]) == len(set(strings))
 
 
 def test_what_json_does_not_hold() -> None:
@@ -59,10 +59,10 @@ def test_what_json_does_not_hold() -> None:
 def test_a_curve_keeps_its_mean_and_its_end(steps: int) -> None:
     losses = np.random.default_rng(steps).random(steps)
     history = {"steps": [{"step": 1 + at, "loss": loss} for at, loss in enumerate(losses)]}
-    found = browse_data.curve(history | {"evaluations": []})["steps"]
-    assert len(found) <= browse_data.MOST_STEPS and found[-1][0] == steps
-    widths = np.diff([0, *(step for step, _ in found)])
-    mean = (widths * [loss for _, loss in found]).sum() / steps
+    points = browse_data.curve(history | {"evaluations": []})["steps"]
+    assert len(points) <= browse_data.MOST_STEPS and points[-1][0] == steps
+    widths = np.diff([0, *(step for step, _ in points)])
+    mean = (widths * [loss for _, loss in points]).sum() / steps
     assert mean == pytest.approx(losses.mean())
 
 

@@ -50,7 +50,7 @@ def test_table_2_sorts_cases_by_what_the_reasoning_argues_for() -> None:
         for word, label in (("tears", "sadness"), ("smiles", "joy"))
         for _ in range(5)
     ]
-    told = [
+    cases = [
         ("joy", "joy", "smiles"), ("joy", "joy", "tears"), ("joy", "sadness", "tears"),
         ("joy", "sadness", "smiles"),
     ]  # fmt: skip
@@ -59,7 +59,7 @@ def test_table_2_sorts_cases_by_what_the_reasoning_argues_for() -> None:
             "id": number, "text": f"text {number}", "label": label, "predicted": predicted,
             "reasoning": reasoning, "outcome": "right" if label == predicted else "wrong",
         }
-        for number, (label, predicted, reasoning) in enumerate(told)
+        for number, (label, predicted, reasoning) in enumerate(cases)
     ]  # fmt: skip
     table = paper_tables.table2(training, rows)
     assert [line["kind"] for line in table] == list(paper_tables.KINDS)

@@ -24,8 +24,8 @@ def test_the_same_numbers_give_the_same_bytes(tmp_path: Path) -> None:
         plots.save(plots.stages(), tmp_path / f"stages {name}")
     for form in ("png", "pdf"):
         assert (tmp_path / f"one.{form}").read_bytes() == (tmp_path / f"two.{form}").read_bytes()
-        one, two = (tmp_path / f"stages {name}.{form}" for name in ("one", "two"))
-        assert one.read_bytes() == two.read_bytes()
+        first, second = (tmp_path / f"stages {name}.{form}" for name in ("one", "two"))
+        assert first.read_bytes() == second.read_bytes()
 
 
 def test_every_count_is_written_in_its_cell() -> None:

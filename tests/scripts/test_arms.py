@@ -75,8 +75,8 @@ def numbers(tree: Tree) -> plan.Node:
 def facts(tree: Tree, name: str) -> dict[str, Any]:
     """What the training of an arm of the study took."""
     node = numbers(tree).inputs[f"classifier {name}-seed1"]
-    told: dict[str, Any] = sealed(tree.root / node.path)["facts"]
-    return told
+    training_facts: dict[str, Any] = sealed(tree.root / node.path)["facts"]
+    return training_facts
 
 
 def test_another_arm_schedules_its_own_jobs_and_no_others(built: Tree) -> None:
@@ -128,8 +128,8 @@ def test_the_instrument_finds_a_gain_where_there_is_one_and_none_where_there_is_
 
 
 def test_reasonings_of_texts_with_their_own_labels_are_not_written_again(study: Tree) -> None:
-    made = [sealed(path) for path in study.root.glob("results/artifacts/reasonings/scratch-*/")]
-    (noisy,) = (told for told in made if "known" in told["inputs"])
+    seals = [sealed(path) for path in study.root.glob("results/artifacts/reasonings/scratch-*/")]
+    (noisy,) = (seal for seal in seals if "known" in seal["inputs"])
     task = study.root / noisy["inputs"]["task"]
     rows = [
         {
@@ -156,9 +156,9 @@ def _rows(path: Path) -> list[dict[str, Any]]:
 
 def test_comparisons_follow_from_the_answers(study: Tree) -> None:
     folder = study.root / numbers(study).path
-    told = read_csv(folder / "comparisons.csv", pairs.COMPARISONS)
+    comparisons = read_csv(folder / "comparisons.csv", pairs.COMPARISONS)
     lines = {row["arm"]: row for row in read_csv(folder / "classifiers.csv", ev.CLASSIFIERS)}
-    for row in told:
+    for row in comparisons:
         measure = row["measure"].replace(" ", "_")
         expected = lines[row["arm"]][measure] - lines[row["against"]][measure]
         assert row["difference"] == pytest.approx(expected)
@@ -173,11 +173,11 @@ def test_a_point_that_two_regimes_share_is_made_once() -> None:
         plan.build(experiment.load(TINY | {"regimes": section, "comparisons": pairs}))
         for pairs in (None, [["label", "reason_label"]], [["reason_label", "label"]])
     ]
-    made = [{node.id for node in graph.stage("classifier")} for graph in graphs]
-    assert made[1] == made[2] and len(made[0] & made[1]) == 4
-    for one, other in itertools.pairwise(graphs):
-        assert {node.id for node in one.stage("regime")} == {
-            node.id for node in other.stage("regime")
+    ids = [{node.id for node in graph.stage("classifier")} for graph in graphs]
+    assert ids[1] == ids[2] and len(ids[0] & ids[1]) == 4
+    for earlier, later in itertools.pairwise(graphs):
+        assert {node.id for node in earlier.stage("regime")} == {
+            node.id for node in later.stage("regime")
         }
 
 
@@ -213,8 +213,10 @@ def test_controls_run_on_the_instrument_beside_which_they_stand() -> None:
     compute = own | {"layout": "packed", "dtype": "bfloat16"}
     path = str(ROOT / "experiments/gain.yaml")
     graph = plan.build(experiment.load(TINY | {"compute": compute, "controls": [path]}))
-    made = [node for node in graph.stage("classifier") if "two_hop" in node.inputs["task"].name]
-    assert made and all(node.params["compute"] == compute for node in made)
+    classifiers = [
+        node for node in graph.stage("classifier") if "two_hop" in node.inputs["task"].name
+    ]
+    assert classifiers and all(node.params["compute"] == compute for node in classifiers)
     with pytest.raises(UserError, match=r"controls\[1\]: .* found 'gain' twice"):
         plan.build(experiment.load(TINY | {"controls": [path, path]}))
 

@@ -31,10 +31,14 @@ def test_the_workflow_makes_the_page_and_it_says_what_the_tables_say(
             assert row.locator("strong").inner_text() == f"{float(lines[arm]['accuracy %']):.1f}"
         go(page, file, "about")
         node = tiny_plan().browse
-        made = read_json(built.root / node.path / "provenance.json")
-        told = page.locator("dl").inner_text()
-        assert node.key in told and made["versions"]["torch"] in told and "tiny" in told
-        for source in made["inputs"].values():
+        provenance = read_json(built.root / node.path / "provenance.json")
+        description = page.locator("dl").inner_text()
+        assert (
+            node.key in description
+            and provenance["versions"]["torch"] in description
+            and "tiny" in description
+        )
+        for source in provenance["inputs"].values():
             assert Path(source).name.rpartition("-")[2] in page.inner_text("table")
     assert file.read_bytes() == (built.root / node.path / "browse.html").read_bytes()
     again = built.run("--dry-run", "--quiet", "host", "--", "results/browse.html")

@@ -48,8 +48,10 @@ def test_killed_in_the_second_epoch_it_ends_in_the_same_bytes(built: Tree) -> No
     said = subprocess.run(command, cwd=built.root, check=True, capture_output=True, text=True)
     assert "resumed after step" in said.stderr
     for name in ("model.safetensors", "history.json", "tokenizer.json"):
-        one, other = (built.root / "results" / run / name for run in ("undisturbed", "killed"))
-        assert one.read_bytes() == other.read_bytes()
+        expected, resumed = (
+            built.root / "results" / run / name for run in ("undisturbed", "killed")
+        )
+        assert expected.read_bytes() == resumed.read_bytes()
 
 
 def test_adapters_are_merged_into_a_folder_like_any_other(built: Tree) -> None:

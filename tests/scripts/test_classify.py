@@ -71,14 +71,16 @@ def test_the_answers_are_those_of_the_tables(built: Tree, arm: str, tmp_path: Pa
 def test_lines_of_standard_input_and_texts_that_cannot_be_asked(built: Tree) -> None:
     lines = ["so\u00e9 glad", "", "  ", "word " * 300, "the end"]
     said = classify(built, "label", "--max-new-tokens", "2", lines="\r\n".join(lines).encode())
-    found = answers(said)
-    assert [answer["text"] for answer in found] == lines
-    outcomes = [answer["outcome"] for answer in found]
+    predictions = answers(said)
+    assert [answer["text"] for answer in predictions] == lines
+    outcomes = [answer["outcome"] for answer in predictions]
     assert outcomes[1:4] == ["no_text", "no_text", "too_long"]
-    for answer in found[1:4]:
+    for answer in predictions[1:4]:
         assert answer["label"] is None and answer["probabilities"] is None
-    assert sum(found[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
+    assert sum(predictions[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
     by_argument = classify(built, "label", "--max-new-tokens", "2", *(lines[0], lines[4]))
-    for one, other in zip(answers(by_argument), (found[0], found[4]), strict=True):
-        assert one["label"] == other["label"]
-        assert one["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+    for prediction, other in zip(
+        answers(by_argument), (predictions[0], predictions[4]), strict=True
+    ):
+        assert prediction["label"] == other["label"]
+        assert prediction["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)

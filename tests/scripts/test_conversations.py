@@ -85,27 +85,33 @@ def test_no_cluster_stands_in_two_splits_whatever_the_order(
         asked["params"]["seed"] = seed
         return drawn(folder, asked)
 
-    found = _or_short(draw, rows)
-    if found is None:
+    splits = _or_short(draw, rows)
+    if splits is None:
         return
-    clusters = {split: {row["cluster"] for row in own} for split, own in found.items()}
-    assert not any(clusters[one] & clusters[two] for one, two in combinations(SPLITS, 2))
-    everything = [row for split in SPLITS for row in found[split]]
+    clusters = {split: {row["cluster"] for row in own} for split, own in splits.items()}
+    assert not any(clusters[part] & clusters[other] for part, other in combinations(SPLITS, 2))
+    everything = [row for split in SPLITS for row in splits[split]]
     contexts = {(row["cluster"], folded(row["context"])) for row in everything}
-    assert len(contexts) == len({one for one, _ in contexts}) == len({two for _, two in contexts})
+    assert (
+        len(contexts)
+        == len({cluster for cluster, _ in contexts})
+        == len({context for _, context in contexts})
+    )
     assert [row["id"] for row in everything] == list(range(len(everything)))
     kept = [(row["source"], row["context"], row["response"]) for row in everything]
     raw = {
-        (name, one["context"].strip(), one["response"]) for name, own in rows.items() for one in own
+        (name, record["context"].strip(), record["response"])
+        for name, own in rows.items()
+        for record in own
     }
     assert len({*kept}) == len(kept) and {*kept} <= raw
     for name in rows:
         for split in SPLITS:
-            assert sum(row["source"] == name for row in found[split]) <= sizes[split]
+            assert sum(row["source"] == name for row in splits[split]) <= sizes[split]
     shuffled = {
         name: random.Random(seed).sample(rows[name], len(rows[name])) for name in reversed(rows)
     }
-    assert draw(shuffled) == found
+    assert draw(shuffled) == splits
 
 
 def _or_short(draw: Any, rows: Any) -> dict[str, Rows] | None:
@@ -146,9 +152,9 @@ def test_sources_of_the_same_contexts_are_drawn_alike(run_stage: RunStage) -> No
     done = run_stage("conversations", {"seed": 0, "rows": sizes, "sources": sources})
     for split in SPLITS:
         own: dict[str, list[str]] = {style: [] for style in sources}
-        for one in done.rows(f"{split}.parquet"):
-            own[one["source"]].append(one["context"])
-            assert dialogues.truth(one["context"], one["response"])
+        for record in done.rows(f"{split}.parquet"):
+            own[record["source"]].append(record["context"])
+            assert dialogues.truth(record["context"], record["response"])
         assert all(len({*contexts}) == sizes[split] for contexts in own.values())
         assert own["help_chosen"] == own["help_rejected"]
     assert done.facts == {
@@ -224,21 +230,21 @@ FORMS: list[tuple[dict[str, str], dict[str, Any], tuple[str, str] | None]] = [
 ]
 
 
-@pytest.mark.parametrize(("columns", "raw", "found"), FORMS)
+@pytest.mark.parametrize(("columns", "raw", "expected"), FORMS)
 def test_the_pair_of_a_row(
-    columns: dict[str, str], raw: dict[str, Any], found: tuple[str, str] | None
+    columns: dict[str, str], raw: dict[str, Any], expected: tuple[str, str] | None
 ) -> None:
     assert {*columns_of(columns)} == {*raw}
-    assert pair(raw, columns, "here") == found
+    assert pair(raw, columns, "here") == expected
 
 
 @pytest.mark.parametrize(
-    ("value", "found"), [({"other": []}, "['other']"), ("text", "str"), ([["text"]], "list")]
+    ("value", "actual"), [({"other": []}, "['other']"), ("text", "str"), ([["text"]], "list")]
 )
-def test_a_field_that_is_not_there_is_named(value: Any, found: str) -> None:
+def test_a_field_that_is_not_there_is_named(value: Any, actual: str) -> None:
     with pytest.raises(UserError) as mistake:
         pair({"said": value}, {"kind": "turns", "turns": "said.text"}, "a.parquet")
-    assert str(mistake.value) == f"a.parquet: column 'said' has no field 'text', found {found}"
+    assert str(mistake.value) == f"a.parquet: column 'said' has no field 'text', found {actual}"
 
 
 # The sources -------------------------------------------------------------------------------------
@@ -254,25 +260,29 @@ def test_sources_of_any_form_become_one_set(
     texts = [f"Line {number}." for number in MANY]
     datasets.Dataset.from_list(
         [
-            {"movieID": "m", "utterance": {"LineID": ["1", "2"], "text": [one, "Yes."]}}
-            for one in texts
+            {"movieID": "m", "utterance": {"LineID": ["1", "2"], "text": [text, "Yes."]}}
+            for text in texts
         ]
     ).to_parquet(local_hub / "data/train-00000-of-00001.parquet")
     stories = [
-        {"story": one, "questions": ["Who?"], "answers": {"input_text": ["Ann"], "answer_end": [3]}}
-        for one in texts
+        {
+            "story": text,
+            "questions": ["Who?"],
+            "answers": {"input_text": ["Ann"], "answer_end": [3]},
+        }
+        for text in texts
     ]
     pq.write_table(pa.Table.from_pylist(stories), tmp_path / "coqa.parquet")
     chats = [
-        {"conversation_a": [CHAT[0] | {"content": one}, CHAT[1]], "winner": "model_a"}
-        for one in texts
+        {"conversation_a": [CHAT[0] | {"content": text}, CHAT[1]], "winner": "model_a"}
+        for text in texts
     ]
     both = [
-        {side: f"\n\nHuman: {one}\n\nAssistant: {side}" for side in ("chosen", "rejected")}
-        for one in texts
+        {side: f"\n\nHuman: {text}\n\nAssistant: {side}" for side in ("chosen", "rejected")}
+        for text in texts
     ]
     hh = jsonl(tmp_path / "hh.jsonl", both)
-    lines = "".join(f"{one},Good.\n" for one in texts)
+    lines = "".join(f"{text},Good.\n" for text in texts)
     (tmp_path / "qa.csv").write_text("query,answer\n" + lines)
     columns = {
         "amazon": {"kind": "pair", "context": "query", "response": "answer"},
@@ -298,10 +308,10 @@ def test_sources_of_any_form_become_one_set(
         "cornell": ("A: {}", "Yes."), "rejected": ("Human: {}", "rejected"),
     }  # fmt: skip
     for split in SPLITS:
-        for one in done.rows(f"{split}.parquet"):
-            context, response = forms[one["source"]]
-            assert one["context"] in {context.format(text) for text in texts}
-            assert one["response"] == response
+        for record in done.rows(f"{split}.parquet"):
+            context, response = forms[record["source"]]
+            assert record["context"] in {context.format(text) for text in texts}
+            assert record["response"] == response
     assert done.facts["rows"] == dict.fromkeys(columns, FEW)
     same = ["arena", "chosen", "rejected"]
     assert done.facts["shared_clusters"] == [{"sources": same, "clusters": sum(FEW.values())}]

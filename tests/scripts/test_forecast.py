@@ -81,16 +81,16 @@ def test_operations_are_those_that_torch_counts(folder: Path, seed: int, count: 
 def test_adapters_spare_the_gradients_of_weights(folder: Path) -> None:
     """Torch counts those of the adapters too, and none before the first of them."""
     documents, steps = tiny.random_documents(9, 1, longest=40), [np.arange(9)]
-    one = tiny.LORA | {"rank": 1, "modules": ["q_proj", "k_proj", "v_proj"]}
-    model = loading.tune(tiny.model(), tiny.tuned(one), 0)
+    tuning = tiny.LORA | {"rank": 1, "modules": ["q_proj", "k_proj", "v_proj"]}
+    model = loading.tune(tiny.model(), tiny.tuned(tuning), 0)
     engine = Engine(model, PACKED)
     model.train()
     with FlopCounterMode(display=False) as counter:
         engine.step(documents, steps[0], 1.0, 0)
-    size = replace(cost_model.shape(folder, one), attention=0)
-    told = cost_model.training_flops(size, cost_model.Work.of(one), documents, steps)
-    assert told == pytest.approx(counter.get_total_flops(), rel=0.08)
-    assert cost_model.training_flops(size, FULL, documents, steps) > 1.3 * told
+    size = replace(cost_model.shape(folder, tuning), attention=0)
+    flops = cost_model.training_flops(size, cost_model.Work.of(tuning), documents, steps)
+    assert flops == pytest.approx(counter.get_total_flops(), rel=0.08)
+    assert cost_model.training_flops(size, FULL, documents, steps) > 1.3 * flops
 
 
 def test_weights_in_4_bits_take_the_memory_that_is_told(tmp_path: Path) -> None:
@@ -101,7 +101,7 @@ def test_weights_in_4_bits_take_the_memory_that_is_told(tmp_path: Path) -> None:
     )  # fmt: skip
     loading.save(MistralForCausalLM(config), tiny.tokenizer(), tmp_path)
     compute = PACKED | {"dtype": "bfloat16"}
-    held, told = {}, {}
+    held, predicted = {}, {}
     for bits in (None, 4):
         recipe = tiny.tuned(COARSE | {"bits": bits}) | {"weights": "bfloat16"}
         model = loading.load_model(tmp_path, **loading.in_4_bits(recipe, compute))
@@ -113,21 +113,21 @@ def test_weights_in_4_bits_take_the_memory_that_is_told(tmp_path: Path) -> None:
         size = cost_model.shape(tmp_path, recipe.tuning)
         trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         assert size.trained == trained
-        told[bits] = cost_model.memory(size, tmp_path, compute, recipe, False, 8)
+        predicted[bits] = cost_model.memory(size, tmp_path, compute, recipe, False, 8)
     assert size.coarse == 2 * 512 * (2 * 512 + 2 * 256 + 3 * 1024)
-    assert told[None] - told[4] == pytest.approx(held[None] - held[4], rel=1e-4)
+    assert predicted[None] - predicted[4] == pytest.approx(held[None] - held[4], rel=1e-4)
     # Of weights and adapters; moments, gradients, logits and activations come on top.
-    assert told[4] > held[4]
+    assert predicted[4] > held[4]
 
 
 def test_padding_is_computed_too() -> None:
     documents = tiny.documents([10, 20, 7, 30], [9, 1, 6, 29])
     steps = [np.array([0, 1]), np.array([2, 3])]
-    found = {
+    costs = {
         layout: cost_model.padding_and_targets(documents, steps, PACKED | {"layout": layout})
         for layout in ("padded", "packed")
     }
-    assert found == {"padded": (100 / 67, 20), "packed": (1.0, 20)}
+    assert costs == {"padded": (100 / 67, 20), "packed": (1.0, 20)}
     compiled = PACKED | {"compile": True, "micro_tokens": 48}
     assert cost_model.padding_and_targets(documents, steps, compiled) == ((32 + 48) / 67, 20)
 
@@ -145,27 +145,27 @@ def test_activations_are_those_that_are_kept(folder: Path, dtype: str, tuning: F
     constant = {weight.untyped_storage().data_ptr() for weight in engine.model.parameters()}
 
     def kept(documents: Documents) -> int:
-        found: dict[int, int] = {}
+        sizes: dict[int, int] = {}
 
         def note(tensor: torch.Tensor) -> torch.Tensor:
             if tensor.untyped_storage().data_ptr() not in constant:
-                found[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
+                sizes[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
             return tensor
 
         with torch.autograd.graph.saved_tensors_hooks(note, lambda tensor: tensor):
             loss = engine.loss_sum(documents, np.arange(len(documents)))
         assert loss.requires_grad
-        return sum(found.values())
+        return sum(sizes.values())
 
     # One target a document, so that logits do not count.
     short, long = (tiny.documents([size] * 4, [size - 1] * 4) for size in (20, 60))
     counted = (kept(long) - kept(short)) / (4 * 40)
-    told = {
+    predicted = {
         again: cost_model._activations(folder, getattr(torch, dtype), recipe, again)
         for again in (False, True)
     }
-    assert told[False] == pytest.approx(counted, rel=0.02)
-    assert told[True] < 0.8 * counted
+    assert predicted[False] == pytest.approx(counted, rel=0.02)
+    assert predicted[True] < 0.8 * counted
 
 
 def test_memory_follows_from_its_settings(folder: Path) -> None:

@@ -89,8 +89,8 @@ def test_a_real_model_beside_one_that_answers_well(run_stage: RunStage, tmp_path
         for text in texts for dimension in sorted(DIMENSIONS) for style in styles
     ]  # fmt: skip
     for row, reply in zip(rows, replies, strict=True):
-        found = read(reply.text, reply.finish, 1, 4)
-        assert (row["score"], row["explanation"], row["outcome"]) == found
+        judgment = read(reply.text, reply.finish, 1, 4)
+        assert (row["score"], row["explanation"], row["outcome"]) == judgment
         assert row["tokens"] == reply.completion_tokens
     assert [row["rating"] for row in rows[1::2]] == [rescaled(3, 1, 4)] * 12
     assert {row["outcome"] for row in rows[::2]} <= {"truncated", "no_score", "empty"}
@@ -208,14 +208,14 @@ def test_the_order_of_dimensions_changes_nothing(run_stage: RunStage, tmp_path: 
     settings = {"answers": str(tmp_path / "answers")}
     with serve(scripted(verdict(2))) as server:
         settings |= {"endpoint": server.endpoint().model_dump()}
-        one, other = (
+        forward, backward = (
             run_stage(
                 "judgments", asking(judge_of(server), ["one_to_four"], dimensions=dimensions),
                 {"conversations": texts}, settings, name=name,
             )
             for name, dimensions in (("one", DIMENSIONS), ("other", turned))
         )  # fmt: skip
-    assert one.rows("judgments.parquet") == other.rows("judgments.parquet")
+    assert forward.rows("judgments.parquet") == backward.rows("judgments.parquet")
 
 
 def test_conversations_of_another_form_are_named(run_stage: RunStage, tmp_path: Path) -> None:

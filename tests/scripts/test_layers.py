@@ -103,11 +103,11 @@ def lines(done: Outcome, name: str) -> list[dict[str, str]]:
 
 def test_known_differences_come_out(run_stage: RunStage, tmp_path: Path) -> None:
     done = layers_of(run_stage, tmp_path)
-    found = lines(done, "layers")
-    assert len(found) == len(ARMS) * 3 * (LAYERS + 1)
+    table = lines(done, "layers")
+    assert len(table) == len(ARMS) * 3 * (LAYERS + 1)
     against = {"label": "", "why": "label", "bare": "", "bare_why": "bare"}
-    assert {line["arm"]: line["against"] for line in found} == against
-    for line in found:
+    assert {line["arm"]: line["against"] for line in table} == against
+    for line in table:
         assert (line["seeds"], line["n"]) == (
             "3",
             {"all texts": "40", "joy": "30"}.get(line["group"], "10"),
@@ -125,16 +125,16 @@ def test_known_differences_come_out(run_stage: RunStage, tmp_path: Path) -> None
             assert low - 0.05 < true < high + 0.05
         active = OVER[line["arm"]][1]
         assert float(line["activation difference"]) == pytest.approx(active, abs=1e-4)
-    settled = [line["settled %"] for line in found[: LAYERS + 1]]
+    settled = [line["settled %"] for line in table[: LAYERS + 1]]
     assert settled == ["0.00", "0.00", "32.50", "65.00"]
 
 
 def test_the_output_has_one_line_for_each_arm_and_group(
     run_stage: RunStage, tmp_path: Path
 ) -> None:
-    found = lines(layers_of(run_stage, tmp_path), "confidence")
-    assert len(found) == len(ARMS) * 3
-    line = next(line for line in found if line["arm"] == "why")
+    table = lines(layers_of(run_stage, tmp_path), "confidence")
+    assert len(table) == len(ARMS) * 3
+    line = next(line for line in table if line["arm"] == "why")
     assert float(line["confidence %"]) == pytest.approx(60, abs=1)
     low, high = float(line["difference low"]), float(line["difference high"])
     assert 8 < low < float(line["difference"]) < high < 12 and float(line["p"]) < 0.05
@@ -143,9 +143,9 @@ def test_the_output_has_one_line_for_each_arm_and_group(
 
 def test_texts_with_sources_are_grouped_by_them(run_stage: RunStage, tmp_path: Path) -> None:
     names = ["CoQA", "a $\\frac$ source"]
-    found = lines(layers_of(run_stage, tmp_path, sources=names), "confidence")
-    assert [line["group"] for line in found[:3]] == ["all texts", *names]
-    assert [line["n"] for line in found[:3]] == ["40", "20", "20"]
+    table = lines(layers_of(run_stage, tmp_path, sources=names), "confidence")
+    assert [line["group"] for line in table[:3]] == ["all texts", *names]
+    assert [line["n"] for line in table[:3]] == ["40", "20", "20"]
 
 
 def test_figures_are_there_and_numbers_are_written_in_the_maps(
@@ -204,8 +204,8 @@ def test_many_groups_arms_labels_and_layers_are_cut_to_a_page() -> None:
     figure = layer_plots.rankings(maps, labels, names)
     width, height = figure.get_size_inches()
     assert width < 24 and height < 24
-    told = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
-    assert told[0] == "0" and told[-1] == "80" and len(told) <= layer_plots.MOST_LAYERS
+    ticks = [tick.get_text() for tick in figure.axes[0].get_yticklabels()]
+    assert ticks[0] == "0" and ticks[-1] == "80" and len(ticks) <= layer_plots.MOST_LAYERS
 
 
 @given(st.integers(0, 2**32), st.floats(0.1, 10))
@@ -216,12 +216,12 @@ def test_a_ratio_knows_no_unit_and_its_interval_is_of_the_first_order(
     theirs = 2 + drawn.random((3, 20))
     ours = theirs * (1.5 + 0.01 * drawn.standard_normal((3, 20)))
     alone = _group(np.ones(ours.shape[1], bool)).clusters
-    found = layers.ratio(ours, theirs, alone)
+    estimate = layers.ratio(ours, theirs, alone)
     scaled = layers.ratio(unit * ours, unit * theirs, alone)
-    assert found is not None and scaled is not None
-    assert found.mean == pytest.approx(ours.mean() / theirs.mean())
-    assert scaled == pytest.approx(found)
-    assert found.low < found.mean < found.high < found.low + 0.1
+    assert estimate is not None and scaled is not None
+    assert estimate.mean == pytest.approx(ours.mean() / theirs.mean())
+    assert scaled == pytest.approx(estimate)
+    assert estimate.low < estimate.mean < estimate.high < estimate.low + 0.1
     assert layers.ratio(ours, 0 * theirs, alone) is None
     exact = layers.ratio(3 * theirs, theirs, alone)
     assert exact is not None and exact.mean == pytest.approx(3) and np.isnan(exact.low)

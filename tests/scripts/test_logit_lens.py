@@ -78,9 +78,9 @@ def by_hand(model: PreTrainedModel, text: list[int], normed: bool) -> tuple[Any,
     """States [layers + 1, hidden] and logits [layers + 1, vocabulary] after one text."""
     norm = model.model.norm
     model.model.norm = torch.nn.Identity()  # the last state that transformers gives is normed
-    told = model.model(torch.tensor([text]), output_hidden_states=True).hidden_states
+    hidden_states = model.model(torch.tensor([text]), output_hidden_states=True).hidden_states
     model.model.norm = norm
-    states = [state[0, -1] for state in told]
+    states = [state[0, -1] for state in hidden_states]
     last = len(states) - 1
     logits = [
         model.lm_head(norm(state) if normed or layer == last else state)
@@ -117,9 +117,9 @@ def test_it_is_what_the_states_of_one_text_say(name: str, normed: bool) -> None:
 
 def test_the_histogram_knows_no_scale_and_is_what_it_says() -> None:
     values = torch.randn(4, 100_000, generator=torch.Generator().manual_seed(0))
-    found = activation_entropy(values)
-    assert found.tolist() == pytest.approx([3.03] * 4, abs=0.01)
-    assert activation_entropy(1024 * values).tolist() == found.tolist()
+    entropies = activation_entropy(values)
+    assert entropies.tolist() == pytest.approx([3.03] * 4, abs=0.01)
+    assert activation_entropy(1024 * values).tolist() == entropies.tolist()
     values[:, 0] = 1e6  # it dominates: all others fall into the two bins around 0
     assert activation_entropy(values).tolist() == pytest.approx([np.log(2)] * 4, abs=0.01)
     assert activation_entropy(torch.zeros(1, 8)).tolist() == [0]
@@ -174,8 +174,8 @@ def _gpt2() -> PreTrainedModel:
 class Odd(LlamaForCausalLM):
     """A model that does to its logits what no config tells."""
 
-    def forward(self, *given: Any, **told: Any) -> Any:
-        model_of = super().forward(*given, **told)
+    def forward(self, *given: Any, **named: Any) -> Any:
+        model_of = super().forward(*given, **named)
         model_of.logits = 2 * model_of.logits
         return model_of
 
@@ -220,15 +220,15 @@ def inputs(built: Tree, name: str) -> dict[str, Path]:
 def test_the_stage_looks_where_the_label_begins(
     built: Tree, run_stage: RunStage, name: str
 ) -> None:
-    found = inputs(built, name)
-    written = read_rows(found["predictions"] / "predictions.parquet", PREDICTIONS)
-    done = run_stage("logit_lens", params(batch_rows=5), found)
+    folders = inputs(built, name)
+    written = read_rows(folders["predictions"] / "predictions.parquet", PREDICTIONS)
+    done = run_stage("logit_lens", params(batch_rows=5), folders)
     assert done.facts == {"texts": len(written), "layers": 1}
     rows = read_rows(done.output / "logit_lens.parquet", LOGIT_LENS)
     for row, answer in zip(rows, written, strict=True):
         assert [row[part] for part in ("id", "label")] == [answer[part] for part in ("id", "label")]
         assert row["predicted"] == answer["closed_set"]
-    reader = Reader(found["classifier"], "transformers", tiny.COMPUTE)
+    reader = Reader(folders["classifier"], "transformers", tiny.COMPUTE)
     encoder, form = reader._encoder, reader.form
     for row, answer in zip(rows[:6], written, strict=False):
         text = encoder.chats([answer["text"]])[0]
@@ -264,16 +264,16 @@ def classifier(folder: Path, labels: list[str], target: Any, head: bool = False)
 
 def test_what_all_labels_begin_with_stands_before_the_place(tmp_path: Path) -> None:
     reader = Reader(classifier(tmp_path, ["31", "32", "3"], "label"), "transformers", tiny.COMPUTE)
-    one, two, three = (tiny.tokenizer().encode(digit) for digit in "123")
+    digit_1, digit_2, digit_3 = (tiny.tokenizer().encode(digit) for digit in "123")
     prompts = reader.prompts(["a day", "a night"])
     before, tokens = reader.before_labels(prompts, ["", ""])
-    assert before == [prompt + three for prompt in prompts]
-    assert tokens == [one[0], two[0], reader._encoder.end_of_turn]
+    assert before == [prompt + digit_3 for prompt in prompts]
+    assert tokens == [digit_1[0], digit_2[0], reader._encoder.end_of_turn]
 
 
 def test_a_linear_head_is_refused(built: Tree, run_stage: RunStage, tmp_path: Path) -> None:
     folder = classifier(tmp_path / "head", ["joy", "fear"], "head", head=True)
     (folder / "provenance.json").unlink(missing_ok=True)
-    found = inputs(built, "label-seed1") | {"classifier": folder}
-    reason = run_stage("logit_lens", params(), found).reason
+    folders = inputs(built, "label-seed1") | {"classifier": folder}
+    reason = run_stage("logit_lens", params(), folders).reason
     assert reason == f"{folder}: a linear head for labels, expected one for a vocabulary"

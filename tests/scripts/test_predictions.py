@@ -37,5 +37,7 @@ def test_killed_between_chunks_it_ends_in_the_same_bytes(built: Tree) -> None:
     subprocess.run(command, cwd=built.root, check=True, capture_output=True)
     whole = again(built, folder, "whole", batch_rows=2)
     subprocess.run(whole, cwd=built.root, check=True, capture_output=True)
-    one, other = (built.root / "results" / run / "predictions.parquet" for run in ("cut", "whole"))
-    assert one.read_bytes() == other.read_bytes()
+    resumed, expected = (
+        built.root / "results" / run / "predictions.parquet" for run in ("cut", "whole")
+    )
+    assert resumed.read_bytes() == expected.read_bytes()

@@ -65,15 +65,15 @@ def test_errors_of_ratings_are_scikit_learns(said: list[int], sure: float) -> No
     test = texts(12)
     answers = [answer(row, rating, sure) for row, rating in zip(test, said, strict=True)]
     rows = ev.join_answers(test, answers)
-    found = ev.rating_errors(rows, LABELS)
+    errors = ev.rating_errors(rows, LABELS)
     gold = [row["rating"] for row in test]
-    assert found["mae"] == pytest.approx(mean_absolute_error(gold, said))
+    assert errors["mae"] == pytest.approx(mean_absolute_error(gold, said))
     true = [int(row["label"]) for row in test]
     kappa = cohen_kappa_score(true, said, labels=range(1, 6), weights="quadratic")
-    assert found["quadratic_kappa"] == pytest.approx(kappa)
+    assert errors["quadratic_kappa"] == pytest.approx(kappa)
     chances = np.exp([row["log_probabilities"] for row in rows])
     expected = (chances * range(1, 6)).sum(1) / chances.sum(1)
-    assert found["expected_mae"] == pytest.approx(mean_absolute_error(gold, expected))
+    assert errors["expected_mae"] == pytest.approx(mean_absolute_error(gold, expected))
 
 
 def test_an_answer_without_a_rating_has_no_error() -> None:
@@ -151,8 +151,10 @@ def test_transfer_is_measured_on_the_part_alone() -> None:
     table = rating_tables.transfer(parts, ARMS, LABELS)
     assert [line["held out"] for line in table] == ["x"] * 3 + ["y"] * 3 + ["all parts"] * 2
     assert [line["n"] for line in table] == ["12"] * 6 + ["24"] * 2
-    told = [line.get("accuracy % where it was seen") for line in table if line["arm"] == "label"]
-    assert told == ["50.00", None, None]
+    accuracies = [
+        line.get("accuracy % where it was seen") for line in table if line["arm"] == "label"
+    ]
+    assert accuracies == ["50.00", None, None]
     floor = table[0]
     assert floor["arm"] == "majority label" and 0 < float(floor["accuracy %"]) < 50
 
@@ -188,7 +190,9 @@ def test_the_spread_of_ratings_adds_up() -> None:
     assert len(table) == 2 * 4
     for line in table:
         if line["rows"] != "0":
-            assert sum(float(line[f"{one} %"]) for one in LABELS) == pytest.approx(100, abs=0.05)
+            assert sum(float(line[f"{label} %"]) for label in LABELS) == pytest.approx(
+                100, abs=0.05
+            )
 
 
 def test_the_stage_writes_every_table_and_the_figure(tmp_path: Path, run_stage: RunStage) -> None:

@@ -38,14 +38,14 @@ def judge(folder: Path, texts: Path, styles: list[str], gives: Gives) -> Path:
             for style in styles:
                 given = gives(row["id"], dimension, style)
                 low, high, _ = STYLES[style]
-                score, told, outcome = (
+                score, explanation, outcome = (
                     (None, "", given) if isinstance(given, str) else (*given, "rated")
                 )
                 rows.append(
                     {
                         "split": row["split"], "id": row["id"], "dimension": dimension,
-                        "style": style, "explanation": told, "outcome": outcome, "tokens": 10,
-                        "score": score,
+                        "style": style, "explanation": explanation, "outcome": outcome,
+                        "tokens": 10, "score": score,
                         "rating": None if score is None else rescaled(score, low, high),
                     }
                 )  # fmt: skip
@@ -121,17 +121,17 @@ def test_ratings_are_means_and_explanations_the_nearest(
 def test_how_judges_agree(run_stage: RunStage, tmp_path: Path, two: dict[str, Path]) -> None:
     done = rated(run_stage, tmp_path, two)
     lines = read_csv(done.output / "judges.csv", JUDGES)
-    told = {(line["judge"], line["style"], line["dimension"]): line for line in lines}
-    assert len(told) == 6 and next(iter(told)) == ("kind", "one_to_four", "on_topic")
-    natural = told["kind", "one_to_four", "naturalness"]
+    by_judge = {(line["judge"], line["style"], line["dimension"]): line for line in lines}
+    assert len(by_judge) == 6 and next(iter(by_judge)) == ("kind", "one_to_four", "on_topic")
+    natural = by_judge["kind", "one_to_four", "naturalness"]
     assert (natural["n"], natural["rated"], natural["no_score"]) == (6, 5, 1)
     assert natural["mean_rating"] == 5 and natural["mean_tokens"] == 10
     # Stern gives 2, 1, 2, 1, 2 to the conversations 8 to 12; Kind always 5.
     assert natural["mean_absolute_difference"] == pytest.approx((3 + 4 + 3 + 4 + 3) / 5)
     assert natural["spearman"] is None and natural["explanations"] == 0
-    cut = told["kind", "one_to_four_examples", "naturalness"]
+    cut = by_judge["kind", "one_to_four_examples", "naturalness"]
     assert (cut["rated"], cut["truncated"], cut["mean_rating"]) == (0, 5, None)
-    stern = told["stern", "one_to_five", "naturalness"]
+    stern = by_judge["stern", "one_to_five", "naturalness"]
     assert (stern["rated"], stern["out_of_range"]) == (5, 1)
     pairs = read_csv(done.output / "dimensions.csv", DIMENSION_LINES)
     assert [(line["source"], line["n"]) for line in pairs] == [("all", 5), ("a", 3), ("b", 2)]
@@ -152,14 +152,14 @@ def test_a_merger_writes_what_it_can(
 
     with serve(merge) as server:
         done = rated(run_stage, tmp_path, two, server)
-        (only,) = [one for one in server.asked if "\n- Stern" not in one.text]
+        (only,) = [question for question in server.asked if "\n- Stern" not in question.text]
         assert only.text.count("\n- ") == 1  # what says nothing is not shown
         asked = len(server.asked)
         assert rated(run_stage, tmp_path, two, server).facts == done.facts
         assert len(server.asked) == asked
-    told = {row["id"]: row["explanation"] for row in done.rows("train.parquet")}
+    explanations = {row["id"]: row["explanation"] for row in done.rows("train.parquet")}
     nearest = "Kind: one_to_four."
-    assert told == {14: "Merged.", 16: nearest, 17: nearest, 18: nearest, 19: nearest}
+    assert explanations == {14: "Merged.", 16: nearest, 17: nearest, 18: nearest, 19: nearest}
     counts = done.facts["explanations"]
     assert counts == {"merged": 7, "empty": 2, "truncated": 2}
     assert done.facts["without_usage"] == 0 and done.facts["completion_tokens"] == 22
@@ -197,11 +197,11 @@ def test_what_ends_a_merging(run_stage: RunStage, tmp_path: Path, two: dict[str,
 
 def test_a_split_that_nobody_rates(run_stage: RunStage, tmp_path: Path) -> None:
     texts = conversations(tmp_path / "conversations")
-    one = judge(
+    folder = judge(
         tmp_path / "one", texts, ["one_to_five"],
         lambda row, *_: "empty" if row == 10 else (3, "So."),
     )  # fmt: skip
-    done = rated(run_stage, tmp_path, {"one": one})
+    done = rated(run_stage, tmp_path, {"one": folder})
     assert done.reason == (
         "ratings: no conversation of a split has a rating: {'train': 6, 'validation': 0, 'test': 4}"
     )
@@ -210,8 +210,8 @@ def test_a_split_that_nobody_rates(run_stage: RunStage, tmp_path: Path) -> None:
 def test_judgments_of_other_conversations_are_refused(run_stage: RunStage, tmp_path: Path) -> None:
     conversations(tmp_path / "conversations")
     others = conversations(tmp_path / "others", train=4)
-    one = judge(tmp_path / "one", others, ["one_to_five"], lambda *_: (3, "So."))
-    assert rated(run_stage, tmp_path, {"one": one}).reason == (
-        f"{one}/judgments.parquet: expected a judgment of each conversation, on the dimensions "
+    folder = judge(tmp_path / "one", others, ["one_to_five"], lambda *_: (3, "So."))
+    assert rated(run_stage, tmp_path, {"one": folder}).reason == (
+        f"{folder}/judgments.parquet: expected a judgment of each conversation, on the dimensions "
         "['naturalness', 'on_topic'] in each style"
     )

@@ -89,9 +89,9 @@ def test_each_text_gets_the_reasoning_of_its_text_and_label(
     asked = published(folder / "rows.jsonl", random.Random(seed).sample(rows, len(rows)))
     task = task_folder(folder / "task", texts)
     reasonings(job_of("reasonings", asked, folder, task=task))
-    found = pq.read_table(folder / "reasonings.parquet")
-    assert found.schema == REASONINGS
-    assert found.to_pylist() == [
+    table = pq.read_table(folder / "reasonings.parquet")
+    assert table.schema == REASONINGS
+    assert table.to_pylist() == [
         {
             "split": split,
             "id": number,
@@ -115,7 +115,7 @@ def test_a_text_without_a_reasoning_is_counted(run_stage: RunStage, tmp_path: Pa
     ]
     asked = published(tmp_path / "rows.jsonl", rows)
     done = run_stage("reasonings", **asked, inputs={"task": task_folder(tmp_path / "task")})
-    assert [(one["split"], one["id"]) for one in done.rows("reasonings.parquet")] == [
+    assert [(record["split"], record["id"]) for record in done.rows("reasonings.parquet")] == [
         ("train", 6), ("validation", 5), ("validation", 6)
     ]  # fmt: skip
     assert done.facts == {
@@ -153,7 +153,7 @@ def test_texts_are_matched_but_for_line_ends_space_case_and_marks(
     rows = [row("cafe\u0301\nau  lait ", "joy", "one"), row("So it is", "joy", "two")]
     asked = published(tmp_path / "rows.jsonl", [*rows, row("so it is", "joy", "three")])
     done = run_stage("reasonings", **asked, inputs={"task": task_folder(tmp_path / "task", texts)})
-    assert [one["reasoning"] for one in done.rows("reasonings.parquet")] == ["one", "two"]
+    assert [record["reasoning"] for record in done.rows("reasonings.parquet")] == ["one", "two"]
 
 
 def test_rows_that_match_nothing_are_shown_beside_the_task(
@@ -187,7 +187,7 @@ def test_a_hub_data_set_is_read_by_its_columns(
         "columns": columns,
     }  # fmt: skip
     done = run_stage("reasonings", params, {"task": task_folder(tmp_path / "task")})
-    assert [one["reasoning"] for one in done.rows("reasonings.parquet")] == ["it is loud"] * 2
+    assert [record["reasoning"] for record in done.rows("reasonings.parquet")] == ["it is loud"] * 2
 
 
 def test_a_file_that_is_gone_is_named(run_stage: RunStage, tmp_path: Path) -> None:
@@ -241,7 +241,9 @@ def test_a_prompt_is_asked_in_a_chat(run_stage: RunStage, tmp_path: Path) -> Non
     ends = {encoder.end_of_text, encoder.end_of_turn}
     decoding = Decoding(max_new_tokens=WRITING["max_new_tokens"])
     written = continue_prompts(model.eval(), chats, range(len(chats)), ends, decoding)
-    said = [(encoder.text(one.tokens).strip(), one.finish) for one in written]
+    said = [
+        (encoder.text(continuation.tokens).strip(), continuation.finish) for continuation in written
+    ]
     assert [(row["reasoning"], row["finish"]) for row in rows] == said
 
 
@@ -258,7 +260,7 @@ def test_shards_write_what_one_job_would(
     inputs = {"task": task_folder(tmp_path / "task", MANY), "reasoner": tmp_path / "reasoner"}
     write_json(inputs["task"] / "changed.json", [5, 7, 8, 9, 12])
     for name, count in (("first", 13), ("relabelled", 5)):
-        one = run_stage("reasonings", params, inputs, name=name)
+        single = run_stage("reasonings", params, inputs, name=name)
         parts = {
             f"shard {number}": run_stage(
                 "reasonings", params | {"shard": [number, shards]}, inputs, name=f"{name}-{number}"
@@ -266,33 +268,37 @@ def test_shards_write_what_one_job_would(
             for number in range(1, shards + 1)
         }
         texts = {role: folder for role, folder in inputs.items() if role != "reasoner"}
-        found = {role: part.output for role, part in parts.items()}
-        gathered = run_stage("reasonings", params, texts | found, name=f"{name}-gathered")
-        rows = one.rows("reasonings.parquet")
+        part_folders = {role: part.output for role, part in parts.items()}
+        gathered = run_stage("reasonings", params, texts | part_folders, name=f"{name}-gathered")
+        rows = single.rows("reasonings.parquet")
         assert gathered.rows("reasonings.parquet") == rows
-        assert gathered.facts == one.facts
+        assert gathered.facts == single.facts
         written = [part.rows("reasonings.parquet") for part in parts.values()]
         assert sum(map(len, written)) == count
-        inputs = inputs | {"known": one.output}
+        inputs = inputs | {"known": single.output}
 
 
 def test_shards_of_the_plan() -> None:
     change = {"regimes": None, "controls": []}
-    one, three = (plan.build(experiment.load(change | {"shards": shards})) for shards in (1, 3))
-    written = {node.name: node for node in three.stage("reasonings")}
+    unsharded, sharded = (
+        plan.build(experiment.load(change | {"shards": shards})) for shards in (1, 3)
+    )
+    written = {node.name: node for node in sharded.stage("reasonings")}
     names = [f"scratch-shard-{number}-of-3" for number in (1, 2, 3)]
     assert list(written) == [*names, "scratch"]
     assert list(written["scratch"].inputs) == ["task", "shard 1", "shard 2", "shard 3"]
     assert [written[name].params.get("shard") for name in written] == [[1, 3], [2, 3], [3, 3], None]
-    whole = next(one.stage("reasonings"))
+    whole = next(unsharded.stage("reasonings"))
     assert all(written[name].inputs == whole.inputs for name in names)
     assert len({node.key for node in (whole, *written.values())}) == 5
 
 
 def test_what_no_model_writes_has_no_shards() -> None:
     change = {"reasonings": {"kind": "keywords"}}
-    one, three = (plan.build(experiment.load(change | {"shards": shards})) for shards in (1, 3))
-    assert one.nodes.keys() == three.nodes.keys()
+    unsharded, sharded = (
+        plan.build(experiment.load(change | {"shards": shards})) for shards in (1, 3)
+    )
+    assert unsharded.nodes.keys() == sharded.nodes.keys()
 
 
 def asks(run_stage: RunStage, tmp_path: Path, server: Server) -> Outcome:
@@ -308,10 +314,10 @@ def asks(run_stage: RunStage, tmp_path: Path, server: Server) -> Outcome:
 
 
 def test_a_text_that_is_refused_has_no_reasoning(run_stage: RunStage, tmp_path: Path) -> None:
-    def picky(one: Asked) -> Answer:
-        if "shout" in one.text:
+    def picky(asked: Asked) -> Answer:
+        if "shout" in asked.text:
             return error(400, "no", "content_filter")
-        return Answer(completion(f"<think>hm</think> since {one.text}"))
+        return Answer(completion(f"<think>hm</think> since {asked.text}"))
 
     with serve(picky) as server:
         done = asks(run_stage, tmp_path, server)

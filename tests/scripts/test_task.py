@@ -569,9 +569,9 @@ def test_settings_are_read_as_labels_are(
 def test_ratings_become_labels_half_up_and_no_context_is_parted(
     tmp_path: Path, run_stage: RunStage
 ) -> None:
-    made = run_stage("task", **rated(tmp_path, RATINGS))
-    splits = {split: made.rows(f"{split}.parquet") for split in SPLITS}
-    assert json.loads((made.output / "labels.json").read_text()) == list("12345")
+    done = run_stage("task", **rated(tmp_path, RATINGS))
+    splits = {split: done.rows(f"{split}.parquet") for split in SPLITS}
+    assert json.loads((done.output / "labels.json").read_text()) == list("12345")
     sides = {row["cluster"]: split for split, rows in splits.items() for row in rows}
     for split, rows in splits.items():
         assert {sides[row["cluster"]] for row in rows} == {split}
@@ -587,8 +587,8 @@ def test_all_labels_of_a_scale_are_known_though_no_row_has_them(
     tmp_path: Path, run_stage: RunStage
 ) -> None:
     rows = [row | {"rating": 4 + at % 2} for at, row in enumerate(RATINGS)]
-    made = run_stage("task", **rated(tmp_path, rows))
-    assert json.loads((made.output / "labels.json").read_text()) == list("12345")
+    done = run_stage("task", **rated(tmp_path, rows))
+    assert json.loads((done.output / "labels.json").read_text()) == list("12345")
 
 
 @pytest.mark.parametrize(
@@ -611,8 +611,8 @@ def test_a_rating_that_is_not_of_the_scale_is_refused(
 ) -> None:
     rows = [{"on": "1 - 5", "talk": "x"} | row for row in RATINGS]
     rows[4] |= change
-    made = run_stage("task", **rated(tmp_path, rows, **columns))
-    assert made.reason == f"{tmp_path / 'ratings.jsonl'}, row 5: {said}"
+    done = run_stage("task", **rated(tmp_path, rows, **columns))
+    assert done.reason == f"{tmp_path / 'ratings.jsonl'}, row 5: {said}"
 
 
 def test_a_context_on_two_sides_is_refused(tmp_path: Path, run_stage: RunStage) -> None:

@@ -51,7 +51,7 @@ def triples(folder: Path, train: Rows, validation: Rows) -> Path:
 
 def at_once(rows: Rows) -> tuple[Documents, dict[str, Any]]:
     """The documents of rows that are tokenized together, in memory."""
-    texts = ([one[part] for one in rows] for part in ("question", "answer", "reasoning"))
+    texts = ([triple[part] for triple in rows] for part in ("question", "answer", "reasoning"))
     return collect(reasoner_pieces(Encoder(tiny.tokenizer()), *texts), MOST)
 
 
@@ -74,15 +74,15 @@ def test_the_documents_are_those_of_all_rows_at_once(
 ) -> None:
     out = tmp_path_factory.mktemp("tokens")
     asked = {"params": {"max_length": MOST}, "settings": {}}
-    told = triples(out / "triples", train, validation)
+    triples_folder = triples(out / "triples", train, validation)
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(stage, "BATCH", batch)
-        facts = stage.tokens(job_of("tokens", asked, out, base=base, triples=told))
+        facts = stage.tokens(job_of("tokens", asked, out, base=base, triples=triples_folder))
     for split, rows in zip(SPLITS, (train, validation), strict=True):
         expected, dropped = at_once(rows)
-        found = open_documents(out, split)
+        documents = open_documents(out, split)
         for field in fields(Documents):
-            ours, theirs = getattr(found, field.name), getattr(expected, field.name)
+            ours, theirs = getattr(documents, field.name), getattr(expected, field.name)
             assert ours.dtype == theirs.dtype and np.array_equal(ours, theirs), field.name
         assert {name: facts[split][name] for name in facts[split] if name != "dropped"} == {
             "documents": len(expected),
@@ -92,8 +92,8 @@ def test_the_documents_are_those_of_all_rows_at_once(
         }
         left_out = set(range(len(rows))) - set(expected.rows.tolist())
         assert sum(part["rows"] for part in dropped.values()) == len(left_out)
-        told = {part["domain"]: part["rows"] for part in facts[split]["dropped"]}
-        assert told == Counter(rows[number]["domain"] for number in left_out)
+        dropped_by_domain = {part["domain"]: part["rows"] for part in facts[split]["dropped"]}
+        assert dropped_by_domain == Counter(rows[number]["domain"] for number in left_out)
 
 
 def test_tokens_stay_on_disk_until_they_are_read(built: Tree) -> None:
@@ -113,11 +113,13 @@ def test_threads_change_no_byte(built: Tree) -> None:
 def test_a_split_without_documents_is_refused(
     base: Path, run_stage: RunStage, tmp_path: Path
 ) -> None:
-    made = triples(tmp_path / "triples", [row()], [row(domain="math"), row(domain="math")])
-    params, inputs = {"max_length": 8}, {"base": base, "triples": made}
+    triples_folder = triples(
+        tmp_path / "triples", [row()], [row(domain="math"), row(domain="math")]
+    )
+    params, inputs = {"max_length": 8}, {"base": base, "triples": triples_folder}
     short = run_stage("tokens", params, inputs, {"threads": 1})
     assert short.reason == (
-        f"{made}/train.parquet: no triple is left to learn from, dropped:"
+        f"{triples_folder}/train.parquet: no triple is left to learn from, dropped:"
         " [{'reason': 'longer than 8 tokens', 'domain': 'all', 'rows': 1}]"
     )
 

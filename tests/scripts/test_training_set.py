@@ -30,20 +30,20 @@ def reason(split: str, number: int, reasoning: str) -> dict[str, Any]:
 
 def folders(root: Path, texts: Mapping[str, Rows], reasons: Rows) -> dict[str, Path]:
     """The folders of both inputs."""
-    found = {"task": root / "task", "reasonings": root / "reasonings"}
-    for folder in found.values():
+    inputs = {"task": root / "task", "reasonings": root / "reasonings"}
+    for folder in inputs.values():
         folder.mkdir()
     for split, rows in texts.items():
-        write_rows(found["task"] / f"{split}.parquet", rows, TASK)
-    write_rows(found["reasonings"] / "reasonings.parquet", reasons, REASONINGS)
+        write_rows(inputs["task"] / f"{split}.parquet", rows, TASK)
+    write_rows(inputs["reasonings"] / "reasonings.parquet", reasons, REASONINGS)
     source = {
         "params": {"source": {"kind": "generated"}},
         "facts": {"train": {"labels": {"joy": 9}}},
     }
-    write_json(found["task"] / "provenance.json", source)
+    write_json(inputs["task"] / "provenance.json", source)
     written = {"params": {"kind": "reasoner"}, "facts": {"rows": 2}}
-    write_json(found["reasonings"] / "provenance.json", written)
-    return found
+    write_json(inputs["reasonings"] / "provenance.json", written)
+    return inputs
 
 
 TEXTS = {
@@ -70,19 +70,19 @@ def test_a_text_is_kept_with_its_own_reasoning_or_counted(
         split: [{"id": n, "text": f"{split} {n}", "label": "joy"} for n in sorted(ids[split])]
         for split in SPLITS
     }
-    told = {
+    reasonings = {
         split: {n: f"{why}{split}{n}" if why.strip() else why for n, why in reasons[split].items()}
         for split in SPLITS
     }
-    lines = [reason(split, n, why) for split in SPLITS for n, why in told[split].items()]
+    lines = [reason(split, n, why) for split in SPLITS for n, why in reasonings[split].items()]
     job = Job("training_set", {}, Settings(), folders(root, texts, lines), root, root)
     facts = training_set(job)
     for split in SPLITS:
-        found = pq.read_table(root / f"{split}.parquet")
-        kept = [n for n in sorted(ids[split]) if told[split].get(n, "").strip()]
-        assert found.schema == TEXT_REASONING_LABEL
-        assert found.to_pylist() == [
-            {"id": n, "text": f"{split} {n}", "reasoning": told[split][n], "label": "joy"}
+        table = pq.read_table(root / f"{split}.parquet")
+        kept = [n for n in sorted(ids[split]) if reasonings[split].get(n, "").strip()]
+        assert table.schema == TEXT_REASONING_LABEL
+        assert table.to_pylist() == [
+            {"id": n, "text": f"{split} {n}", "reasoning": reasonings[split][n], "label": "joy"}
             for n in kept
         ]
         missing = sorted(ids[split] - set(kept))

@@ -103,7 +103,7 @@ def test_a_smaller_subset_is_part_of_a_larger_one(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> None:
     folder = tmp_path_factory.mktemp("triples")
-    rows = [dict(one) for one in {(r["question"], r["reasoning"]): r for r in rows}.values()]
+    rows = [dict(record) for record in {(r["question"], r["reasoning"]): r for r in rows}.values()]
     whole = split(folder, rows, train_share=0.5)
     large = split(folder, rows, train_share=0.5, rows=few + more)
     shuffled = random.Random(seed).sample(rows, len(rows))
@@ -162,7 +162,7 @@ def test_files_of_any_kind_are_laid_end_to_end(run_stage: RunStage, tmp_path: Pa
     first = jsonl(tmp_path / "a.jsonl", rows[:GROUP])
     (tmp_path / "b.csv").write_text(
         "from,why,q,a\n" + "".join(
-            f"{one['from']},{one['why']},{one['q']},{one['a']}\n" for one in rows[GROUP:500]
+            f"{raw['from']},{raw['why']},{raw['q']},{raw['a']}\n" for raw in rows[GROUP:500]
         )
     )  # fmt: skip
     pq.write_table(pa.Table.from_pylist(rows[500:]), tmp_path / "c.parquet")
@@ -173,13 +173,13 @@ def test_files_of_any_kind_are_laid_end_to_end(run_stage: RunStage, tmp_path: Pa
     asked = spec_of(*paths, columns=columns, train_share=0.5)
     done = run_stage("triples", **asked)
     both = [*done.rows("train.parquet"), *done.rows("validation.parquet")]
-    assert contents(both) == contents([row(one["q"], domain=one["from"] or "all") for one in rows])
+    assert contents(both) == contents([row(raw["q"], domain=raw["from"] or "all") for raw in rows])
     assert done.facts["domains"] == {"all": len(rows) // 2, "left": len(rows) // 2}
 
 
 def test_a_domain_may_be_a_number(run_stage: RunStage, tmp_path: Path) -> None:
-    rows = [one | {"level": place % 2} for place, one in enumerate(ENOUGH)]
-    rows += [one | {"level": None, "reasoning": " "} for one in ENOUGH]
+    rows = [record | {"level": place % 2} for place, record in enumerate(ENOUGH)]
+    rows += [record | {"level": None, "reasoning": " "} for record in ENOUGH]
     columns = COLUMNS | {"domain": "level"}
     done = run_stage("triples", **spec_of(jsonl(tmp_path / "a.jsonl", rows), columns=columns))
     assert done.facts["domains"] == {"0": 30, "1": 30}
@@ -270,7 +270,7 @@ def test_what_cannot_be_learned_from_is_counted_by_reason_and_domain(
     run_stage: RunStage, tmp_path: Path
 ) -> None:
     rows = [
-        *(one | {"domain": "a"} for one in ENOUGH),
+        *(record | {"domain": "a"} for record in ENOUGH),
         row("", domain="a"),
         row("q", " \n", domain="b"),
         row("q", "x" * 21, domain="b"),

@@ -50,8 +50,8 @@ def test_the_page_says_what_the_classifiers_say(served: str, built: Tree) -> Non
         label, chances, reasoning = shown[3 * place : 3 * place + 3]
         assert label == (answer["label"] or try_it.OUTCOMES[answer["outcome"]])
         assert reasoning == answer["reasoning"]
-        found = {one["label"]: one["confidence"] for one in chances["confidences"]}
-        assert found == pytest.approx(answer["probabilities"])
+        confidences = {entry["label"]: entry["confidence"] for entry in chances["confidences"]}
+        assert confidences == pytest.approx(answer["probabilities"])
 
 
 def test_without_gradio_one_line_says_so(
@@ -61,5 +61,5 @@ def test_without_gradio_one_line_says_so(
     monkeypatch.setattr(sys, "argv", ["try_it.py", "--model", "nowhere"])
     with pytest.raises(SystemExit) as end:
         try_it.main()
-    told = "error: gradio is not installed: pip install --no-deps -r envs/try.txt\n"
-    assert end.value.code == 1 and capsys.readouterr().err == told
+    message = "error: gradio is not installed: pip install --no-deps -r envs/try.txt\n"
+    assert end.value.code == 1 and capsys.readouterr().err == message

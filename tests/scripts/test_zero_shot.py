@@ -130,7 +130,7 @@ def test_each_text_has_one_outcome(kinds: list[str]) -> None:
     kinds = ["right", *kinds]
     with (
         tempfile.TemporaryDirectory() as folder,
-        serve(lambda one: KINDS[one.text][0]) as server,
+        serve(lambda question: KINDS[question.text][0]) as server,
     ):
         facts = asked(Path(folder), kinds, server)
         rows = read_rows(Path(folder) / "predictions.parquet", ZERO_SHOT)
@@ -143,7 +143,7 @@ def test_each_text_has_one_outcome(kinds: list[str]) -> None:
 
 
 def test_hardly_any_label_is_told_loudly(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    with serve(lambda one: KINDS[one.text.split()[0]][0]) as server:
+    with serve(lambda question: KINDS[question.text.split()[0]][0]) as server:
         asked(tmp_path, ["right", *(f"both {n}" for n in range(10))], server)
     assert (
         "WARNING: 1 of 11 replies could be used (stop 11); one that could not: 'anger or joy'"
@@ -151,7 +151,10 @@ def test_hardly_any_label_is_told_loudly(tmp_path: Path, caplog: pytest.LogCaptu
 
 
 def test_without_a_single_reply_there_is_no_row(tmp_path: Path) -> None:
-    with serve(lambda one: KINDS[one.text][0]) as server, pytest.raises(UserError) as refusal:
+    with (
+        serve(lambda question: KINDS[question.text][0]) as server,
+        pytest.raises(UserError) as refusal,
+    ):
         asked(tmp_path, ["refused", "too long", "refused"], server)
     assert str(refusal.value) == (
         "zero_shot: none of 3 texts got a reply (refused 2, too_long 1), for example '400 no'"

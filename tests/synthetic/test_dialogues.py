@@ -24,12 +24,12 @@ FAIR = {"bias": 0.0, "noise": 0.0, "faults": 0.0}
 def test_the_text_tells_the_quality_that_was_meant(
     rows: int, more: int, style: str, seed: int
 ) -> None:
-    made = conversations(rows + more, style, seed)
-    assert made[:rows] == conversations(rows, style, seed)
-    for one in made:
-        assert truth(one.context, one.response) == one.quality
-        assert all(1 <= one.quality[dimension] <= 5 for dimension in DIMENSIONS)
-        assert 12 <= len(f"{one.context} {one.response}".split()) <= 80
+    exchanges = conversations(rows + more, style, seed)
+    assert exchanges[:rows] == conversations(rows, style, seed)
+    for exchange in exchanges:
+        assert truth(exchange.context, exchange.response) == exchange.quality
+        assert all(1 <= exchange.quality[dimension] <= 5 for dimension in DIMENSIONS)
+        assert 12 <= len(f"{exchange.context} {exchange.response}".split()) <= 80
 
 
 @pytest.mark.parametrize(
@@ -61,10 +61,11 @@ def test_other_texts_are_refused(context: str, response: str) -> None:
 @settings(max_examples=5)
 def test_chosen_and_rejected_reply_to_the_same_contexts(seed: int) -> None:
     chosen, rejected = (conversations(400, f"help_{side}", seed) for side in ("chosen", "rejected"))
-    assert [one.context for one in chosen] == [one.context for one in rejected]
+    assert [exchange.context for exchange in chosen] == [exchange.context for exchange in rejected]
     for dimension in DIMENSIONS:
         better, worse = (
-            np.mean([one.quality[dimension] for one in made]) for made in (chosen, rejected)
+            np.mean([exchange.quality[dimension] for exchange in exchanges])
+            for exchanges in (chosen, rejected)
         )
         assert better > worse + 0.7
 
@@ -72,13 +73,14 @@ def test_chosen_and_rejected_reply_to_the_same_contexts(seed: int) -> None:
 def test_the_styles_have_ratings_of_their_own() -> None:
     means = {}
     for style in STYLES:
-        made = conversations(1000, style, 3)
+        exchanges = conversations(1000, style, 3)
         for dimension in DIMENSIONS:
-            counts = Counter(round(one.quality[dimension]) for one in made)
+            counts = Counter(round(exchange.quality[dimension]) for exchange in exchanges)
             assert max(counts.values()) < 600, (style, dimension, counts)
             assert min(counts[1], counts[5]) > 10
         means[style] = [
-            np.mean([one.quality[dimension] for one in made]) for dimension in DIMENSIONS
+            np.mean([exchange.quality[dimension] for exchange in exchanges])
+            for dimension in DIMENSIONS
         ]
     for style, other in zip(STYLES, [*STYLES[1:], STYLES[0]], strict=True):
         assert np.abs(np.subtract(means[style], means[other])).max() > 0.25, (style, other)
@@ -87,10 +89,10 @@ def test_the_styles_have_ratings_of_their_own() -> None:
 def test_the_vocabulary_is_small_and_clauses_differ() -> None:
     words: set[str] = set()
     for style in STYLES:
-        for one in conversations(1000, style, 0):
-            words |= {*one.context.split(), *one.response.split()}
+        for exchange in conversations(1000, style, 0):
+            words |= {*exchange.context.split(), *exchange.response.split()}
             for dimension in DIMENSIONS:
-                reply = opinion(one.context, one.response, dimension, 1, 5, FAIR, 0)
+                reply = opinion(exchange.context, exchange.response, dimension, 1, 5, FAIR, 0)
                 words |= {*json.loads(reply)["explanation"].split()}
     assert len(words) < 400
     kinds = (dialogues._FILLERS, dialogues._DODGED, dialogues._ANSWERS)
@@ -110,18 +112,18 @@ SCALES = st.sampled_from([(1, 5), (1, 4), (0, 10)])
 def test_a_judge_without_noise_gives_the_truth_and_argues_for_it(
     style: str, seed: int, scale: tuple[int, int], dimension: str
 ) -> None:
-    (one,) = conversations(1, style, seed)
-    told = json.loads(opinion(one.context, one.response, dimension, *scale, FAIR, 0))
+    (exchange,) = conversations(1, style, seed)
+    verdict = json.loads(opinion(exchange.context, exchange.response, dimension, *scale, FAIR, 0))
     low, high = scale
-    exact = low + (one.quality[dimension] - 1) / 4 * (high - low)
-    assert abs(told["score"] - exact) <= 0.5
-    words = told["explanation"].split()
+    exact = low + (exchange.quality[dimension] - 1) / 4 * (high - low)
+    assert abs(verdict["score"] - exact) <= 0.5
+    words = verdict["explanation"].split()
     level = words[-2]
-    assert abs(LEVELS.index(level) - (told["score"] - low) / (high - low) * 4) <= 0.5
+    assert abs(LEVELS.index(level) - (verdict["score"] - low) / (high - low) * 4) <= 0.5
     assert 8 <= len([word for word in words if word not in (".", ",")]) <= 20
-    assert not any(character.isdigit() for character in told["explanation"])
+    assert not any(character.isdigit() for character in verdict["explanation"])
     faultless = ("the words flow", "the reply covers", "every clause is about")
-    assert told["explanation"].startswith(faultless) == (one.quality[dimension] == 5)
+    assert verdict["explanation"].startswith(faultless) == (exchange.quality[dimension] == 5)
 
 
 def test_evidence_stands_in_the_text() -> None:
@@ -137,14 +139,14 @@ def test_evidence_stands_in_the_text() -> None:
 
 
 def test_bias_noise_and_faults_are_as_stated_and_nothing_else_matters() -> None:
-    made = conversations(4000, "help_rejected", 1)
-    middle = [one for one in made if one.quality["comprehensiveness"] == 3]
+    exchanges = conversations(4000, "help_rejected", 1)
+    middle = [exchange for exchange in exchanges if exchange.quality["comprehensiveness"] == 3]
     judge = {"bias": -0.5, "noise": 0.6, "faults": 0.3}
 
     def replies(judge: dict[str, float], draw: int = 0) -> list[str]:
         return [
-            opinion(one.context, one.response, "comprehensiveness", 0, 40, judge, draw)
-            for one in middle
+            opinion(exchange.context, exchange.response, "comprehensiveness", 0, 40, judge, draw)
+            for exchange in middle
         ]
 
     first = replies(judge)
@@ -163,5 +165,5 @@ def test_bias_noise_and_faults_are_as_stated_and_nothing_else_matters() -> None:
         replies(judge | {"name": 1.0}),
         replies(judge, 1),
     ):
-        same = sum(one == two for one, two in zip(first, other, strict=True))
+        same = sum(before == after for before, after in zip(first, other, strict=True))
         assert same < len(first) / 3

@@ -53,14 +53,14 @@ def test_slices_equal_one_whole(
     weights = torch.ones(tokens)
     if weighted:
         weights[[place for place in ignored if place < tokens]] = 0
-    found = sliced.cross_entropy(
+    loss = sliced.cross_entropy(
         states, Head(head, scale, cap), targets, weights if weighted else None, most=rows * WORDS
     )
     logits = scale * head(states)
     logits = logits if cap is None else cap * torch.tanh(logits / cap)
     wanted = plain(logits, torch.where(weights > 0, targets, -100))
     for got, want in zip(
-        with_gradients(found, states, head.weight),
+        with_gradients(loss, states, head.weight),
         with_gradients(wanted, states, head.weight),
         strict=True,
     ):
@@ -69,22 +69,22 @@ def test_slices_equal_one_whole(
 
 def test_all_tokens_ignored_is_a_loss_of_0() -> None:
     states, head, targets = drawn(12, 0)
-    found = sliced.cross_entropy(states, Head(head), targets, torch.zeros(12), most=4 * WORDS)
-    assert [tensor.abs().sum().item() for tensor in with_gradients(found, states, head.weight)] == [
+    loss = sliced.cross_entropy(states, Head(head), targets, torch.zeros(12), most=4 * WORDS)
+    assert [tensor.abs().sum().item() for tensor in with_gradients(loss, states, head.weight)] == [
         0, 0, 0
     ]  # fmt: skip
 
 
 def test_compiled_slices_equal_eager_ones() -> None:
     states, head, targets = drawn(50, 1)
-    found, wanted = (
+    compiled_tensors, wanted = (
         with_gradients(
             sliced.cross_entropy(states, Head(head), targets, most=8 * WORDS, compiled=compiled),
             states, head.weight,
         )
         for compiled in (True, False)
     )  # fmt: skip
-    for got, want in zip(found, wanted, strict=True):
+    for got, want in zip(compiled_tensors, wanted, strict=True):
         torch.testing.assert_close(got, want, rtol=1e-5, atol=2e-5)
 
 
@@ -106,11 +106,11 @@ def test_weighted_losses_are_summed_in_float32(most: int) -> None:
     states, head, targets = drawn(40, 3)
     weights = torch.linspace(0.3, 2.1, 40)
     with torch.autocast("cpu", torch.bfloat16):
-        found = sliced.cross_entropy(states, Head(head), targets, weights, most)
+        loss = sliced.cross_entropy(states, Head(head), targets, weights, most)
         logits = head(states).float()
     exact = functional.cross_entropy(logits.double(), targets, reduction="none") @ weights.double()
-    assert found.dtype == torch.float32
-    assert found.item() == pytest.approx(exact.item(), rel=1e-6)
+    assert loss.dtype == torch.float32
+    assert loss.item() == pytest.approx(exact.item(), rel=1e-6)
 
 
 def test_autocast_keeps_the_loss_exact_to_its_precision() -> None:
@@ -125,13 +125,13 @@ def test_autocast_keeps_the_loss_exact_to_its_precision() -> None:
 
 def test_no_more_logits_than_allowed_exist(monkeypatch: pytest.MonkeyPatch) -> None:
     sizes = []
-    one = sliced._slice
+    original = sliced._slice
 
     def watched(
         logits: torch.Tensor, *arguments: torch.Tensor, **form: Any
     ) -> tuple[torch.Tensor, torch.Tensor]:
         sizes.append(logits.numel())
-        return one(logits, *arguments, **form)
+        return original(logits, *arguments, **form)
 
     monkeypatch.setattr(sliced, "_slice", watched)
     states, head, targets = drawn(50, 4)

@@ -189,14 +189,14 @@ def wide() -> PreTrainedModel:
 
 
 def test_the_state_of_an_8_bit_optimizer_is_kept(tmp_path: Path) -> None:
-    told = {"optimizer": "paged_adamw_8bit", "model": wide}
-    undisturbed = run(tmp_path / "undisturbed", **told)
+    options = {"optimizer": "paged_adamw_8bit", "model": wide}
+    undisturbed = run(tmp_path / "undisturbed", **options)
     with pytest.raises(RuntimeError):
-        run(tmp_path / "broken", steps=Broken(STEPS), **told)
+        run(tmp_path / "broken", steps=Broken(STEPS), **options)
     kept = load_file(tmp_path / "broken/checkpoint-24/state.safetensors")
     coarse = {name for name, tensor in kept.items() if tensor.dtype == torch.uint8}
     assert len(coarse) == 2 * 7 and not any("embed" in name for name in coarse)
-    assert run(tmp_path / "broken", **told) == undisturbed
+    assert run(tmp_path / "broken", **options) == undisturbed
     exact = run(tmp_path / "exact", model=wide)[0]
     losses = [[entry["loss"] for entry in history.steps] for history in (undisturbed[0], exact)]
     assert losses[0] == pytest.approx(losses[1], rel=0.02) and losses[0] != losses[1]
@@ -273,26 +273,28 @@ def test_how_often_a_run_saves_changes_nothing(
 
 def test_a_run_that_goes_on_tells_each_step_once_from_the_first(tmp_path: Path) -> None:
     for _ in range(2):  # the second goes on after step 24
-        told: list[tuple[int, Any]] = []
-        history, _ = run(tmp_path, watch=lambda *one, told=told: told.append(one))
-        steps = [{"step": step} | values for step, values in told if "loss" in values]
-        held_out = [step for step, values in told if "validation_loss" in values]
+        calls: list[tuple[int, Any]] = []
+        history, _ = run(tmp_path, watch=lambda *call, calls=calls: calls.append(call))
+        steps = [{"step": step} | values for step, values in calls if "loss" in values]
+        held_out = [step for step, values in calls if "validation_loss" in values]
         assert steps == history.steps
         assert held_out == [entry["step"] for entry in history.evaluations]
-        assert [step for step, _ in told] == sorted(step for step, _ in told)
+        assert [step for step, _ in calls] == sorted(step for step, _ in calls)
 
 
-@pytest.mark.parametrize(("warmup", "told"), [(29, 0), (30, 1), (0, 0)])
+@pytest.mark.parametrize(("warmup", "warned"), [(29, 0), (30, 1), (0, 0)])
 def test_a_warm_up_that_outlasts_the_training_is_told(
-    warmup: int, told: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
+    warmup: int, warned: int, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     assert len(STEPS) == 30
     with caplog.at_level(logging.WARNING, "infuse"):
         run(tmp_path, warmup_steps=warmup)
-    found = [one.getMessage() for one in caplog.records if "warm-up" in one.getMessage()]
-    assert len(found) == told
-    if told:
-        assert found[0].startswith("all 30 steps lie within the 30 of the warm-up")
+    messages = [
+        record.getMessage() for record in caplog.records if "warm-up" in record.getMessage()
+    ]
+    assert len(messages) == warned
+    if warned:
+        assert messages[0].startswith("all 30 steps lie within the 30 of the warm-up")
 
 
 def test_history_tells_what_was_done(undisturbed: dict[str, tuple[History, bytes]]) -> None:

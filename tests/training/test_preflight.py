@@ -50,9 +50,9 @@ def imported(run_stage: RunStage, folder: Path, layout: str = "padded", **more: 
 
 def worded(template: str) -> Any:
     """The tiny tokenizer with another chat template."""
-    made: Any = copy.deepcopy(tiny.tokenizer())
-    made.chat_template = template
-    return made
+    tokenizer: Any = copy.deepcopy(tiny.tokenizer())
+    tokenizer.chat_template = template
+    return tokenizer
 
 
 # --- templates
@@ -146,8 +146,8 @@ def test_fewer_embeddings_than_tokens_are_refused(run_stage: RunStage, tmp_path:
     model.resize_token_embeddings(len(tiny.tokenizer()) - 2)
     loading.save(model, tiny.tokenizer(), tmp_path / "model")
     tokens = len(tiny.tokenizer())
-    told = f"the tokenizer has {tokens} tokens, the embeddings of the model {tokens - 2} rows"
-    assert imported(run_stage, tmp_path / "model").reason == f"{tmp_path / 'model'}: {told}"
+    message = f"the tokenizer has {tokens} tokens, the embeddings of the model {tokens - 2} rows"
+    assert imported(run_stage, tmp_path / "model").reason == f"{tmp_path / 'model'}: {message}"
 
 
 def test_other_kinds_of_models_are_refused(run_stage: RunStage, tmp_path: Path) -> None:
@@ -209,9 +209,9 @@ def test_names_that_match_no_layer_are_refused() -> None:
 
 
 def test_what_is_saved_has_the_loss_of_what_was_trained(tmp_path: Path) -> None:
-    told = tiny.random_documents(12, 1)
+    documents = tiny.random_documents(12, 1)
     engine = Engine(loading.tune(tiny.model(), tiny.tuned(tiny.LORA), 0), tiny.COMPUTE)
-    preflight.save(engine, tiny.tokenizer(), told, tmp_path / "right")
+    preflight.save(engine, tiny.tokenizer(), documents, tmp_path / "right")
 
     class Wrong(torch.nn.Linear):
         """A layer that computes what its weights don't say."""
@@ -222,4 +222,4 @@ def test_what_is_saved_has_the_loss_of_what_was_trained(tmp_path: Path) -> None:
     model = tiny.mistral()
     model.lm_head.__class__ = Wrong
     with refused("the model was trained to a loss of "):
-        preflight.save(Engine(model, tiny.COMPUTE), tiny.tokenizer(), told, tmp_path / "wrong")
+        preflight.save(Engine(model, tiny.COMPUTE), tiny.tokenizer(), documents, tmp_path / "wrong")

@@ -165,11 +165,12 @@ def test_accumulated_passes_equal_one(padded: Engine, layout: str) -> None:
         engine = new_engine(layout, micro_tokens=128 // count)
         assert len(engine.passes(documents, np.arange(8))) == count
         loss, norm = engine.step(documents, np.arange(8), 1e9, 0)
-        found = grads(engine)
+        accumulated = grads(engine)
         assert norm == pytest.approx(
-            math.sqrt(sum(float(gradient.square().sum()) for gradient in found.values())), rel=1e-4
+            math.sqrt(sum(float(gradient.square().sum()) for gradient in accumulated.values())),
+            rel=1e-4,
         )
-        results.append((loss, found))
+        results.append((loss, accumulated))
     for result in results[1:]:
         assert_equal_up_to_rounding(result, results[0])
     means = [
@@ -185,16 +186,16 @@ def test_evaluation_is_the_mean_over_targets(padded: Engine, packed: Engine) -> 
     total = sum(padded.loss_sum(documents, np.array([row])).item() for row in range(30))
     for engine in (padded, packed):
         assert len(engine.passes(documents, np.arange(30))) > 1
-        found = engine.evaluate(documents)
-        assert found == pytest.approx(total / documents.supervised.sum(), rel=1e-5)
+        loss = engine.evaluate(documents)
+        assert loss == pytest.approx(total / documents.supervised.sum(), rel=1e-5)
         assert engine.model.training
         engine.model.eval()
 
 
 def labelled(seed: int) -> Documents:
     """Documents of which each target has a label's tokens among others."""
-    found = tiny.random_documents(12, seed)
-    longer = found.with_loss_on_prompts(found.lengths)  # all but the first token
+    documents = tiny.random_documents(12, seed)
+    longer = documents.with_loss_on_prompts(documents.lengths)  # all but the first token
     some = np.maximum(1, longer.supervised // 3)
     starts = longer.starts + longer.supervised // 2
     return replace(longer, label_tokens=some.astype(np.int32), label_starts=starts.astype(np.int32))
@@ -239,11 +240,11 @@ def test_the_tokens_own_share_as_weight_is_the_plain_loss(padded: Engine) -> Non
 def test_a_loss_on_prompts_leaves_targets_and_first_tokens_as_they_are() -> None:
     documents = tiny.random_documents(30, 5)
     wanted = np.random.default_rng(0).integers(0, 40, 30)
-    made = documents.with_loss_on_prompts(wanted)
-    assert (made.tokens == documents.tokens).all() and (made.starts >= 1).all()
-    assert (made.supervised >= documents.supervised).all()
+    longer = documents.with_loss_on_prompts(wanted)
+    assert (longer.tokens == documents.tokens).all() and (longer.starts >= 1).all()
+    assert (longer.supervised >= documents.supervised).all()
     room = np.minimum(wanted, documents.lengths - 1)
-    assert (made.supervised == np.maximum(room, documents.supervised)).all()
+    assert (longer.supervised == np.maximum(room, documents.supervised)).all()
 
 
 def test_a_head_is_trained_and_read_alike(tmp_path: Path) -> None:
@@ -286,14 +287,14 @@ EVERY = np.arange(30)
 def test_modes_that_change_no_bit(changed: dict[str, Any]) -> None:
     """On CPU recomputed activations, and the fast mode's kernels, are the same bits."""
     plain = new_engine(changed.get("layout", "padded"))
-    told = plain.step(DOCUMENTS, EVERY, 1.0, 0)
+    expected = plain.step(DOCUMENTS, EVERY, 1.0, 0)
     other = new_engine(**changed)
     loading.set_threads(other.compute)
-    assert other.step(DOCUMENTS, EVERY, 1.0, 0) == told
+    assert other.step(DOCUMENTS, EVERY, 1.0, 0) == expected
     loading.set_threads(plain.compute)
-    found, same = grads(other), grads(plain)
-    assert found.keys() == same.keys()
-    assert all(torch.equal(found[name], same[name]) for name in same)
+    other_grads, same = grads(other), grads(plain)
+    assert other_grads.keys() == same.keys()
+    assert all(torch.equal(other_grads[name], same[name]) for name in same)
 
 
 def test_compiled_layers_equal_eager_ones(packed: Engine) -> None:
@@ -327,7 +328,7 @@ def test_bfloat16_stays_within_its_bound(weights: str, bound: float) -> None:
 def test_a_full_memory_makes_activations_be_computed_again(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told = new_engine(gradient_checkpointing="never").step(DOCUMENTS, EVERY, 1.0, 3)
+    expected = new_engine(gradient_checkpointing="never").step(DOCUMENTS, EVERY, 1.0, 3)
     engine, loss_sum, passes = new_engine(gradient_checkpointing="auto"), Engine.loss_sum, []
 
     def full(self: Engine, *arguments: Any) -> torch.Tensor:
@@ -338,7 +339,7 @@ def test_a_full_memory_makes_activations_be_computed_again(
 
     monkeypatch.setattr(Engine, "loss_sum", full)
     with caplog.at_level(logging.INFO, "infuse"):
-        assert engine.step(DOCUMENTS, EVERY, 1.0, 3) == told
+        assert engine.step(DOCUMENTS, EVERY, 1.0, 3) == expected
     assert caplog.messages == [
         "the GPU's memory is full: activations are computed again from here on"
     ]

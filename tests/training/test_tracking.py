@@ -18,8 +18,8 @@ def test_tensorboard_shows_the_history(built: Tree) -> None:
     folder = nodes(built, "classifier")["label-seed1"]
     command = again(built, folder, "tracked", settings={"trackers": ["tensorboard"]})
     subprocess.run(command, cwd=built.root, check=True, capture_output=True)
-    made = built.root / "results/tracked"
-    history = json.loads((made / "history.json").read_text())
+    tracked = built.root / "results/tracked"
+    history = json.loads((tracked / "history.json").read_text())
     assert history == json.loads((folder / "history.json").read_text())
     (run,) = (built.root / "results/trackers").glob("tracked*")
     events = EventAccumulator(str(run)).Reload()

@@ -86,11 +86,11 @@ def test_no_training_set_is_longer_than_expected(
 def test_without_reasonings_the_expected_set_is_the_real_one(tmp_path: Path, target: str) -> None:
     inputs = folders(tmp_path, ["so"] * 7)
     real = TrainingSets({**inputs, "training_set": inputs["task"]}, tiny.tokenizer(), 1000)
-    found, wanted = (
+    planned, wanted = (
         lesson(sets, form(target)) for sets in (expected(inputs, limit=0), real)
     )  # fmt: skip
-    assert (found.documents.tokens == wanted.documents.tokens).all()
-    assert [rows.tolist() for rows in found.steps] == [rows.tolist() for rows in wanted.steps]
+    assert (planned.documents.tokens == wanted.documents.tokens).all()
+    assert [rows.tolist() for rows in planned.steps] == [rows.tolist() for rows in wanted.steps]
 
 
 def test_a_matched_arm_is_expected_to_take_as_many_steps(tmp_path: Path) -> None:

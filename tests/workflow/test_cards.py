@@ -20,10 +20,10 @@ def test_each_model_has_a_card(built: Tree, stage: str) -> None:
     for folder in nodes(built, stage).values():
         card = ModelCard((folder / "README.md").read_text())
         assert card.data.tags == ["reasoning-infused", stage]
-        made = json.loads((folder / "provenance.json").read_text())
-        assert made["key"] in card.text and made["versions"]["torch"] in card.text
+        provenance = json.loads((folder / "provenance.json").read_text())
+        assert provenance["key"] in card.text and provenance["versions"]["torch"] in card.text
         if stage != "base":
-            assert f"| {made['facts']['steps']} " in card.text
+            assert f"| {provenance['facts']['steps']} " in card.text
         explains = stage == "reasoner" or "reason_label-" in folder.name
         assert (cards.GOLD in card.text) == explains == (cards.MANNER in card.text)
 
@@ -33,8 +33,8 @@ def test_datasets_loads_a_training_set_by_its_card(
 ) -> None:
     import datasets
 
-    made = nodes(built, "training_set")["text_reasoning_label"]
-    folder = shutil.copytree(made, tmp_path / "set")  # its library expands variables in a path
+    original = nodes(built, "training_set")["text_reasoning_label"]
+    folder = shutil.copytree(original, tmp_path / "set")  # its library expands variables in a path
     card = DatasetCard((folder / "README.md").read_text())
     assert card.data.task_categories == ["text-classification"] and cards.GOLD in card.text
     loaded = datasets.load_dataset(str(folder), cache_dir=str(tmp_path))
@@ -48,12 +48,12 @@ def test_a_model_from_the_hub_names_its_base(tmp_path: Path) -> None:
         "params": {"kind": "hub", "id": "meta-llama/Llama-3.2-1B-Instruct", "revision": "0" * 40}
     }
     (tmp_path / "provenance.json").write_text(json.dumps(base))
-    made = {
+    provenance = {
         "stage": "reasoner", "name": "reasoner r", "key": "0123456789ab", "commit": None,
         "params": {"recipe": {"epochs": 1, "tuning": {"kind": "lora", "rank": 8}}},
         "facts": {"steps": 7, "dropped": {"longer than 9 tokens": {"rows": 1234, "first": [1]}}},
         "inputs": {"base": "results/artifacts/base/b-1"}, "versions": {"torch": "2"},
     }  # fmt: skip
-    text = cards.card(made, {"base": tmp_path})
+    text = cards.card(provenance, {"base": tmp_path})
     assert text is not None and ModelCard(text).data.base_model == base["params"]["id"]
     assert "lora, rank 8" in text and "1,234 rows" in text and "not known" in text

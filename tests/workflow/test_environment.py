@@ -38,8 +38,10 @@ def test_no_package_is_pinned_twice() -> None:
 def test_transformers_is_imported_in_one_place() -> None:
     """Elsewhere it would bring what `infuse.models.hf` keeps away."""
     imports = re.compile(r"^(from|import) transformers\b", re.MULTILINE)
-    found = [file for file in (ROOT / "scripts").rglob("*.py") if imports.search(file.read_text())]
-    assert found == []
+    importers = [
+        file for file in (ROOT / "scripts").rglob("*.py") if imports.search(file.read_text())
+    ]
+    assert importers == []
 
 
 def test_a_job_starts_without_what_it_does_not_need() -> None:
@@ -52,9 +54,9 @@ import infuse.training.loop, infuse.inference.classification, infuse.data.linear
 print([name for name in {late} if name in sys.modules])
 import sklearn.pipeline
 """
-    found = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
+    variables = os.environ | {"PYTHONPATH": str(ROOT / "scripts")}
     command = [sys.executable, "-c", code]
-    said = subprocess.run(command, env=found, text=True, capture_output=True, check=True)
+    said = subprocess.run(command, env=variables, text=True, capture_output=True, check=True)
     assert said.stdout == "[]\n"
 
 
@@ -91,8 +93,8 @@ def home(tmp_path: Path) -> Path:
 
 def test_without_git_or_python(home: Path) -> None:
     (home.parent / "bin").mkdir()
-    told = installed(home, PATH=str(home.parent / "bin"))
-    assert told == "git is not installed, and Snakemake needs it"
+    message = installed(home, PATH=str(home.parent / "bin"))
+    assert message == "git is not installed, and Snakemake needs it"
     for python in ("python-of-nobody", "/bin/false"):
         expected = "expected Python 3.11; where it has another name: make PYTHON=NAME"
         assert installed(home, python) == f"{python}: {expected}"
@@ -101,8 +103,8 @@ def test_without_git_or_python(home: Path) -> None:
 
 def test_without_a_package_index(home: Path) -> None:
     closed = {"PIP_INDEX_URL": "http://127.0.0.1:9/simple", "PIP_CONFIG_FILE": "/dev/null"}
-    told = installed(home, **closed, PIP_FIND_LINKS="", PIP_RETRIES="1")
-    assert told == "the package index can't be reached: expected a network, or PIP_INDEX_URL"
+    message = installed(home, **closed, PIP_FIND_LINKS="", PIP_RETRIES="1")
+    assert message == "the package index can't be reached: expected a network, or PIP_INDEX_URL"
 
 
 def test_without_room_on_the_disk(home: Path) -> None:
@@ -111,7 +113,7 @@ def test_without_room_on_the_disk(home: Path) -> None:
     if subprocess.run(mount, capture_output=True, check=False).returncode:
         pytest.skip("no right to mount a tmpfs")
     try:
-        told = installed(home, TMPDIR="/tmp")
+        message = installed(home, TMPDIR="/tmp")
     finally:
         subprocess.run(["umount", str(home)], check=True)
-    assert told == f"no room on the disk: {home} takes 3 GB, and /tmp 1 GB while it is made"
+    assert message == f"no room on the disk: {home} takes 3 GB, and /tmp 1 GB while it is made"

@@ -75,7 +75,7 @@ def test_a_change_is_told_from_rounding(
         owner, attribute = find(target)
         monkeypatch.setattr(owner, attribute, of(getattr(owner, attribute)))
     goldens.make(tmp_path, [node])
-    found = goldens.differences(
+    changed_files = goldens.differences(
         goldens.entry(tmp_path, node), KEPT[f"{tiny()['experiment']}: {stage} {name}"]
     )
-    assert bool(found) == bool(change)
+    assert bool(changed_files) == bool(change)

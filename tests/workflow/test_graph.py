@@ -80,12 +80,12 @@ def test_a_hyper_parameter_reruns_its_stage_and_what_follows(built: Tree) -> Non
 
 def test_every_config_key_reruns_what_the_documentation_says() -> None:
     """docs/reruns.md holds, for each key, the stages whose keys a change of it changes."""
-    told = dict(_documented())
+    documented = dict(_documented())
     tree = experiment.merge(yaml.safe_load(experiment.DEFAULTS.read_text()), BASIS)
-    found = {path: _changed(tree, path, BASIS) for path in _leaves(tree) if path not in NULL}
+    observed = {path: _changed(tree, path, BASIS) for path in _leaves(tree) if path not in NULL}
     judged = experiment.merge(tree, RATED)
-    found |= {path: _changed(judged, path, RATED) for path in OF_RATINGS}
-    assert told == found
+    observed |= {path: _changed(judged, path, RATED) for path in OF_RATINGS}
+    assert documented == observed
 
 
 # What the keys are changed in: here each of them may have another value.
@@ -242,5 +242,5 @@ def test_the_report_holds_every_table_and_figure_with_what_made_it(
         assert f'"{name}"' in page
     tiny = tiny_plan()
     for node, shown in ((tiny.tables, 6), (tiny.figures, 3), (tiny.arms, 6)):
-        made = f"Made by scripts/{node.stage}.py, key {node.key}, commit"
-        assert page.count(made) >= shown
+        caption = f"Made by scripts/{node.stage}.py, key {node.key}, commit"
+        assert page.count(caption) >= shown

@@ -49,7 +49,7 @@ def push(
         command, cwd=tree.root, env=environment() | hub.variables(tree.root / "caches", token),
         text=True, capture_output=True, check=False,
     )  # fmt: skip
-    assert not any(one in said.stdout + said.stderr for one in (TOKEN, STRANGER, "hf_old"))
+    assert not any(secret in said.stdout + said.stderr for secret in (TOKEN, STRANGER, "hf_old"))
     return said
 
 
@@ -79,8 +79,8 @@ def test_a_push_that_is_not_confirmed_sends_nothing(built: Tree) -> None:
         said = push(built, hub, "--to", OWNER)
         assert said.returncode == 0 and not said.stderr and not hub.asked, said.stderr
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in said.stdout.splitlines()]
-    found = {name: (kind, int(number)) for name, kind, number, _ in rows[2:8]}
-    assert found == {
+    listed = {name: (kind, int(number)) for name, kind, number, _ in rows[2:8]}
+    assert listed == {
         f"{OWNER}/tiny-{name}": (
             "dataset" if PUSHED[name] == "training_set" else "model", len(files(folder))
         )
@@ -96,22 +96,22 @@ def test_what_is_pushed_is_what_was_made(built: Tree, tmp_path: Path) -> None:
     with serve() as hub:
         said = push(built, hub, "--to", OWNER, "--confirm", token=TOKEN)
         assert said.returncode == 0, said.stderr
-        found = {
+        pushed = {
             name: hub.repositories[
                 "datasets" if PUSHED[name] == "training_set" else "models", f"{OWNER}/tiny-{name}"
             ]
             for name in folders
         }
-        assert len(hub.repositories) == len(found)
+        assert len(hub.repositories) == len(pushed)
         for name, folder in folders.items():
-            repository, (node, _, key) = found[name], folder.name.rpartition("-")
+            repository, (node, _, key) = pushed[name], folder.name.rpartition("-")
             assert repository.private and repository.commits[repository.head] == files(folder)
             assert repository.messages[1:] == [f"{PUSHED[name]} {node}, key {key}"]
             assert b'"/' not in files(folder)["provenance.json"]
             for text in files(folder).values():
                 assert str(built.root.parent).encode() not in text
-        heads, uploads = {name: one.head for name, one in found.items()}, len(hub.objects)
-        repository = found["reasoner"]
+        heads, uploads = {name: repo.head for name, repo in pushed.items()}, len(hub.objects)
+        repository = pushed["reasoner"]
         whole = repository.commits[repository.head]
         heads["reasoner"] = repository.replace(whole | {"README.md": b"# Mine"}, "Mine")
         stale = {"model-00001-of-00002.safetensors": b"", "LICENSE": b"theirs"}
@@ -119,7 +119,7 @@ def test_what_is_pushed_is_what_was_made(built: Tree, tmp_path: Path) -> None:
         said = push(built, hub, "--to", OWNER, "--confirm", token=TOKEN)
         assert said.returncode == 0 and len(hub.objects) == uploads, said.stderr
         assert repository.commits[repository.head] == whole | {"LICENSE": b"theirs"}
-        assert {n: one.head for n, one in found.items() if heads[n] != one.head}.keys() == {
+        assert {n: repo.head for n, repo in pushed.items() if heads[n] != repo.head}.keys() == {
             "reasoner"
         }
         data, model = (f"{OWNER}/tiny-{name}" for name in list(folders)[1::4])
@@ -148,9 +148,9 @@ FIRST = "me/tiny-text_label: the hub"
 )
 def test_a_refusal_is_told_in_one_line(built: Tree, namespace: str, token: str, said: str) -> None:
     with serve() as hub:
-        found = push(built, hub, "--to", namespace, "--confirm", token=token)
-    assert found.returncode == 1 and not hub.repositories
-    [line] = found.stderr.splitlines()
+        completed = push(built, hub, "--to", namespace, "--confirm", token=token)
+    assert completed.returncode == 1 and not hub.repositories
+    [line] = completed.stderr.splitlines()
     assert line.startswith(f"error: {said}")
 
 

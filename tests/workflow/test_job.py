@@ -62,8 +62,8 @@ def test_no_advice_destroys_work(run_stage: RunStage, tmp_path: Path) -> None:
     other = task.rename(tmp_path / "another-key")
     said = run_stage("base", BASE, {"task": other}).reason
     key = task.name.removeprefix("task-test-")
-    told = f"holds what was made under key {key}; move it elsewhere (its own name is test-{key})"
-    assert said == f"{other}: {told}"
+    advice = f"holds what was made under key {key}; move it elsewhere (its own name is test-{key})"
+    assert said == f"{other}: {advice}"
 
 
 @pytest.mark.parametrize("letter", ["a", "\u4e2d"])
@@ -92,12 +92,12 @@ def test_the_commit_is_that_of_our_own_checkout(
     assert commit(inner) is None
     git("add", "--all")
     git("commit", "--quiet", "--message", "a copy that is tracked")
-    found = commit(inner)
-    assert found is not None and len(found) == 40
+    commit_id = commit(inner)
+    assert commit_id is not None and len(commit_id) == 40
     (inner / "Snakefile").write_text("changed")
-    assert commit(inner) == f"{found}+"
+    assert commit(inner) == f"{commit_id}+"
     monkeypatch.setenv("GIT_DIR", str(tmp_path / "nowhere"))
-    assert commit(inner) == f"{found}+"
+    assert commit(inner) == f"{commit_id}+"
     monkeypatch.setenv("GIT_TEST_ASSUME_DIFFERENT_OWNER", "1")
     assert commit(inner) is None
     monkeypatch.setenv("PATH", "")

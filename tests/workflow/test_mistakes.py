@@ -88,9 +88,9 @@ def held(cell: str) -> File:
     return File(name.strip("`"), written.encode().decode("unicode_escape").encode("latin-1"))
 
 
-def is_said(found: str, said: str) -> bool:
+def is_said(message: str, said: str) -> bool:
     """Whether the page tells it so; "..." stands for a library's words."""
-    return bool(re.fullmatch(".*".join(map(re.escape, said.split("..."))), found))
+    return bool(re.fullmatch(".*".join(map(re.escape, said.split("..."))), message))
 
 
 def report(lines: list[str]) -> str:
@@ -139,8 +139,8 @@ def test_broken_texts(
 ) -> None:
     path = file.write(tmp_path)
     source = {"kind": "files", **dict.fromkeys(("train", "validation", "test"), str(path))}
-    found = reason(run_stage, "task", path, {"task": {"source": source}}, given)
-    assert is_said(found, said), found
+    message = reason(run_stage, "task", path, {"task": {"source": source}}, given)
+    assert is_said(message, said), message
 
 
 @pytest.mark.parametrize(("given", "file", "said"), rows("### `triples`"))
@@ -149,8 +149,8 @@ def test_broken_triples(
 ) -> None:
     path = file.write(tmp_path)
     source = {"kind": "files", "paths": [str(path)]}
-    found = reason(run_stage, "triples", path, {"triples": {"source": source}}, given)
-    assert is_said(found, said), found
+    message = reason(run_stage, "triples", path, {"triples": {"source": source}}, given)
+    assert is_said(message, said), message
 
 
 @pytest.mark.parametrize(("given", "file", "said"), rows("### `reasonings`"))
@@ -165,8 +165,8 @@ def test_broken_reasonings(
     for split in ("train", "validation"):
         text = {"id": 0, "text": "we laugh", "label": "joy"}
         write_rows(task / f"{split}.parquet", [text], TASK)
-    found = reason(run_stage, "reasonings", path, {"reasonings": section}, given, task=task)
-    assert is_said(found, said), found
+    message = reason(run_stage, "reasonings", path, {"reasonings": section}, given, task=task)
+    assert is_said(message, said), message
 
 
 # New texts -------------------------------------------------------------------------------------
@@ -202,8 +202,8 @@ def test_a_broken_call_of_classify(
         classify.main()
     shown = capsys.readouterr()
     assert end.value.code in (1, 2) and not shown.out
-    found = shown.err.splitlines()[-1].removeprefix("classify.py: ").replace(str(path), "FILE")
-    assert is_said(found, said), shown.err
+    message = shown.err.splitlines()[-1].removeprefix("classify.py: ").replace(str(path), "FILE")
+    assert is_said(message, said), shown.err
     assert shown.err.count("error: ") == 1
 
 

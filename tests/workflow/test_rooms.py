@@ -16,8 +16,8 @@ ROOMS = sorted(folder.parent.name for folder in PACKAGE.glob("*/__init__.py"))
 
 def allowed(room: str) -> set[str]:
     """The rooms that a room's docstring lets it import."""
-    told = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or ""
-    names = re.search(r"^May import: (.*)\.$", told, re.MULTILINE)
+    docstring = ast.get_docstring(ast.parse((PACKAGE / room / "__init__.py").read_text())) or ""
+    names = re.search(r"^May import: (.*)\.$", docstring, re.MULTILINE)
     assert names, f"{room}/__init__.py: expected a line 'May import: ROOM, ROOM.'"
     return {room, *ROOMS} & {room, *names[1].split(", ")}
 

@@ -46,8 +46,8 @@ TABLE: dict[str, tuple[Any, Callable[[Params], Any]]] = {
 
 @pytest.mark.parametrize("setting", sorted(TABLE))
 def test_each_classifier_is_trained_so(graph: Plan, setting: str) -> None:
-    expected, found = TABLE[setting]
-    assert all(found(node.params) == expected for node in graph.stage("classifier"))
+    expected, read_setting = TABLE[setting]
+    assert all(read_setting(node.params) == expected for node in graph.stage("classifier"))
 
 
 def test_the_student_is_the_papers(graph: Plan) -> None:
@@ -123,21 +123,21 @@ def test_the_warm_up_is_three_hundredths_of_the_steps(graph: Plan) -> None:
 
 def test_each_target_is_learned_with_and_without_the_instruction(graph: Plan) -> None:
     """By three seeds; pseudo-explanations are made of the explanations' own words."""
-    found = {}
+    forms = {}
     trained = [node for node in graph.own if node.stage == "classifier"]
     for node in trained:
         name, _, seed = node.name.rpartition("-seed")
         learned = node.inputs["training_set"].params.get("perturb")
         form = node.params["target"], learned, bool(node.params["chat"]["system"])
-        found.setdefault(name, form)
-        assert found[name] == form and seed in "123"
+        forms.setdefault(name, form)
+        assert forms[name] == form and seed in "123"
     targets = [
         ("label", None), ("label_reason", None),
         ("label_reason", "shuffle"), ("label_reason", "bag_of_words"),
     ]  # fmt: skip
-    assert sorted(found.values(), key=str) == sorted(
-        ((*target, told) for target in targets for told in (True, False)), key=str
+    assert sorted(forms.values(), key=str) == sorted(
+        ((*target, instructed) for target in targets for instructed in (True, False)), key=str
     )
     assert len(trained) == 3 * 8
-    arms = {name.removesuffix("_bare") for name in found}
+    arms = {name.removesuffix("_bare") for name in forms}
     assert arms == {"label", "label_explanation", "label_shuffled", "label_bag"}

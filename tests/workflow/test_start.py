@@ -63,10 +63,10 @@ def test_the_same_table_elsewhere(built: Tree, how: str, tmp_path: Path) -> None
         said = snakemake(root, *profile, "summary.txt")
         assert (root / "summary.txt").read_bytes() == (root / "results/table3.csv").read_bytes()
     assert said.returncode == 0, said.stderr
-    made = re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", said.stderr)
+    rules = re.findall(r"Finished jobid: \d+ \(Rule: (\w+)\)", said.stderr)
     first = "infused_" * (how == "module")
-    assert sorted(made)[:2] == [f"{first}predictions", f"{first}tables"], said.stderr
-    ours, theirs = (one / "results/table3.csv" for one in (root, built.root))
+    assert sorted(rules)[:2] == [f"{first}predictions", f"{first}tables"], said.stderr
+    ours, theirs = (folder / "results/table3.csv" for folder in (root, built.root))
     assert ours.read_bytes() == theirs.read_bytes()
     after = {path for path in built.root.rglob("*") if "__pycache__" not in str(path)}
     assert {path for path in after - before if ".snakemake" not in path.parts} == set()
@@ -75,8 +75,8 @@ def test_the_same_table_elsewhere(built: Tree, how: str, tmp_path: Path) -> None
 def test_a_module_that_would_train_again_or_write_elsewhere(built: Tree, tmp_path: Path) -> None:
     """Told in a line, before anything runs."""
     said = snakemake(user(built, tmp_path / "user"), "-n")
-    told = f"expected --workflow-profile {built.root}/profiles/default, or Snakemake would train"
-    assert said.returncode == 1 and told in said.stdout + said.stderr
+    message = f"expected --workflow-profile {built.root}/profiles/default, or Snakemake would train"
+    assert said.returncode == 1 and message in said.stdout + said.stderr
     said = snakemake(user(built, tmp_path / "other", '\n    prefix: "there"'), "-n")
     assert said.returncode == 1 and "expected a module without prefix" in said.stdout + said.stderr
 
@@ -125,8 +125,8 @@ def test_files_and_values_have_one_meaning(
     asked = ["-n", "--configfile", a, b, "--config", *values, "--", "results/table3.csv"]
     said = snakemake(tree, *asked)
     assert said.returncode == 0, said.stdout + said.stderr
-    found = re.findall(r"results/specs/classifier/(\S+)\.json", said.stdout + said.stderr)
-    assert sorted(set(found)) == wanted
+    scheduled = re.findall(r"results/specs/classifier/(\S+)\.json", said.stdout + said.stderr)
+    assert sorted(set(scheduled)) == wanted
 
     (tmp_path / "results").mkdir()
     monkeypatch.chdir(tmp_path)
