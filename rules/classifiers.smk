@@ -45,9 +45,11 @@ use rule task as classifier with:
         "results/logs/classifier/{id}.log",
     benchmark:
         "results/benchmarks/classifier/{id}.tsv"
-    threads: experiment.compute.threads
+    threads: experiment.compute.threads * ranks
     resources:
-        gpu=gpus,
+        gpu=gpus * ranks,
+        nodes=nodes,
+        tasks=nodes,
     params:
         stage="classifier",
     message:

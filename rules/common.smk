@@ -94,11 +94,12 @@ if absent := dvc_store.wanted(plan):
     print(f"Note: {len(absent)} artifacts are published and not here: {pulls}", file=sys.stderr)
 
 gpus = int(experiment.compute.device == "cuda")
+ranks, nodes = experiment.distributed.ranks, experiment.distributed.nodes
 
 
 def gpus_of_base(wildcards):
     """None, where the base is not trained here."""
-    return gpus if plan.nodes["base", wildcards.id].params["kind"] == "scratch" else 0
+    return gpus * ranks if plan.nodes["base", wildcards.id].params["kind"] == "scratch" else 0
 
 
 writing = f"../envs/{'vllm' if experiment.backend == 'vllm' else 'environment'}.yaml"

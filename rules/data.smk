@@ -52,9 +52,11 @@ use rule task as base with:
         "results/logs/base/{id}.log",
     benchmark:
         "results/benchmarks/base/{id}.tsv"
-    threads: experiment.compute.threads
+    threads: experiment.compute.threads * ranks
     resources:
         gpu=gpus_of_base,
+        nodes=nodes,
+        tasks=nodes,
     params:
         stage="base",
     message:

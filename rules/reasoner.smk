@@ -35,9 +35,11 @@ use rule task as reasoner with:
     benchmark:
         "results/benchmarks/reasoner/{id}.tsv"
     priority: 1
-    threads: experiment.compute.threads
+    threads: experiment.compute.threads * ranks
     resources:
-        gpu=gpus,
+        gpu=gpus * ranks,
+        nodes=nodes,
+        tasks=nodes,
     params:
         stage="reasoner",
     message:

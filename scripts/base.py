@@ -25,6 +25,7 @@ from infuse.data.examples import Encoder, collect, text_pieces
 from infuse.data.sources import read_file
 from infuse.models import checks, loading
 from infuse.training import batching, loop, preflight, tracking
+from infuse.training.ranks import joined
 from infuse.training.step import Engine
 from infuse.workflow.job import Job, run
 
@@ -100,12 +101,14 @@ def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
         documents, _ = collect(pieces, recipe.max_length)
         steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, seed)
         model = loading.tune(model, recipe, seed)
-        engine = Engine(model, params.compute)
-        with tracking.watched(job.settings.trackers, job.work.name, job.params) as watch:
-            history = loop.train(
-                engine, documents, None, steps, recipe, seed, job.work,
-                job.settings.checkpoint_steps, watch,
-            )  # fmt: skip
+        with joined(params.compute.device, job.settings.distributed.sharded) as ranks:
+            engine = Engine(model, params.compute, ranks=ranks)
+            with tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch:
+                history = loop.train(
+                    engine, documents, None, steps, recipe, seed, job.work,
+                    job.settings.checkpoint_steps, watch,
+                )  # fmt: skip
+            engine.gather()
         write_json(job.out / "history.json", asdict(history))
         facts |= {"steps": len(steps), "tokens": batching.total_tokens(documents.lengths, steps)}
     loading.save(model, tokenizer, job.out)

@@ -20,6 +20,7 @@ from infuse.inference.classification import Form
 from infuse.models import loading
 from infuse.training import loop, preflight, tracking
 from infuse.training.matching import lesson
+from infuse.training.ranks import joined
 from infuse.training.setup import engine_for
 from infuse.training.training_data import TrainingSets
 from infuse.workflow.job import Job, run
@@ -42,15 +43,16 @@ def classifier(job: Job) -> dict[str, Any]:
     counts = len(taught.documents), len(taught.steps), taught.dropped or "none"
     log.info("%s documents in %s steps, dropped: %s", *counts)
     labels = len(form.labels) if form.target == "head" else None
-    engine = engine_for(job.inputs["base"], recipe, params.compute, seed, labels, weight)
     validation = sets.validation(params)
-    with tracking.watched(job.settings.trackers, job.work.name, job.params) as watch:
-        history = loop.train(
-            engine, taught.documents, validation, taught.steps, recipe, seed,
-            job.work, job.settings.checkpoint_steps, watch,
-        )  # fmt: skip
-    tokenizer.chat_template = standalone(tokenizer, **form.chat)
-    preflight.save(engine, tokenizer, validation or taught.documents, job.out)
+    with joined(params.compute.device, job.settings.distributed.sharded) as ranks:
+        engine = engine_for(job.inputs["base"], recipe, params.compute, seed, labels, weight, ranks)
+        with tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch:
+            history = loop.train(
+                engine, taught.documents, validation, taught.steps, recipe, seed,
+                job.work, job.settings.checkpoint_steps, watch,
+            )  # fmt: skip
+        tokenizer.chat_template = standalone(tokenizer, **form.chat)
+        preflight.save(engine, tokenizer, validation or taught.documents, job.out)
     write_json(job.out / "history.json", asdict(history))
     form.save(job.out)
     account = loop.account(taught.documents, taught.steps, recipe, weight)

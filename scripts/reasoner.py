@@ -18,6 +18,7 @@ from infuse.core.files import write_json
 from infuse.core.manifest import read_provenance
 from infuse.models import loading
 from infuse.training import batching, loop, preflight, tracking
+from infuse.training.ranks import joined
 from infuse.training.setup import engine_for
 from infuse.training.training_data import open_documents
 from infuse.workflow.job import Job, run
@@ -43,13 +44,14 @@ def reasoner(job: Job) -> dict[str, Any]:
     )
     steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, seed)
     log.info("%s documents in %s steps", len(documents), len(steps))
-    engine = engine_for(job.inputs["base"], recipe, compute, seed)
-    with tracking.watched(job.settings.trackers, job.work.name, job.params) as watch:
-        history = loop.train(
-            engine, documents, validation, steps, recipe, seed, job.work,
-            job.settings.checkpoint_steps, watch,
-        )  # fmt: skip
-    preflight.save(engine, tokenizer, validation, job.out)
+    with joined(compute.device, job.settings.distributed.sharded) as ranks:
+        engine = engine_for(job.inputs["base"], recipe, compute, seed, ranks=ranks)
+        with tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch:
+            history = loop.train(
+                engine, documents, validation, steps, recipe, seed, job.work,
+                job.settings.checkpoint_steps, watch,
+            )  # fmt: skip
+        preflight.save(engine, tokenizer, validation, job.out)
     write_json(job.out / "history.json", asdict(history))
     return loop.account(documents, steps, recipe) | {"dropped": _dropped(job)}
 

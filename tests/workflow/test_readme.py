@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+import statistics
 from collections.abc import Iterator
 
 from infuse.synthetic import emotions
@@ -61,9 +62,19 @@ def test_what_processors_differ_by_is_as_measured() -> None:
         runs = [line for line in csv.DictReader(stream) if line["experiment"] == "diary"]
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     arms = {"label": "Q->A reaches", "label_same_steps": "equal steps", "reason_label": "Q->RA"}
+    spreads = []
+    by_run: dict[tuple[str, str], dict[str, float]] = {}
     for arm, name in arms.items():
         reached = [100 * float(run["accuracy"]) for run in runs if run["arm"] == arm]
         assert f"{name} {min(reached):.1f} to {max(reached):.1f} %" in readme
+        spreads.append(f"{statistics.stdev(reached):.1f}")
+    assert f"Standard deviations are {spreads[0]}, {spreads[1]} and {spreads[2]} points" in readme
+    for run in runs:
+        by_run.setdefault((run["processor"], run["seed"]), {})[run["arm"]] = float(run["accuracy"])
+    assert f"ahead in each of the {len(by_run)} runs" in readme
+    assert all(
+        run["reason_label"] > max(run["label"], run["label_same_steps"]) for run in by_run.values()
+    )
 
 
 def test_every_link_between_pages_leads_on() -> None:

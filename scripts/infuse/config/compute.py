@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator
 
 from infuse.config.values import PositiveInt, Section
 
@@ -37,3 +37,22 @@ class Compute(Arithmetic):
         if compile and info.data.get("layout") == "padded":
             raise ValueError(": expected false, since passes of layout padded differ in size")
         return compile
+
+
+class Distributed(Section):
+    """Processes that share each training, each with a GPU or `compute.threads` of its own.
+
+    They change a result by rounding alone, and so enter no key: a training goes on with another
+    number of them.
+    """
+
+    ranks: PositiveInt = Field(default=1, description="processes on each node")
+    nodes: PositiveInt = Field(default=1, description="of a Slurm job")
+    sharded: bool = Field(
+        default=False, description="weights, gradients and optimizer state are split over them"
+    )
+
+    @property
+    def processes(self) -> int:
+        """On all nodes together."""
+        return self.ranks * self.nodes

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError, ValidationInfo, field_validator
 from infuse.config import yaml_text
 from infuse.config.arms import Arm, HeldOut, LogitLens, Regimes
 from infuse.config.base import Folder, Gguf, HubModel, Scratch
-from infuse.config.compute import Compute, Tracker
+from infuse.config.compute import Compute, Distributed, Tracker
 from infuse.config.conversations import Conversations, GeneratedTalk
 from infuse.config.endpoints import Endpoint, ZeroShot
 from infuse.config.judging import AskedJudge, Judging
@@ -70,6 +70,7 @@ class Experiment(Section):
     gpu: GpuName | None
     shards: Annotated[int, Field(gt=0, le=256)]
     compute: Compute
+    distributed: Distributed
     checkpoint_steps: PositiveInt
     trackers: list[Tracker]
 

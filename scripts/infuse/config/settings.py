@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import Field
 
-from infuse.config.compute import Layout, Tracker
+from infuse.config.compute import Distributed, Layout, Tracker
 from infuse.config.endpoints import Endpoint
 from infuse.config.model_params import Chat
 from infuse.config.recipe import Modules
@@ -45,6 +45,7 @@ class Settings(Section):
     threads: PositiveInt = 1
     checkpoint_steps: PositiveInt = 100
     trackers: list[Tracker] = Field(default=[])
+    distributed: Distributed = Distributed()
     layout: Layout = "padded"
     date_string: str = ""
     requirements: Requirements | None = None

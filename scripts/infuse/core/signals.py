@@ -20,6 +20,13 @@ class Stopped(SystemExit):
         self.name = signal.Signals(number).name
 
 
+class Deserted(SystemExit):
+    """Another rank of the training has ended, of which its own process tells."""
+
+    def __init__(self) -> None:
+        super().__init__(75)
+
+
 class _Listener:
     """Raises `Stopped` where the signal finds the run, or keeps it until it is asked for."""
 

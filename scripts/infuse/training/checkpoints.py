@@ -18,6 +18,7 @@ from safetensors.torch import load_file, save_file
 from infuse.core.files import read_json, settle, write_json
 from infuse.core.manifest import seal, whole
 from infuse.training.optimizers import restore, state_of
+from infuse.training.ranks import ALONE, Ranks, full, like
 from infuse.training.tracking import Watch
 
 log = logging.getLogger("infuse")
@@ -52,16 +53,25 @@ class Checkpoints:
     work: Path
     trained: Mapping[str, torch.nn.Parameter]
     optimizer: torch.optim.Optimizer
+    ranks: Ranks = ALONE
 
     def save(self, step: int, history: History) -> None:
-        """Write the state under a temporary name, then let it replace the one before the last."""
+        """Write the state under a temporary name, then let it replace the one before the last.
+
+        The first rank writes; the others wait.
+        """
+        tensors = {f"weight.{name}": full(weight.detach()) for name, weight in self.trained.items()}
+        for name, weight in self.trained.items():
+            for part, value in state_of(self.optimizer, weight).items():
+                tensors[f"{part}.{name}"] = full(value)
+        if self.ranks.rank == 0:
+            self._write(step, history, tensors)
+        self.ranks.any(False)
+
+    def _write(self, step: int, history: History, tensors: Mapping[str, torch.Tensor]) -> None:
         unfinished = self.work / "checkpoint.part"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
-        tensors = {f"weight.{name}": weight.detach() for name, weight in self.trained.items()}
-        for name, weight in self.trained.items():
-            for part, value in state_of(self.optimizer, weight).items():
-                tensors[f"{part}.{name}"] = value
         save_file({name: value.contiguous() for name, value in tensors.items()},
                   unfinished / "state.safetensors")  # fmt: skip
         write_json(unfinished / "history.json", asdict(history))
@@ -79,7 +89,7 @@ class Checkpoints:
             tensors = load_file(folder / "state.safetensors")
             for name, weight in self.trained.items():
                 with torch.no_grad():
-                    weight.copy_(tensors[f"weight.{name}"])
+                    weight.copy_(like(tensors[f"weight.{name}"], weight))
                 ours = (key.partition(".") for key in tensors)
                 kept = {part: tensors[f"{part}.{name}"] for part, _, of in ours if of == name}
                 del kept["weight"]

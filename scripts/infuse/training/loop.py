@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib.metadata import version
 from pathlib import Path
 
 import numpy as np
@@ -84,8 +86,14 @@ def train(
     model.train()
     trained = {name: weight for name, weight in model.named_parameters() if weight.requires_grad}
     optimizer = new_optimizer(model, recipe)
-    state = Checkpoints(work, trained, optimizer)
+    ranks = engine.ranks
+    state = Checkpoints(work, trained, optimizer, ranks)
     first, history = state.restore()
+    if ranks.count > 1:
+        ranks.agree(
+            torch=torch.__version__, transformers=version("transformers"),
+            state=f"after step {first}", documents=_fingerprint(documents),
+        )  # fmt: skip
     history.replay(watch)
     if remark := short_warmup(len(steps), recipe):
         log.warning("%s", remark)
@@ -127,7 +135,7 @@ def train(
             watch(step + 1, values)
             evaluate(step + 1)
             progress.advance(1, f"loss {loss:.3f}")
-            stop = asked_to_stop()
+            stop = ranks.any(asked_to_stop())
             if stop or ((step + 1) % checkpoint_steps == 0 and step + 1 < len(steps)):
                 state.save(step + 1, history)
             if stop:
@@ -162,6 +170,11 @@ def _enough_memory(engine: Engine) -> Iterator[None]:
 def _evaluation_steps(total: int, recipe: Recipe) -> set[int]:
     count = recipe.epochs * recipe.evaluations_per_epoch
     return {total * (index + 1) // count for index in range(count)}
+
+
+def _fingerprint(documents: Documents) -> str:
+    """Eight digits that tell other documents from these."""
+    return f"{zlib.crc32(documents.tokens.data, zlib.crc32(documents.offsets.data)):08x}"
 
 
 def _some(rows: Rows) -> str:

@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from infuse.config.recipe import Recipe
+from infuse.training.ranks import like
 
 EIGHT_BITS = "paged_adamw_8bit"
 _CODES = {"qmap1": "dynamic", "qmap2": "udynamic"}  # of 8 bits; all weights share them
@@ -49,7 +50,10 @@ def restore(
 ) -> None:
     """Put back what `state_of` gave."""
     if isinstance(optimizer, torch.optim.AdamW):
-        optimizer.state[weight] = {name: part.to(weight.device) for name, part in state.items()}
+        optimizer.state[weight] = {
+            name: part.to(weight.device) if part.dim() == 0 else like(part, weight)
+            for name, part in state.items()
+        }
         return
     paged: Any = optimizer
     restored: dict[str, Any] = {name: part.to(weight.device) for name, part in state.items()}

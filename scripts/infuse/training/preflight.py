@@ -191,9 +191,14 @@ def save(engine: Engine, tokenizer: Any, documents: Documents, folder: Path) -> 
 
     Args:
         documents: those of the last evaluation, or of the training; a few are enough.
+
+    Of several ranks, the first alone saves.
     """
     few = np.arange(min(8, len(documents)))
     trained = _mean(engine, documents, few)
+    engine.gather()
+    if engine.ranks.rank > 0:
+        return
     load = loading.load_head if hasattr(engine.model, "score") else loading.load_model
     loading.save(engine.model, tokenizer, folder)
     loading.whole(engine.model).to("cpu")  # a GPU need not hold both

@@ -7,6 +7,7 @@ from pathlib import Path
 from infuse.config.compute import Compute
 from infuse.config.recipe import Recipe
 from infuse.models import loading
+from infuse.training.ranks import ALONE, Ranks
 from infuse.training.step import Engine
 
 
@@ -17,12 +18,13 @@ def engine_for(
     seed: int,
     labels: int | None = None,
     label_weight: float | None = None,
+    ranks: Ranks = ALONE,
 ) -> Engine:
     """The base model in a folder as a recipe trains it.
 
     Args:
         labels: as many as a linear head in place of the vocabulary has; None: the vocabulary.
-        label_weight: of `Engine`.
+        label_weight, ranks: of `Engine`.
 
     Raises:
         UserError: the folder holds no usable model, or the recipe does not fit it or the device.
@@ -33,4 +35,4 @@ def engine_for(
         model = loading.load_model(base, **how)
     else:
         model = loading.new_head(base, labels, seed, **how)
-    return Engine(loading.tune(model, recipe, seed), compute, label_weight)
+    return Engine(loading.tune(model, recipe, seed), compute, label_weight, ranks)

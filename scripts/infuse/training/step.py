@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,6 +22,7 @@ from infuse.models.loading import backbone, whole
 from infuse.training.attention import PACKED, places, rounded
 from infuse.training.batching import Rows, micro_batches
 from infuse.training.cross_entropy import cross_entropy
+from infuse.training.ranks import ALONE, Ranks, full, gather, meeting
 
 log = logging.getLogger("infuse")
 
@@ -40,6 +41,30 @@ def pass_size(used: int, compute: Compute) -> int:
     return min(size, compute.micro_tokens) if used <= compute.micro_tokens else size
 
 
+class _Loss(torch.nn.Module):
+    """The loss of one pass, as a module: torch's distributed engines act where one is called."""
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(
+        self,
+        tokens: torch.Tensor,
+        layout: dict[str, Any],
+        states_at: torch.Tensor,
+        targets: torch.Tensor,
+        weights: torch.Tensor | None,
+        compiled: bool,
+    ) -> torch.Tensor:
+        """Sum of the cross-entropy of `targets`, given the states at some places."""
+        decoder, head = backbone(self.model)
+        states = decoder(input_ids=tokens, use_cache=False, **layout).last_hidden_state
+        return cross_entropy(
+            states.flatten(0, 1)[states_at], head, targets, weights, compiled=compiled
+        )
+
+
 @dataclass(frozen=True)
 class Engine:
     """A model with the arithmetic it runs under; the model is set up for it.
@@ -48,11 +73,14 @@ class Engine:
         compute: the config's section `compute`.
         label_weight: the share of the loss that falls on the labels' tokens; None: that of these
             tokens among all.
+        ranks: the processes that share the training, of which this is one.
     """
 
     model: PreTrainedModel
     compute: Compute
     label_weight: float | None = None
+    ranks: Ranks = ALONE
+    _loss: torch.nn.Module = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
         model = whole(self.model.to(self.compute.device))
@@ -60,6 +88,7 @@ class Engine:
             model.set_attn_implementation(PACKED)
         if self.compute.gradient_checkpointing == "always":
             self._recompute()
+        layers = [part for part in model.modules() if isinstance(part, GradientCheckpointingLayer)]
         if self.compute.compile:
             # Layers are alike, so one of them is compiled and all of them use it: for each size of
             # a pass, number and longest length of its documents anew. These are powers of two, but
@@ -67,9 +96,9 @@ class Engine:
             torch._dynamo.config.recompile_limit = 512
             torch._dynamo.config.accumulated_recompile_limit = 4096
             torch._dynamo.config.fail_on_recompile_limit_hit = True
-            for layer in model.modules():
-                if isinstance(layer, GradientCheckpointingLayer):
-                    layer.compile(dynamic=False)
+            for layer in layers:
+                layer.compile(dynamic=False)
+        object.__setattr__(self, "_loss", self.ranks.spread(_Loss(self.model), layers))
 
     def step(
         self, documents: Documents, rows: Rows, max_norm: float, seed: int
@@ -85,7 +114,8 @@ class Engine:
         try:
             return self._step(documents, rows, max_norm, seed)
         except torch.OutOfMemoryError:
-            if self.compute.gradient_checkpointing != "auto" or self._recomputes:
+            forbidden = self.compute.gradient_checkpointing != "auto" or self.ranks.count > 1
+            if forbidden or self._recomputes:  # the other ranks would wait for this one
                 raise
         log.info("the GPU's memory is full: activations are computed again from here on")
         self.model.zero_grad(set_to_none=True)
@@ -99,16 +129,20 @@ class Engine:
         torch.manual_seed(seed)
         supervised, weights = int(documents.supervised[rows].sum()), self.weights(documents, rows)
         losses = []
-        for part in self.passes(documents, rows):
-            loss = self.loss_sum(documents, part, weights) / supervised
-            loss.backward()  # type: ignore[no-untyped-call]
+        parts = self.ranks.share(self.passes(documents, rows))
+        for place, (part, counts) in enumerate(parts, 1):
+            with meeting(self._loss, place == len(parts)):
+                loss = self.loss_sum(documents, part, weights) / supervised * counts
+                # The ranks' gradients are averaged, and are to be summed.
+                (loss * self.ranks.count).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
         norm = torch.nn.utils.clip_grad_norm_(
             [weight for weight in self.model.parameters() if weight.grad is not None], max_norm
         )
         # A GPU is waited for once a step, not once a pass.
-        *sums, norm_value = torch.stack([*losses, norm.float()]).tolist()
-        return sum(sums), norm_value
+        *sums, norm_value = torch.stack([*losses, full(norm).float()]).tolist()
+        total = self.ranks.sum(torch.tensor(sum(sums), dtype=torch.float64)).item()
+        return total, norm_value
 
     def loss_sum(
         self, documents: Documents, rows: Rows, weights: tuple[float, float] | None = None
@@ -143,7 +177,6 @@ class Engine:
                 for begin, start, length in zip(begins, starts, lengths, strict=True)
             ]
         )
-        decoder, head = backbone(self.model)
         tokens = self._tensor(inputs)
         targets = tokens.flatten()[self._tensor(wanted)]
         share = None
@@ -151,9 +184,10 @@ class Engine:
             of_labels = np.concatenate([documents.is_label(row) for row in rows])
             share = self._tensor(np.where(of_labels, *weights).astype(np.float32))
         with self._autocast():
-            states = decoder(input_ids=tokens, use_cache=False, **layout).last_hidden_state
-            states = states.flatten(0, 1)[self._tensor(wanted - 1)]
-            return cross_entropy(states, head, targets, share, compiled=self.compute.compile)
+            loss: torch.Tensor = self._loss(
+                tokens, layout, self._tensor(wanted - 1), targets, share, self.compute.compile
+            )
+        return loss
 
     def weights(self, documents: Documents, rows: Rows) -> tuple[float, float] | None:
         """The weights for `loss_sum` by which a step's labels have `label_weight` of its loss; none
@@ -180,13 +214,20 @@ class Engine:
     ) -> float | None:
         """Mean cross-entropy in nats over all target tokens; None once it is `given_up`."""
         self.model.eval()
-        total = 0.0
-        for part in self.passes(documents, np.arange(len(documents))):
-            if given_up():
+        total, stop = 0.0, False
+        for part, counts in self.ranks.share(self.passes(documents, np.arange(len(documents)))):
+            stop = self.ranks.any(given_up())
+            if stop:
                 break
-            total += self.loss_sum(documents, part).item()
+            total += self.loss_sum(documents, part).item() * counts
         self.model.train()
-        return None if given_up() else total / int(documents.supervised.sum())
+        every = self.ranks.sum(torch.tensor(total, dtype=torch.float64)).item()
+        return None if stop else every / int(documents.supervised.sum())
+
+    def gather(self) -> None:
+        """Give every rank the whole model, after which it is trained no more."""
+        if self.ranks.sharded:
+            gather(self._loss)
 
     @property
     def _recomputes(self) -> bool:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from infuse.core.errors import UserError
+from infuse.training.ranks import ALONE, Ranks
 
 FOLDER = "results/trackers"
 Watch = Callable[[int, Mapping[str, float]], None]  # step, and what was measured at it
@@ -19,7 +20,9 @@ def nobody(_step: int, _values: Mapping[str, float]) -> None:
 
 
 @contextlib.contextmanager
-def watched(trackers: Sequence[str], run: str, params: Mapping[str, Any]) -> Iterator[Watch]:
+def watched(
+    trackers: Sequence[str], run: str, params: Mapping[str, Any], ranks: Ranks = ALONE
+) -> Iterator[Watch]:
     """Where the values of each step and evaluation go: to the trackers that the config names.
 
     Each process tells all of its training from the first step, so what an earlier one left in
@@ -29,11 +32,12 @@ def watched(trackers: Sequence[str], run: str, params: Mapping[str, Any]) -> Ite
     Args:
         run: the name of the training.
         params: what the trackers show as its config.
+        ranks: of which the first alone tells.
 
     Raises:
         UserError: the package of a tracker is not installed.
     """
-    if not trackers:
+    if not trackers or ranks.rank > 0:
         yield nobody
         return
     from accelerate import Accelerator

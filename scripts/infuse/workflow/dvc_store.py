@@ -45,8 +45,12 @@ def wanted(plan: Plan) -> list[Node]:
     What comes before them is not wanted: a base model, where all classifiers are published.
     """
     nodes: dict[str, Node] = {}
+    seen = set[str]()
 
     def visit(node: Node) -> None:
+        if node.path in seen:  # most are the input of many
+            return
+        seen.add(node.path)
         if _done(node):
             return
         if pointer(node).is_file():

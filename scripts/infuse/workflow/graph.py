@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from infuse.config.arms import AnyArm, Arm, roles
@@ -40,6 +41,7 @@ class Graph:
         self.task = task_node(config, contents, self.ratings)
         self.triples = triples_node(config, contents)
         self.base = base_node(config, contents, self.task, self.triples)
+        self._training_settings = training_settings(config)
 
     def metrics(
         self,
@@ -217,7 +219,7 @@ class Graph:
         regime = f"-{texts.name}" if texts is not self.task else ""
         return Node(
             "classifier", f"{name}{regime}-seed{seed}", params, inputs,
-            training_settings(config),
+            self._training_settings,
         )  # fmt: skip
 
     def _base_of(self, texts: Node) -> Node:
@@ -263,7 +265,7 @@ class Graph:
         name = "imported"
         if isinstance(section, Sampling):
             name, params = self.base.name, params | generation_params(config)
-            inputs["reasoner"] = self._reasoner() if isinstance(section, Written) else self.base
+            inputs["reasoner"] = self._reasoner if isinstance(section, Written) else self.base
             if section.prompt is not None:  # chat templates may print a date
                 params["date_string"] = config.date_string
         elif isinstance(section, Asked):
@@ -279,6 +281,7 @@ class Graph:
         sharing = isinstance(section, Sampling) and config.shards > 1
         return gathered(whole, config.shards) if sharing else whole
 
+    @cached_property
     def _reasoner(self) -> Node:
         config = self.config
         assert self.triples is not None  # the config was refused otherwise
@@ -294,6 +297,6 @@ class Graph:
             self.base.name,
             config.reasoner.model_dump() | training_params(config),
             {"base": self.base, "tokens": tokens},
-            training_settings(config),
+            self._training_settings,
             references={"task": self.task},
         )

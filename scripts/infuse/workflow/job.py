@@ -11,6 +11,7 @@ import os
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from importlib import import_module
@@ -24,7 +25,7 @@ from infuse.core.files import read_json, settle, write_json, write_text
 from infuse.core.hashing import content_hash
 from infuse.core.manifest import Added, anew, check, names, seal, whole
 from infuse.core.resources import Meter, commit
-from infuse.workflow import cards
+from infuse.workflow import cards, torchrun
 from infuse.workflow.spec import Spec
 
 log = logging.getLogger("infuse")
@@ -74,11 +75,26 @@ def run(stage: Callable[[Job], dict[str, Any]]) -> None:
     parser.add_argument("spec", type=Path, help="the node's spec, a file under results/specs/")
     parser.add_argument("--log", type=Path, help="a file that gets every message")
     arguments = parser.parse_args()
+    with torchrun.left_at_once():
+        _run(stage, arguments)
+
+
+def _run(stage: Callable[[Job], dict[str, Any]], arguments: argparse.Namespace) -> None:
     try:
         spec = Spec.read(arguments.spec)
-        _log_to(arguments.log, spec.name)
+        if torchrun.wanted(spec):
+            _log_to(None, spec.name)
+            sys.exit(torchrun.launch(spec))
+        first = os.environ.get("RANK", "0") == "0"
+        if first:
+            _log_to(arguments.log, spec.name)
+        else:
+            torchrun.tell_launcher(log)
         signals.listen()
-        _publish(spec, stage)
+        if first:
+            _publish(spec, stage)
+        else:
+            _assist(spec, stage)
     except signals.Stopped as end:
         log.error("stopped by %s; the same command goes on from what is saved", end.name)
         raise
@@ -110,6 +126,20 @@ def _publish(spec: Spec, stage: Callable[[Job], dict[str, Any]]) -> None:
     with contextlib.suppress(OSError):  # on NFS, a lock that is open outlives its name
         work.rmdir()
     log.info("wrote %s", spec.output)
+
+
+def _assist(spec: Spec, stage: Callable[[Job], dict[str, Any]]) -> None:
+    """Take part in a training of several ranks, and leave its result to the first."""
+    work = Path(spec.work)
+    if whole(work / MADE) or Path(spec.output).is_dir():  # the first has nothing to train
+        return
+    inputs, references = (
+        {role: Path(path) for role, path in paths.items()}
+        for paths in (spec.inputs, spec.references)
+    )
+    with tempfile.TemporaryDirectory() as out:
+        given = spec.name, spec.params, spec.settings
+        stage(Job(*given, inputs, work, Path(out), references, spec.key))
 
 
 def _follow(spec: Spec) -> None:

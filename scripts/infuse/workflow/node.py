@@ -47,12 +47,12 @@ class Node:
         inputs = {role: node.key for role, node in self.inputs.items()}
         return rerun_key(self.stage, self.params, inputs)
 
-    @property
+    @cached_property
     def id(self) -> str:
         """Name and key; of a long name, as much as file systems take."""
         return f"{self.name.encode()[:LONGEST].decode(errors='ignore')}-{self.key}"
 
-    @property
+    @cached_property
     def path(self) -> str:
         """The folder of the artifact."""
         return f"{self.folder}/{self.stage}/{self.id}"
@@ -97,9 +97,10 @@ def reached(*last: Node) -> dict[tuple[str, str], Node]:
     nodes: dict[tuple[str, str], Node] = {}
 
     def visit(node: Node) -> None:
-        for source in node.needs.values():
-            visit(source)
-        nodes.setdefault((node.stage, node.id), node)
+        if (node.stage, node.id) not in nodes:
+            for source in node.needs.values():
+                visit(source)
+            nodes[node.stage, node.id] = node
 
     for node in last:
         visit(node)

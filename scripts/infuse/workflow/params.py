@@ -51,7 +51,7 @@ def base_settings(config: Experiment) -> Settings:
 def training_settings(config: Experiment) -> Settings:
     """What a training is told that changes no result."""
     own = {"checkpoint_steps": config.checkpoint_steps, "trackers": config.trackers}
-    return base_settings(config) | own
+    return base_settings(config) | own | {"distributed": config.distributed}
 
 
 def requirements(config: Experiment) -> Requirements:

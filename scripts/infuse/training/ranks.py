@@ -1,0 +1,167 @@
+"""One training on several processes, each with a GPU or some threads of its own.
+
+`torchrun` starts them and tells each its rank. All take the same steps of the same rows. A step's
+forward passes are dealt out among them, and torch.distributed adds up the gradients. So a step has
+the same loss as on one rank, but for rounding. Rank 0 alone writes.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.distributed as dist
+
+from infuse.core.errors import UserError
+from infuse.core.signals import Deserted
+from infuse.training.batching import Rows
+
+
+@dataclass(frozen=True)
+class Ranks:
+    """A process among those of a training.
+
+    Attributes:
+        rank: 0, 1, ..., count - 1.
+        sharded: whether weights, gradients and optimizer state are split over the ranks (FSDP2,
+            arXiv 2304.11277); else each has all of them (DDP, arXiv 2006.15704).
+    """
+
+    rank: int = 0
+    count: int = 1
+    sharded: bool = False
+
+    def share(self, passes: Sequence[Rows]) -> list[tuple[Rows, bool]]:
+        """The passes of this rank, and whether they count.
+
+        All ranks get equally many, since they meet in each. A rank that has too few repeats a row,
+        which does not count.
+        """
+        each = -(-len(passes) // self.count)
+        own = [(part, True) for part in passes[self.rank :: self.count]]
+        return own + [(passes[0][:1], False)] * (each - len(own))
+
+    def sum(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over all ranks, the same on each."""
+        if self.count > 1:
+            dist.all_reduce(values)
+        return values
+
+    def any(self, flag: bool) -> bool:
+        """Whether it is true on a rank, the same on each; no rank goes on before all are here."""
+        return bool(self.sum(torch.tensor([int(flag)])).item())
+
+    def agree(self, **facts: Any) -> None:
+        """See that all ranks have the same facts.
+
+        Raises:
+            UserError: on every rank, where one has another.
+        """
+        if self.count == 1:
+            return
+        every: list[dict[str, Any]] = [{}] * self.count
+        dist.all_gather_object(every, facts)
+        for rank, others in enumerate(every):
+            for name, value in others.items():
+                if value != every[0][name]:
+                    raise UserError(
+                        f"rank {rank} has {name} {value}, rank 0 has {every[0][name]}: all ranks"
+                        " need the same environment and the same files"
+                    )
+
+    def spread(self, model: torch.nn.Module, layers: Iterable[torch.nn.Module]) -> torch.nn.Module:
+        """The model so that its backward pass adds up the gradients of all ranks.
+
+        Args:
+            layers: of the model; where it is sharded, one is whole at a time.
+        """
+        if self.count == 1:
+            return model
+        if not self.sharded:
+            from torch.nn.parallel import DistributedDataParallel
+
+            return DistributedDataParallel(
+                model, forward_sync_buffers=False, gradient_as_bucket_view=True
+            )
+        from torch.distributed.fsdp import fully_shard
+
+        for part in [*layers, model]:
+            fully_shard(part)
+        return model
+
+
+ALONE = Ranks()
+
+
+@contextlib.contextmanager
+def joined(device: str, sharded: bool) -> Iterator[Ranks]:
+    """Wait for all ranks that `torchrun` has started, and be one of them until the block ends."""
+    ranks = Ranks(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")), sharded)
+    if ranks.count == 1:
+        yield ALONE
+        return
+    # What ranks tell each other lies in the host's memory, gradients on the device.
+    dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl")
+    try:
+        yield ranks
+    except RuntimeError as failure:
+        if isinstance(failure, dist.DistError) or "gloo" in str(failure):
+            raise Deserted from failure
+        raise
+    finally:
+        dist.destroy_process_group()
+
+
+@contextlib.contextmanager
+def meeting(module: Any, now: bool) -> Iterator[None]:
+    """Add up the gradients of all ranks in this backward pass, or leave it to a later one."""
+    if hasattr(module, "set_requires_gradient_sync"):
+        module.set_requires_gradient_sync(now)
+        yield
+    elif not now and hasattr(module, "no_sync"):
+        with module.no_sync():
+            yield
+    else:
+        yield
+
+
+def full(value: torch.Tensor) -> torch.Tensor:
+    """A tensor of which each rank has a part, as a whole on each."""
+    whole: torch.Tensor = getattr(value, "full_tensor", lambda: value)()
+    return whole
+
+
+def like(value: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
+    """A whole tensor, in parts as another one is."""
+    if not hasattr(model, "full_tensor"):
+        return value.to(model.device)
+    from torch.distributed.tensor import distribute_tensor
+
+    sharded: Any = model
+    whole = value.to(sharded.device)
+    return distribute_tensor(whole, sharded.device_mesh, sharded.placements, src_data_rank=None)
+
+
+def gather(module: torch.nn.Module) -> None:
+    """Make a sharded model an ordinary one again, whole on each rank and in the host's memory."""
+    from torch.distributed.fsdp import FSDPModule
+
+    parts: list[Any] = list(module.modules())
+    sharded = [part for part in parts if isinstance(part, FSDPModule)]
+    for part in sharded:
+        part.reshard()
+    whole: dict[int, torch.nn.Parameter] = {}  # tied weights stay one
+    for part in parts:
+        for name, weight in list(part._parameters.items()):
+            if weight is None:
+                continue
+            if id(weight) not in whole:
+                value = full(weight.detach()).cpu()
+                whole[id(weight)] = torch.nn.Parameter(value, weight.requires_grad)
+            part._parameters[name] = whole[id(weight)]
+    for part in sharded:
+        part.__class__ = type(part).__bases__[1]  # whose `to` knows ordinary weights

@@ -1,0 +1,211 @@
+"""A training on several processes takes the steps that it takes on one."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import socket
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import tiny
+from infuse.config.recipe import Full, Lora, RowBatching
+from infuse.core.errors import UserError
+from infuse.models import loading
+from infuse.training import batching, loop, preflight
+from infuse.training.checkpoints import History
+from infuse.training.ranks import Ranks, joined
+from infuse.training.step import Engine
+from patience import PATIENCE
+
+DOCUMENTS = tiny.random_documents(24, 2)
+STEPS = batching.steps(DOCUMENTS.lengths, RowBatching(kind="rows", rows=6), 2, 1)
+# No dropout: it draws by the rank, and so with another number of ranks otherwise.
+LORA = tiny.LORA | {"dropout": 0.0}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A training that every rank takes part in.
+
+    Attributes:
+        until: the step after which all ranks die; None: none.
+    """
+
+    work: Path
+    ranks: int
+    tuning: Full | Lora = tiny.FULL
+    layout: str = "packed"
+    sharded: bool = False
+    until: int | None = None
+
+
+def trained(case: Case) -> History:
+    """The history of a training; its model lies in `case.work / "out"`."""
+
+    def watch(step: int, _: Any) -> None:
+        if case.until is not None and step > case.until:
+            raise InterruptedError
+
+    compute = tiny.COMPUTE | {"layout": case.layout, "micro_tokens": 48}
+    recipe = tiny.tuned(case.tuning) | {"evaluations_per_epoch": 1}
+    with joined("cpu", case.sharded) as ranks:
+        engine = Engine(loading.tune(tiny.model(), recipe, 5), compute, ranks=ranks)
+        history = loop.train(
+            engine, DOCUMENTS, tiny.random_documents(5, 9), STEPS, recipe, 5, case.work, 3, watch
+        )
+        preflight.save(engine, tiny.tokenizer(), DOCUMENTS, case.work / "out")
+    return history
+
+
+def disagreeing(case: Case) -> str:
+    """What all ranks are told, of which each has other documents."""
+    documents = tiny.random_documents(5, int(os.environ.get("RANK", "0")))
+    with joined("cpu", False) as ranks:
+        engine = Engine(tiny.model(), tiny.COMPUTE, ranks=ranks)
+        with pytest.raises(UserError) as refusal:
+            loop.train(engine, documents, None, STEPS, tiny.RECIPE, 5, case.work, 3)
+    return str(refusal.value)
+
+
+def rank(place: int, tasks: Any, results: Any) -> None:
+    """Take part, as one of several ranks, in what the tests ask for."""
+    for task, case, port in iter(tasks.get, None):
+        own = {"RANK": place, "WORLD_SIZE": case.ranks, "MASTER_PORT": port}
+        os.environ.update({name: str(value) for name, value in own.items()})
+        try:
+            results.put((place, task(case)))
+        except InterruptedError:
+            results.put((place, None))
+        except Exception as failure:
+            results.put((place, failure))
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        port: int = listener.getsockname()[1]
+    return port
+
+
+class Team:
+    """Processes that wait for a training; a smaller one leaves some of them out."""
+
+    def __init__(self, size: int) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.results: Any = context.Queue()
+        self.tasks: list[Any] = [context.Queue() for _ in range(size)]
+        self.members = [
+            context.Process(target=rank, args=(place, queue, self.results), daemon=True)
+            for place, queue in enumerate(self.tasks)
+        ]
+        for member in self.members:
+            member.start()
+
+    def do(self, task: Any, case: Case) -> list[Any]:
+        """What each rank made of a task."""
+        port = free_port()
+        for queue in self.tasks[: case.ranks]:
+            queue.put((task, case, port))
+        answers = dict(self.results.get(timeout=PATIENCE) for _ in range(case.ranks))
+        for answer in answers.values():
+            if isinstance(answer, Exception):
+                raise answer
+        return [answers[place] for place in range(case.ranks)]
+
+
+@pytest.fixture(scope="module")
+def team() -> Iterator[Team]:
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("MASTER_ADDR", "127.0.0.1")
+        patched.setenv("GLOO_SOCKET_IFNAME", "lo")
+        team = Team(4)
+    yield team
+    for queue in team.tasks:
+        queue.put(None)
+    for member in team.members:
+        member.join(PATIENCE)
+
+
+def weights(case: Case) -> bytes:
+    return (case.work / "out/model.safetensors").read_bytes()
+
+
+def near(history: History, other: History) -> None:
+    """All losses are the same but for rounding."""
+    for part in ("steps", "evaluations"):
+        pairs = zip(getattr(history, part), getattr(other, part), strict=True)
+        for ours, theirs in pairs:
+            for name, value in ours.items():
+                assert value == pytest.approx(theirs[name], rel=1e-5, abs=1e-5), (part, name)
+
+
+@pytest.mark.parametrize(
+    ("tuning", "layout"),
+    list(itertools.product([tiny.FULL, LORA], ["packed", "padded"])),
+    ids=lambda value: getattr(value, "kind", value),
+)
+def test_ranks_train_as_one_does(
+    team: Team, tuning: Full | Lora, layout: str, tmp_path: Path
+) -> None:
+    one_rank = Case(tmp_path / "1", 1, tuning, layout)
+    alone = trained(one_rank)
+    for count, sharded in ((2, False), (4, False), (2, True), (4, True)):
+        first, again = (
+            Case(tmp_path / f"{count} {sharded} {time}", count, tuning, layout, sharded)
+            for time in (1, 2)
+        )
+        histories = team.do(trained, first)
+        near(histories[0], alone)
+        assert all(history == histories[0] for history in histories)
+        assert all(history == histories[0] for history in team.do(trained, again))
+        assert weights(first) == weights(again)
+        saved, own = (load_file(case.work / "out/model.safetensors") for case in (first, one_rank))
+        assert saved.keys() == own.keys()
+        assert all(torch.allclose(saved[name], own[name], atol=1e-4) for name in own)
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
+def test_a_training_goes_on_with_other_ranks(team: Team, sharded: bool, tmp_path: Path) -> None:
+    alone = trained(Case(tmp_path / "1", 1))
+    work = tmp_path / "changing"
+    for count, until in ((4, 4), (1, 5), (2, None)):
+        case = Case(work, count, sharded=sharded, until=until)
+        done = team.do(trained, case) if count > 1 else [interrupted(case)]
+    near(done[0], alone)
+
+
+def interrupted(case: Case) -> None:
+    with pytest.raises(InterruptedError):
+        trained(case)
+
+
+def test_killed_and_resumed_the_bytes_are_the_same(team: Team, tmp_path: Path) -> None:
+    undisturbed = Case(tmp_path / "whole", 2)
+    team.do(trained, undisturbed)
+    for until in (4, None):
+        case = Case(tmp_path / "killed", 2, until=until)
+        team.do(trained, case)
+    assert weights(case) == weights(undisturbed)
+
+
+def test_ranks_with_other_data_are_refused(team: Team, tmp_path: Path) -> None:
+    said = set(team.do(disagreeing, Case(tmp_path, 2)))
+    assert len(said) == 1
+    assert said.pop().startswith("rank 1 has documents ")
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 4, 7])
+def test_every_pass_counts_once(count: int) -> None:
+    passes = [np.array([2 * place, 2 * place + 1]) for place in range(5)]
+    shares = [Ranks(place, count).share(passes) for place in range(count)]
+    assert len({len(share) for share in shares}) == 1
+    counted = [tuple(part) for share in shares for part, counts in share if counts]
+    assert sorted(counted) == [tuple(part) for part in passes]

@@ -1,0 +1,111 @@
+"""The true script, as `torchrun` starts it on several ranks."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import signal
+import subprocess
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+
+from infuse.core.manifest import sealed
+from patience import PATIENCE, wait_until
+from trees import Tree, again, nodes
+
+TWO = {"ranks": 2, "nodes": 1, "sharded": False}
+
+
+def history(folder: Path) -> list[dict[str, float]]:
+    steps: list[dict[str, float]] = json.loads((folder / "history.json").read_text())["steps"]
+    return steps
+
+
+def near(folder: Path, other: Path) -> None:
+    for ours, theirs in zip(history(folder), history(other), strict=True):
+        assert ours == {name: pytest.approx(theirs[name], rel=1e-4) for name in ours}
+
+
+def command(tree: Tree, name: str, distributed: Mapping[str, Any], epochs: int) -> list[str]:
+    """That of a training whose steps take several passes, with its state saved after each."""
+    folder = nodes(tree, "classifier")["reason_label-seed1"]
+    params = sealed(folder)["params"]
+    return again(
+        tree, folder, name, {"distributed": distributed, "checkpoint_steps": 1},
+        recipe=params["recipe"] | {"epochs": epochs},
+        compute=params["compute"] | {"micro_tokens": 128},
+    )  # fmt: skip
+
+
+def start(tree: Tree, words: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        words, cwd=tree.root, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+    )
+
+
+def saved(tree: Tree, name: str) -> bool:
+    return any((tree.root / "results/unfinished" / name).glob("checkpoint-*"))
+
+
+def test_stopped_on_two_ranks_a_training_goes_on_on_one(built: Tree) -> None:
+    one = command(built, "one-rank", TWO | {"ranks": 1}, 3)
+    subprocess.run(one, cwd=built.root, check=True, capture_output=True)
+    process = start(built, command(built, "stopped", TWO, 3))
+    wait_until(lambda: saved(built, "stopped"), process)
+    process.send_signal(signal.SIGTERM)
+    said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 128 + signal.SIGTERM, said
+    assert not (built.root / "results/stopped").exists()
+    assert "Traceback" not in said
+    with_one = command(built, "stopped", TWO | {"ranks": 1}, 3)
+    log = subprocess.run(with_one, cwd=built.root, check=True, capture_output=True, text=True)
+    assert re.search(r"resumed after step [1-9]", log.stderr)
+    near(built.root / "results/stopped", built.root / "results/one-rank")
+
+
+@pytest.mark.parametrize("victim", ["0", "1"])
+def test_a_rank_that_is_killed_ends_all_in_one_line(built: Tree, victim: str) -> None:
+    name = f"killed-{victim}"
+    process = start(built, command(built, name, TWO, 3))
+    wait_until(lambda: saved(built, name), process)
+    for child in psutil.Process(process.pid).children(recursive=True):
+        if child.environ().get("RANK") == victim:
+            os.kill(child.pid, signal.SIGKILL)
+            break
+    said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 1
+    complaints = [line for line in said.splitlines() if "error:" in line]
+    assert complaints == [
+        f"classifier reason_label-seed1: error: rank {victim} ended with signal 9;"
+        " the last saved state is kept"
+    ]
+    assert "Traceback" not in said
+    assert saved(built, name)
+
+
+def test_a_mistake_is_told_once(built: Tree) -> None:
+    words = command(built, "mistaken", TWO, 3)
+    spec = json.loads((built.root / "mistaken.json").read_text())
+    spec["params"]["separator"] = "joy"
+    (built.root / "mistaken.json").write_text(json.dumps(spec))
+    process = start(built, words)
+    said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 1
+    complaints = [line for line in said.splitlines() if "error:" in line]
+    assert len(complaints) == 1, said
+    assert "stands in the label 'joy'" in complaints[0]
+
+
+def test_nodes_are_those_of_the_job(built: Tree) -> None:
+    process = start(built, command(built, "nodes", TWO | {"nodes": 2}, 3))
+    said = process.communicate(timeout=PATIENCE)[0]
+    assert process.returncode == 1
+    assert said.splitlines()[-1].endswith(
+        "error: distributed.nodes: expected a Slurm job of 2 nodes, found 1;"
+        " set the rule's resources nodes and tasks"
+    )
