@@ -84,7 +84,7 @@ try:
         pulls = dvc_store.pull_command([], values, elsewhere)
     experiment = pinned(load(*changes))
     plan = build(experiment, places)
-    forecast = forecast_node.node(plan, experiment.gpu)
+    forecast = forecast_node.node(plan, experiment)
     # Where nobody lives, Snakemake's locks are those of a run that was killed.
     alone = join(Path("results/.lock"), Path(".snakemake/locks"))
     dvc_store.check_all(plan.nodes.values(), pulls, contents=False)

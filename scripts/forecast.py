@@ -113,7 +113,7 @@ def forecast(job: Job) -> dict[str, Any]:
         except UserError as unknown:
             notes.append(f"{_name(planned)}: not known yet: {unknown}")
             continue
-        line, remarks = _line(job, training, gpu)
+        line, remarks = _line(job, training, gpu, params)
         lines.append(line)
         notes += [f"{training.name}: {remark}" for remark in remarks]
         dropped += [
@@ -122,6 +122,9 @@ def forecast(job: Job) -> dict[str, Any]:
         ]
     lines += [_writing(job, writing) for writing in params.writings]
     where = f"{gpu.name}, by its data sheet" if gpu else f"measured on {_device(params)}"
+    if params.ranks > 1:
+        whole = "of one rank, as if it had the whole model" if params.sharded else "of each rank"
+        notes.append(f"{params.ranks} ranks: time as if sharing cost nothing; memory {whole}")
     notes.append(f"time: {where}; memory: of the tensors, without what the process itself takes")
     write(job.out / "forecast", lines)
     if dropped:
@@ -164,7 +167,9 @@ def _known(limit: int | None) -> int:
     return limit
 
 
-def _line(job: Job, training: Training, gpu: GpuModel | None) -> tuple[Row, list[str]]:
+def _line(
+    job: Job, training: Training, gpu: GpuModel | None, params: ForecastParams
+) -> tuple[Row, list[str]]:
     """The row of the table, and what is remarkable."""
     base, compute, recipe = job.inputs["base"], training.compute, training.recipe
     documents, steps = training.lesson.documents, training.lesson.steps
@@ -190,6 +195,7 @@ def _line(job: Job, training: Training, gpu: GpuModel | None) -> tuple[Row, list
     else:
         seconds = _measured(job, training, work, recomputed)
     runs = training.planned.runs
+    hours = None if seconds is None else runs * seconds / 3600  # of all ranks together
     line = {
         "training": training.name,
         "runs": str(runs),
@@ -201,10 +207,16 @@ def _line(job: Job, training: Training, gpu: GpuModel | None) -> tuple[Row, list
         "counted": "exactly" if training.exact else "at most",
         "FLOP": f"{runs * (learned + checks):.3g}",
         "GiB": f"{takes / gpus.GIB:.3g}",
-        "h:mm:ss": "" if seconds is None else str(timedelta(seconds=round(runs * seconds))),
-        "kWh": f"{runs * seconds / 3600 * gpu.watts / 1000:.3g}" if gpu and seconds else "",
+        "h:mm:ss": "" if hours is None else _clock(3600 * hours / params.ranks),
+        "kWh": f"{hours * gpu.watts / 1000:.3g}" if gpu and hours else "",
     }
+    if params.gpu_price is not None and hours is not None:
+        line["price"] = f"{hours * params.gpu_price:.2f}"
     return line, remarks
+
+
+def _clock(seconds: float) -> str:
+    return str(timedelta(seconds=round(seconds)))
 
 
 def _room(compute: Compute) -> float | None:

@@ -85,6 +85,7 @@ def test_scripts_read_every_parameter(
     monkeypatch.setattr(local_files, "content_hash", lambda *_: "a hash")
     monkeypatch.setattr(local_files, "packaged_gguf", lambda package: f"{package}.gguf")
     monkeypatch.setattr(plan, "pinned", lambda config: config)
-    whole = plan.build(experiment.load(change))
-    for node in (*whole.nodes.values(), forecast_node.node(whole, "a40")):
+    config = experiment.load(change)
+    whole = plan.build(config)
+    for node in (*whole.nodes.values(), forecast_node.node(whole, config)):
         assert read_back(node) == json.loads(json.dumps(node.params)), node.path

@@ -19,6 +19,7 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 import forecast as stage
 import tiny
+from infuse.config import experiment
 from infuse.config.recipe import Full, Lora, RowBatching
 from infuse.config.settings import Settings
 from infuse.core.files import read_json
@@ -30,6 +31,7 @@ from infuse.training.step import Engine
 from infuse.workflow import forecast_node, plan
 from infuse.workflow.job import Job
 from trees import Tree, nodes, tiny_plan
+from trees import tiny as tiny_change
 
 PACKED = tiny.COMPUTE | {"layout": "packed", "micro_tokens": 512}
 FULL = cost_model.Work.of(tiny.FULL)
@@ -223,7 +225,7 @@ def test_before_any_training_a_forecast_waits_for_none(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    node = forecast_node.node(tiny_plan(), None)
+    node = forecast_node.node(tiny_plan(), experiment.load(tiny_change()))
     stages = {source.stage for source in node.inputs.values()}
     assert stages == {"base", "task", "tokens"}
     assert {source.stage for source in plan.reached(node).values()} <= {
@@ -235,7 +237,9 @@ def test_before_any_training_a_forecast_waits_for_none(
 def lines(built: Tree, tmp_path: Path) -> Callable[..., tuple[list[dict[str, str]], str]]:
     """The forecast of one classifier of the tiny experiment, with another recipe."""
 
-    def forecast_of(gpu: str | None = "a40", **recipe: Any) -> tuple[list[dict[str, str]], str]:
+    def forecast_of(
+        gpu: str | None = "a40", ranks: int = 1, price: float | None = None, **recipe: Any
+    ) -> tuple[list[dict[str, str]], str]:
         folder = nodes(built, "classifier")["label-seed1"]
         provenance = read_json(folder / "provenance.json")
         sets = {"training_set": "set"}
@@ -247,8 +251,11 @@ def lines(built: Tree, tmp_path: Path) -> Callable[..., tuple[list[dict[str, str
         inputs = {role: built.root / provenance["inputs"][role] for role in ("base", "task")}
         inputs["set"] = built.root / provenance["inputs"]["training_set"]
         work, out = tmp_path / "work", tmp_path / "out"
-        out.mkdir()
-        params = {"gpu": gpu, "trainings": [training], "writings": []}
+        out.mkdir(exist_ok=True)
+        params = {
+            "gpu": gpu, "gpu_price": price, "ranks": ranks, "sharded": False,
+            "trainings": [training], "writings": [],
+        }  # fmt: skip
         stage.forecast(Job("forecast", params, Settings(), inputs, work, out))
         with (out / "forecast.csv").open() as stream:
             return list(csv.DictReader(stream)), (out / "notes.txt").read_text()
@@ -260,6 +267,22 @@ def test_a_warm_up_that_never_ends_is_named(lines: Any) -> None:
     (line,), notes = lines(warmup_steps=10_000, learning_rate=1.0)
     assert float(line["sum of rates"]) < 0.1
     assert f"Note: classifier label: all {line['steps']} steps lie within the 10000" in notes
+
+
+def test_ranks_take_less_time_and_as_much_money(
+    lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(KNOWN, "a40", replace(KNOWN["a40"], flops=1e-5))
+    ((alone,), _), ((shared,), notes) = (lines(ranks=ranks, price=3600.0) for ranks in (1, 4))
+    seconds = [
+        int(hours) * 3600 + int(minutes) * 60 + int(rest)
+        for line in (alone, shared)
+        for hours, minutes, rest in [line["h:mm:ss"].split(":")]
+    ]
+    assert seconds[0] > 100
+    assert seconds == [round(float(alone["price"]) / ranks) for ranks in (1, 4)]
+    assert shared | {"h:mm:ss": alone["h:mm:ss"]} == alone
+    assert "Note: 4 ranks: time as if sharing cost nothing; memory of each rank" in notes
 
 
 def test_a_memory_that_is_too_small_is_named(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:

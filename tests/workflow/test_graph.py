@@ -178,6 +178,8 @@ def _candidates(name: str, value: Any) -> Iterator[Any]:
             yield ["experiments/gain.yaml"]
         case "gpu":
             yield "h200"
+        case "gpu_price":
+            yield 2.5
         case "prompt":
             yield "{text}: {label}"
         case "sources":

@@ -8,15 +8,19 @@ import re
 import signal
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
 
+from infuse.config.compute import Distributed
+from infuse.core.errors import UserError
 from infuse.core.manifest import sealed
+from infuse.workflow import torchrun
 from patience import PATIENCE, wait_until
-from trees import Tree, again, nodes
+from trees import Tree, again, nodes, tiny_plan
 
 TWO = {"ranks": 2, "nodes": 1, "sharded": False}
 
@@ -68,9 +72,8 @@ def test_stopped_on_two_ranks_a_training_goes_on_on_one(built: Tree) -> None:
     near(built.root / "results/stopped", built.root / "results/one-rank")
 
 
-@pytest.mark.parametrize("victim", ["0", "1"])
-def test_a_rank_that_is_killed_ends_all_in_one_line(built: Tree, victim: str) -> None:
-    name = f"killed-{victim}"
+def test_a_rank_that_is_killed_ends_all_in_one_line(built: Tree) -> None:
+    name, victim = "killed", "1"
     process = start(built, command(built, name, TWO, 3))
     wait_until(lambda: saved(built, name), process)
     for child in psutil.Process(process.pid).children(recursive=True):
@@ -101,11 +104,13 @@ def test_a_mistake_is_told_once(built: Tree) -> None:
     assert "stands in the label 'joy'" in complaints[0]
 
 
-def test_nodes_are_those_of_the_job(built: Tree) -> None:
-    process = start(built, command(built, "nodes", TWO | {"nodes": 2}, 3))
-    said = process.communicate(timeout=PATIENCE)[0]
-    assert process.returncode == 1
-    assert said.splitlines()[-1].endswith(
-        "error: distributed.nodes: expected a Slurm job of 2 nodes, found 1;"
+def test_nodes_are_those_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("SLURM_JOB_NUM_NODES", raising=False)
+    node = next(iter(tiny_plan().stage("classifier")))
+    settings = node.settings | {"distributed": Distributed(ranks=2, nodes=2)}
+    with pytest.raises(UserError) as refusal:
+        torchrun.launch(replace(node, settings=settings).spec())
+    assert str(refusal.value) == (
+        "distributed.nodes: expected a Slurm job of 2 nodes, found 1;"
         " set the rule's resources nodes and tasks"
     )

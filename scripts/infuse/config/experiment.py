@@ -68,6 +68,7 @@ class Experiment(Section):
     zero_shot: ZeroShot | None
     backend: Literal["transformers", "vllm"]
     gpu: GpuName | None
+    gpu_price: Annotated[float, Field(ge=0)] | None
     shards: Annotated[int, Field(gt=0, le=256)]
     compute: Compute
     distributed: Distributed
@@ -226,6 +227,8 @@ class Experiment(Section):
                     mistakes.append(_no_arm(f"[{index}][{place}]", name, arms))
             if pair[0] == pair[1]:
                 mistakes.append(f"[{index}]: expected two different arms, found {pair[0]!r} twice")
+            elif set(pair) in map(set, (pairs or [])[:index]):
+                mistakes.append(f"[{index}]: these two arms are compared already")
         if mistakes:
             raise ValueError("\n".join(mistakes))
         return pairs

@@ -112,5 +112,8 @@ class ForecastParams(Section):
     """Of `forecast`."""
 
     gpu: GpuName | None
+    gpu_price: float | None
+    ranks: PositiveInt
+    sharded: bool
     trainings: list[Annotated[ReasonerForecast | ClassifierForecast, Field(discriminator="stage")]]
     writings: list[WritingForecast]

@@ -5,13 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from infuse.config.experiment import Experiment
 from infuse.workflow.node import Node, reached
 from infuse.workflow.plan import Plan
 
 WRITERS = ("reasoner", "base")  # kinds of reasonings that a model writes here
 
 
-def node(plan: Plan, gpu: str | None) -> Node:
+def node(plan: Plan, config: Experiment) -> Node:
     """The forecast of the arms' trainings and writings, not of regimes, held-out parts, controls.
 
     It is another one as soon as a training set is here that was not.
@@ -32,7 +33,10 @@ def node(plan: Plan, gpu: str | None) -> Node:
             if source.stage != "training_set" or Path(source.path).is_dir():
                 inputs[_role(source)] = source
     params = {
-        "gpu": gpu,
+        "gpu": config.gpu,
+        "gpu_price": config.gpu_price,
+        "ranks": config.distributed.processes,
+        "sharded": config.distributed.sharded,
         "trainings": [_training(name, seeds) for (_, name), seeds in trainings.items()],
         "writings": writings,
     }
