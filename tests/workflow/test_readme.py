@@ -77,6 +77,24 @@ def test_what_processors_differ_by_is_as_measured() -> None:
     )
 
 
+def test_controls_come_out_on_every_processor() -> None:
+    with (ROOT / "docs/processors.csv").open(encoding="utf-8") as stream:
+        runs = list(csv.DictReader(stream))
+    gaps: dict[str, list[float]] = {"gain": [], "no_gain": []}
+    reached = {
+        (run["experiment"], run["processor"], run["seed"], run["arm"]): float(run["accuracy"])
+        for run in runs
+    }
+    for (experiment, *place, arm), accuracy in reached.items():
+        if experiment in gaps and arm == "reason_label":
+            other = reached[experiment, place[0], place[1], "label_same_steps"]
+            gaps[experiment].append(100 * (accuracy - other))
+    assert [len(gap) for gap in gaps.values()] == [12, 12]
+    page = " ".join((ROOT / "docs/arms.md").read_text(encoding="utf-8").split())
+    assert f"The least gain of a seed was {min(gaps['gain']):.1f} points" in page
+    assert f"differed by {max(map(abs, gaps['no_gain'])):.1f} points at most" in page
+
+
 def test_every_link_between_pages_leads_on() -> None:
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
