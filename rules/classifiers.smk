@@ -47,7 +47,7 @@ use rule task as classifier with:
         "results/benchmarks/classifier/{id}.tsv"
     threads: experiment.compute.threads * ranks
     resources:
-        gpu=gpus * ranks,
+        gpu=gpus * ranks * nodes,
         nodes=nodes,
         tasks=nodes,
     params:

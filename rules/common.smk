@@ -97,9 +97,19 @@ gpus = int(experiment.compute.device == "cuda")
 ranks, nodes = experiment.distributed.ranks, experiment.distributed.nodes
 
 
+def trains_base(wildcards):
+    """Whether the base is trained here."""
+    return plan.nodes["base", wildcards.id].params["kind"] == "scratch"
+
+
 def gpus_of_base(wildcards):
     """None, where the base is not trained here."""
-    return gpus * ranks if plan.nodes["base", wildcards.id].params["kind"] == "scratch" else 0
+    return gpus * ranks * nodes if trains_base(wildcards) else 0
+
+
+def nodes_of_base(wildcards):
+    """One, where the base is not trained here."""
+    return nodes if trains_base(wildcards) else 1
 
 
 writing = f"../envs/{'vllm' if experiment.backend == 'vllm' else 'environment'}.yaml"

@@ -55,8 +55,8 @@ use rule task as base with:
     threads: experiment.compute.threads * ranks
     resources:
         gpu=gpus_of_base,
-        nodes=nodes,
-        tasks=nodes,
+        nodes=nodes_of_base,
+        tasks=nodes_of_base,
     params:
         stage="base",
     message:

@@ -37,7 +37,7 @@ use rule task as reasoner with:
     priority: 1
     threads: experiment.compute.threads * ranks
     resources:
-        gpu=gpus * ranks,
+        gpu=gpus * ranks * nodes,
         nodes=nodes,
         tasks=nodes,
     params:

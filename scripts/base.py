@@ -101,7 +101,7 @@ def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
         documents, _ = collect(pieces, recipe.max_length)
         steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, seed)
         model = loading.tune(model, recipe, seed)
-        with joined(params.compute.device, job.settings.distributed.sharded) as ranks:
+        with joined(params.compute, job.settings.distributed.sharded) as ranks:
             engine = Engine(model, params.compute, ranks=ranks)
             with tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch:
                 history = loop.train(

@@ -44,7 +44,7 @@ def classifier(job: Job) -> dict[str, Any]:
     log.info("%s documents in %s steps, dropped: %s", *counts)
     labels = len(form.labels) if form.target == "head" else None
     validation = sets.validation(params)
-    with joined(params.compute.device, job.settings.distributed.sharded) as ranks:
+    with joined(params.compute, job.settings.distributed.sharded) as ranks:
         engine = engine_for(job.inputs["base"], recipe, params.compute, seed, labels, weight, ranks)
         with tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch:
             history = loop.train(

@@ -44,7 +44,7 @@ def reasoner(job: Job) -> dict[str, Any]:
     )
     steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, seed)
     log.info("%s documents in %s steps", len(documents), len(steps))
-    with joined(compute.device, job.settings.distributed.sharded) as ranks:
+    with joined(compute, job.settings.distributed.sharded) as ranks:
         engine = engine_for(job.inputs["base"], recipe, compute, seed, ranks=ranks)
         with tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch:
             history = loop.train(

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+import torch.distributed as dist
 from safetensors.torch import load_file
 
 import tiny
@@ -57,7 +58,7 @@ def trained(case: Case) -> History:
 
     compute = tiny.COMPUTE | {"layout": case.layout, "micro_tokens": 48}
     recipe = tiny.tuned(case.tuning) | {"evaluations_per_epoch": 1}
-    with joined("cpu", case.sharded) as ranks:
+    with joined(compute, case.sharded) as ranks:
         engine = Engine(loading.tune(tiny.model(), recipe, 5), compute, ranks=ranks)
         history = loop.train(
             engine, DOCUMENTS, tiny.random_documents(5, 9), STEPS, recipe, 5, case.work, 3, watch
@@ -69,7 +70,7 @@ def trained(case: Case) -> History:
 def disagreeing(case: Case) -> str:
     """What all ranks are told, of which each has other documents."""
     documents = tiny.random_documents(5, int(os.environ.get("RANK", "0")))
-    with joined("cpu", False) as ranks:
+    with joined(tiny.COMPUTE, False) as ranks:
         engine = Engine(tiny.model(), tiny.COMPUTE, ranks=ranks)
         with pytest.raises(UserError) as refusal:
             loop.train(engine, documents, None, STEPS, tiny.RECIPE, 5, case.work, 3)
@@ -87,6 +88,9 @@ def rank(place: int, tasks: Any, results: Any) -> None:
             results.put((place, None))
         except Exception as failure:
             results.put((place, failure))
+        finally:
+            if dist.is_initialized():  # a job would have ended
+                dist.destroy_process_group()
 
 
 def free_port() -> int:

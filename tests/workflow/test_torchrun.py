@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import re
 import signal
@@ -14,6 +15,7 @@ from typing import Any
 
 import psutil
 import pytest
+from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
 from infuse.config.compute import Distributed
 from infuse.core.errors import UserError
@@ -22,6 +24,7 @@ from infuse.workflow import torchrun
 from patience import PATIENCE, wait_until
 from trees import Tree, again, nodes, tiny_plan
 
+KEPT = "the last saved state is kept"
 TWO = {"ranks": 2, "nodes": 1, "sharded": False}
 
 
@@ -40,7 +43,8 @@ def command(tree: Tree, name: str, distributed: Mapping[str, Any], epochs: int) 
     folder = nodes(tree, "classifier")["reason_label-seed1"]
     params = sealed(folder)["params"]
     return again(
-        tree, folder, name, {"distributed": distributed, "checkpoint_steps": 1},
+        tree, folder, name,
+        {"distributed": distributed, "checkpoint_steps": 1, "trackers": ["tensorboard"]},
         recipe=params["recipe"] | {"epochs": epochs},
         compute=params["compute"] | {"micro_tokens": 128},
     )  # fmt: skip
@@ -57,8 +61,8 @@ def saved(tree: Tree, name: str) -> bool:
 
 
 def test_stopped_on_two_ranks_a_training_goes_on_on_one(built: Tree) -> None:
-    one = command(built, "one-rank", TWO | {"ranks": 1}, 3)
-    subprocess.run(one, cwd=built.root, check=True, capture_output=True)
+    undisturbed = command(built, "two-ranks", TWO, 3)
+    subprocess.run(undisturbed, cwd=built.root, check=True, capture_output=True)
     process = start(built, command(built, "stopped", TWO, 3))
     wait_until(lambda: saved(built, "stopped"), process)
     process.send_signal(signal.SIGTERM)
@@ -69,7 +73,9 @@ def test_stopped_on_two_ranks_a_training_goes_on_on_one(built: Tree) -> None:
     with_one = command(built, "stopped", TWO | {"ranks": 1}, 3)
     log = subprocess.run(with_one, cwd=built.root, check=True, capture_output=True, text=True)
     assert re.search(r"resumed after step [1-9]", log.stderr)
-    near(built.root / "results/stopped", built.root / "results/one-rank")
+    near(built.root / "results/stopped", built.root / "results/two-ranks")
+    for name in ("stopped", "two-ranks"):
+        assert any((built.root / "results/trackers").glob(f"{name}*"))
 
 
 def test_a_rank_that_is_killed_ends_all_in_one_line(built: Tree) -> None:
@@ -114,3 +120,31 @@ def test_nodes_are_those_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:
         "distributed.nodes: expected a Slurm job of 2 nodes, found 1;"
         " set the rule's resources nodes and tasks"
     )
+
+
+@pytest.mark.parametrize(
+    ("codes", "said"),
+    [
+        ({0: 75, 1: -9}, "rank 1 ended with signal 9; " + KEPT),
+        ({0: -9, 1: 1}, "what rank 1 said"),
+        ({0: 1, 1: -9}, None),
+        ({0: -15, 1: 1}, "what rank 1 said"),
+        (
+            {0: 143, 1: 75},
+            "the ranks were stopped, or lost each other; the last saved state is kept",
+        ),
+    ],
+)
+def test_the_rank_that_failed_is_told(
+    codes: dict[int, int], said: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log, failures = logging.Logger("a rank"), {}
+    for rank, code in codes.items():
+        file = tmp_path / f"{rank}.json"
+        monkeypatch.setenv("TORCHELASTIC_ERROR_FILE", str(file))
+        log.handlers.clear()
+        torchrun.tell_launcher(log)
+        if code == 1:
+            log.error("error: what rank %d said", rank)
+        failures[rank] = ProcessFailure(rank, 0, code, str(file))
+    assert torchrun._complaint(failures) == said

@@ -45,6 +45,17 @@ def claim(folder: Path = SLOTS) -> None:
     raise UserError(f"all {len(gpus)} GPUs are taken: start with --resources gpu={len(gpus)}")
 
 
+def enough(ranks: int) -> None:
+    """Refuse to start more ranks on this machine than it has GPUs.
+
+    Raises:
+        UserError: it has fewer.
+    """
+    found = len(_visible())
+    if found < ranks:
+        raise UserError(f"distributed.ranks: expected a GPU for each of {ranks}, found {found}")
+
+
 def _visible() -> list[str]:
     """The GPUs that this process may use."""
     named = os.environ.get("CUDA_VISIBLE_DEVICES")

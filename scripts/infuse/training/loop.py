@@ -15,7 +15,7 @@ import torch
 from infuse.config.recipe import Recipe
 from infuse.core.errors import UserError, first_line
 from infuse.core.progress import Progress
-from infuse.core.signals import held
+from infuse.core.signals import Deserted, held
 from infuse.data.examples import Documents
 from infuse.models.gpus import SAVING
 from infuse.training.batching import Rows
@@ -139,6 +139,8 @@ def train(
             if stop or ((step + 1) % checkpoint_steps == 0 and step + 1 < len(steps)):
                 state.save(step + 1, history)
             if stop:
+                if not asked_to_stop():  # but another rank
+                    raise Deserted
                 break
     model.eval()
     return history

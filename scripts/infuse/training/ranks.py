@@ -2,12 +2,13 @@
 
 `torchrun` starts them and tells each its rank. All take the same steps of the same rows. A step's
 forward passes are dealt out among them, and torch.distributed adds up the gradients. So a step has
-the same loss as on one rank, but for rounding. Rank 0 alone writes.
+the same loss as on one rank, but for rounding. What rank 0 writes is kept.
 """
 
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -16,9 +17,14 @@ from typing import Any
 import torch
 import torch.distributed as dist
 
-from infuse.core.errors import UserError
+from infuse.config.compute import Compute
+from infuse.core.errors import UserError, first_line
 from infuse.core.signals import Deserted
+from infuse.models import gpus
+from infuse.models.loading import set_threads
 from infuse.training.batching import Rows
+
+log = logging.getLogger("infuse")
 
 
 @dataclass(frozen=True)
@@ -87,10 +93,12 @@ class Ranks:
             return DistributedDataParallel(
                 model, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
+        from torch.distributed.device_mesh import init_device_mesh
         from torch.distributed.fsdp import fully_shard
 
+        mesh = init_device_mesh(next(model.parameters()).device.type, (self.count,))
         for part in [*layers, model]:
-            fully_shard(part)
+            fully_shard(part, mesh=mesh)
         return model
 
 
@@ -98,22 +106,31 @@ ALONE = Ranks()
 
 
 @contextlib.contextmanager
-def joined(device: str, sharded: bool) -> Iterator[Ranks]:
-    """Wait for all ranks that `torchrun` has started, and be one of them until the block ends."""
+def joined(compute: Compute, sharded: bool) -> Iterator[Ranks]:
+    """Wait for all ranks that `torchrun` has started, and be one of them until the block ends.
+
+    Raises:
+        Deserted: another rank has ended.
+        UserError: there are fewer GPUs than ranks.
+    """
     ranks = Ranks(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")), sharded)
     if ranks.count == 1:
         yield ALONE
         return
+    if compute.device == "cuda":
+        gpus.enough(int(os.environ["LOCAL_WORLD_SIZE"]))
+    set_threads(compute)  # it chooses the GPU, before CUDA starts
     # What ranks tell each other lies in the host's memory, gradients on the device.
-    dist.init_process_group("gloo" if device == "cpu" else "cpu:gloo,cuda:nccl")
+    dist.init_process_group("gloo" if compute.device == "cpu" else "cpu:gloo,cuda:nccl")
     try:
         yield ranks
     except RuntimeError as failure:
         if isinstance(failure, dist.DistError) or "gloo" in str(failure):
+            log.info("another rank is gone: %s", first_line(failure))
             raise Deserted from failure
         raise
-    finally:
-        dist.destroy_process_group()
+    # After a failure the others must not hear of its end before the launcher does.
+    dist.destroy_process_group()
 
 
 @contextlib.contextmanager

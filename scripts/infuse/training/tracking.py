@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from infuse.core.errors import UserError
 from infuse.training.ranks import ALONE, Ranks
 
@@ -48,12 +50,15 @@ def watched(
         if name not in installed:
             raise UserError(f"trackers: the package of {name!r} is not installed")
     shutil.rmtree(Path(FOLDER) / run, ignore_errors=True)
+    threads = torch.get_num_threads()
     accelerator = Accelerator(log_with=list(trackers), project_dir=FOLDER, cpu=True)
+    torch.set_num_threads(threads)  # with several ranks it has a number of its own
     accelerator.init_trackers(run, config=dict(_flat(params)))
     try:
         yield lambda step, values: accelerator.log(dict(values), step)
     finally:
-        accelerator.end_training()
+        for tracker in accelerator.trackers:  # `end_training` would end the ranks' group as well
+            tracker.finish()
 
 
 def _flat(params: Mapping[str, Any], above: str = "") -> Iterator[tuple[str, Any]]:

@@ -82,8 +82,8 @@ def run(stage: Callable[[Job], dict[str, Any]]) -> None:
 def _run(stage: Callable[[Job], dict[str, Any]], arguments: argparse.Namespace) -> None:
     try:
         spec = Spec.read(arguments.spec)
-        if torchrun.wanted(spec):
-            _log_to(None, spec.name)
+        if torchrun.wanted(spec) and not Path(spec.work, MADE).is_dir():
+            _log_to(arguments.log, spec.name, "a")  # after the first rank's lines
             sys.exit(torchrun.launch(spec))
         first = os.environ.get("RANK", "0") == "0"
         if first:
@@ -130,16 +130,13 @@ def _publish(spec: Spec, stage: Callable[[Job], dict[str, Any]]) -> None:
 
 def _assist(spec: Spec, stage: Callable[[Job], dict[str, Any]]) -> None:
     """Take part in a training of several ranks, and leave its result to the first."""
-    work = Path(spec.work)
-    if whole(work / MADE) or Path(spec.output).is_dir():  # the first has nothing to train
-        return
     inputs, references = (
         {role: Path(path) for role, path in paths.items()}
         for paths in (spec.inputs, spec.references)
     )
     with tempfile.TemporaryDirectory() as out:
         given = spec.name, spec.params, spec.settings
-        stage(Job(*given, inputs, work, Path(out), references, spec.key))
+        stage(Job(*given, inputs, Path(spec.work), Path(out), references, spec.key))
 
 
 def _follow(spec: Spec) -> None:
@@ -270,7 +267,7 @@ def _claim(work: Path, spec: Spec) -> None:
         write_json(owner, spec.model_dump())
 
 
-def _log_to(path: Path | None, name: str) -> None:
+def _log_to(path: Path | None, name: str, mode: str = "w") -> None:
     """Messages on the terminal, with the node's name; with time and traceback in the log file."""
     logging.raiseExceptions = False  # a log that can't be written is no reason to fail
     log.setLevel(logging.DEBUG)
@@ -280,7 +277,7 @@ def _log_to(path: Path | None, name: str) -> None:
     log.addHandler(terminal)
     if path is not None:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = logging.FileHandler(path, mode="w", encoding="utf-8")
+        file = logging.FileHandler(path, mode, encoding="utf-8", delay=mode == "a")
         file.setFormatter(logging.Formatter("%(asctime)s %(message)s"))
         log.addHandler(file)
 

@@ -20,7 +20,6 @@ from infuse.workflow.spec import Spec
 if TYPE_CHECKING:
     from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
-PORT = 29400  # of the node on which the ranks of several nodes meet
 PATIENCE = 600  # seconds that a rank may take to save its state
 # How those ranks end that did not end of themselves.
 FOLLOWING = {Deserted().code, -signal.SIGTERM, 128 + signal.SIGTERM}
@@ -67,8 +66,7 @@ def tell_launcher(log: logging.Logger) -> None:
 
 class _AsTorchReads(logging.Formatter):
     def format(self, record: logging.LogRecord) -> str:
-        when = {"timestamp": str(int(record.created))}
-        return json.dumps({"message": {"message": record.getMessage(), "extraInfo": when}})
+        return json.dumps({"message": record.getMessage(), "timestamp": int(record.created)})
 
 
 @contextlib.contextmanager
@@ -117,13 +115,16 @@ def _ranks_of_this_node(spec: Spec) -> int:
 
 def _complaint(failures: Mapping[int, ProcessFailure]) -> str | None:
     """Why the ranks ended, where rank 0 has not told it."""
-    own = {rank: failure for rank, failure in failures.items() if failure.exitcode not in FOLLOWING}
+    kept = "the last saved state is kept"
+    own = [rank for rank, failure in failures.items() if failure.exitcode not in FOLLOWING]
     if not own:
-        return "the ranks lost each other; the last saved state is kept"
-    rank, failure = min(own.items(), key=lambda entry: entry[1].exitcode)
+        return f"the ranks were stopped, or lost each other; {kept}"
+    # The launcher may have had to kill others, so what was told goes before what was not.
+    rank = min(own, key=lambda rank: (failures[rank].exitcode == -signal.SIGKILL, rank))
+    failure = failures[rank]
     if failure.exitcode < 0:
-        return f"rank {rank} ended with signal {-failure.exitcode}; the last saved state is kept"
-    return None if 0 in own else failure.message.removeprefix("error: ")
+        return f"rank {rank} ended with signal {-failure.exitcode}; {kept}"
+    return None if rank == 0 else failure.message.removeprefix("error: ")
 
 
 def _meeting_place(nodes: int) -> str:
@@ -131,4 +132,5 @@ def _meeting_place(nodes: int) -> str:
         return "localhost:0"
     listed = ["scontrol", "show", "hostnames", os.environ["SLURM_JOB_NODELIST"]]
     names = subprocess.run(listed, capture_output=True, text=True, check=True).stdout.split()
-    return f"{names[0]}:{PORT}"
+    port = 20_000 + int(os.environ["SLURM_JOB_ID"]) % 20_000  # one of this job alone
+    return f"{names[0]}:{port}"
