@@ -101,13 +101,15 @@ def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
         documents, _ = collect(pieces, recipe.max_length)
         steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, seed)
         model = loading.tune(model, recipe, seed)
-        with joined(params.compute, job.settings.distributed.sharded) as ranks:
+        with (
+            joined(params.compute, job.settings.distributed.sharded) as ranks,
+            tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch,
+        ):
             engine = Engine(model, params.compute, ranks=ranks)
-            with tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch:
-                history = loop.train(
-                    engine, documents, None, steps, recipe, seed, job.work,
-                    job.settings.checkpoint_steps, watch,
-                )  # fmt: skip
+            history = loop.train(
+                engine, documents, None, steps, recipe, seed, job.work,
+                job.settings.checkpoint_steps, watch,
+            )  # fmt: skip
             engine.gather()
         write_json(job.out / "history.json", asdict(history))
         facts |= {"steps": len(steps), "tokens": batching.total_tokens(documents.lengths, steps)}

@@ -44,13 +44,15 @@ def classifier(job: Job) -> dict[str, Any]:
     log.info("%s documents in %s steps, dropped: %s", *counts)
     labels = len(form.labels) if form.target == "head" else None
     validation = sets.validation(params)
-    with joined(params.compute, job.settings.distributed.sharded) as ranks:
+    with (
+        joined(params.compute, job.settings.distributed.sharded) as ranks,
+        tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch,
+    ):
         engine = engine_for(job.inputs["base"], recipe, params.compute, seed, labels, weight, ranks)
-        with tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch:
-            history = loop.train(
-                engine, taught.documents, validation, taught.steps, recipe, seed,
-                job.work, job.settings.checkpoint_steps, watch,
-            )  # fmt: skip
+        history = loop.train(
+            engine, taught.documents, validation, taught.steps, recipe, seed,
+            job.work, job.settings.checkpoint_steps, watch,
+        )  # fmt: skip
         tokenizer.chat_template = standalone(tokenizer, **form.chat)
         preflight.save(engine, tokenizer, validation or taught.documents, job.out)
     write_json(job.out / "history.json", asdict(history))

@@ -122,9 +122,10 @@ def forecast(job: Job) -> dict[str, Any]:
         ]
     lines += [_writing(job, writing) for writing in params.writings]
     where = f"{gpu.name}, by its data sheet" if gpu else f"measured on {_device(params)}"
-    if params.ranks > 1:
-        whole = "of one rank, as if it had the whole model" if params.sharded else "of each rank"
-        notes.append(f"{params.ranks} ranks: time as if sharing cost nothing; memory {whole}")
+    many = params.distributed
+    if many.processes > 1:
+        whole = "of one rank, as if it had the whole model" if many.sharded else "of each rank"
+        notes.append(f"{many.processes} ranks: time as if sharing cost nothing; memory {whole}")
     notes.append(f"time: {where}; memory: of the tensors, without what the process itself takes")
     write(job.out / "forecast", lines)
     if dropped:
@@ -207,7 +208,7 @@ def _line(
         "counted": "exactly" if training.exact else "at most",
         "FLOP": f"{runs * (learned + checks):.3g}",
         "GiB": f"{takes / gpus.GIB:.3g}",
-        "h:mm:ss": "" if hours is None else _clock(3600 * hours / params.ranks),
+        "h:mm:ss": "" if hours is None else _clock(3600 * hours / params.distributed.processes),
         "kWh": f"{hours * gpu.watts / 1000:.3g}" if gpu and hours else "",
     }
     if params.gpu_price is not None and hours is not None:

@@ -44,13 +44,15 @@ def reasoner(job: Job) -> dict[str, Any]:
     )
     steps = batching.steps(documents.lengths, recipe.batching, recipe.epochs, seed)
     log.info("%s documents in %s steps", len(documents), len(steps))
-    with joined(compute, job.settings.distributed.sharded) as ranks:
+    with (
+        joined(compute, job.settings.distributed.sharded) as ranks,
+        tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch,
+    ):
         engine = engine_for(job.inputs["base"], recipe, compute, seed, ranks=ranks)
-        with tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch:
-            history = loop.train(
-                engine, documents, validation, steps, recipe, seed, job.work,
-                job.settings.checkpoint_steps, watch,
-            )  # fmt: skip
+        history = loop.train(
+            engine, documents, validation, steps, recipe, seed, job.work,
+            job.settings.checkpoint_steps, watch,
+        )  # fmt: skip
         preflight.save(engine, tokenizer, validation, job.out)
     write_json(job.out / "history.json", asdict(history))
     return loop.account(documents, steps, recipe) | {"dropped": _dropped(job)}

@@ -78,12 +78,12 @@ def one_line(said: subprocess.CompletedProcess[str]) -> str:
     return complaints[0]
 
 
-def training(tree: Tree, name: str, epochs: int = 3) -> list[str]:
+def training(tree: Tree, name: str, epochs: int = 3, **settings: Any) -> list[str]:
     """The command of a training of the reasoning arm, each step in several passes."""
     folder = nodes(tree, "classifier")["reason_label-seed1"]
     params = sealed(folder)["params"]
     return again(
-        tree, folder, name, {"checkpoint_steps": EVERY},
+        tree, folder, name, {"checkpoint_steps": EVERY} | settings,
         recipe=params["recipe"] | {"epochs": epochs},
         compute=params["compute"] | {"micro_tokens": 128},
     )  # fmt: skip

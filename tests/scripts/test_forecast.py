@@ -253,7 +253,7 @@ def lines(built: Tree, tmp_path: Path) -> Callable[..., tuple[list[dict[str, str
         work, out = tmp_path / "work", tmp_path / "out"
         out.mkdir(exist_ok=True)
         params = {
-            "gpu": gpu, "gpu_price": price, "ranks": ranks, "sharded": False,
+            "gpu": gpu, "gpu_price": price, "distributed": {"ranks": ranks},
             "trainings": [training], "writings": [],
         }  # fmt: skip
         stage.forecast(Job("forecast", params, Settings(), inputs, work, out))

@@ -17,12 +17,12 @@ import psutil
 import pytest
 from torch.distributed.elastic.multiprocessing.errors import ProcessFailure
 
+from faults.harness import training
 from infuse.config.compute import Distributed
 from infuse.core.errors import UserError
-from infuse.core.manifest import sealed
 from infuse.workflow import torchrun
 from patience import PATIENCE, wait_until
-from trees import Tree, again, nodes, tiny_plan
+from trees import Tree, tiny_plan
 
 KEPT = "the last saved state is kept"
 TWO = {"ranks": 2, "nodes": 1, "sharded": False}
@@ -38,16 +38,10 @@ def near(folder: Path, other: Path) -> None:
         assert ours == {name: pytest.approx(theirs[name], rel=1e-4) for name in ours}
 
 
-def command(tree: Tree, name: str, distributed: Mapping[str, Any], epochs: int) -> list[str]:
-    """That of a training whose steps take several passes, with its state saved after each."""
-    folder = nodes(tree, "classifier")["reason_label-seed1"]
-    params = sealed(folder)["params"]
-    return again(
-        tree, folder, name,
-        {"distributed": distributed, "checkpoint_steps": 1, "trackers": ["tensorboard"]},
-        recipe=params["recipe"] | {"epochs": epochs},
-        compute=params["compute"] | {"micro_tokens": 128},
-    )  # fmt: skip
+def command(tree: Tree, name: str, distributed: Mapping[str, Any]) -> list[str]:
+    """That of a training whose state is saved after each step."""
+    own = {"distributed": distributed, "checkpoint_steps": 1, "trackers": ["tensorboard"]}
+    return training(tree, name, **own)
 
 
 def start(tree: Tree, words: list[str]) -> subprocess.Popen[str]:
@@ -61,16 +55,16 @@ def saved(tree: Tree, name: str) -> bool:
 
 
 def test_stopped_on_two_ranks_a_training_goes_on_on_one(built: Tree) -> None:
-    undisturbed = command(built, "two-ranks", TWO, 3)
+    undisturbed = command(built, "two-ranks", TWO)
     subprocess.run(undisturbed, cwd=built.root, check=True, capture_output=True)
-    process = start(built, command(built, "stopped", TWO, 3))
+    process = start(built, command(built, "stopped", TWO))
     wait_until(lambda: saved(built, "stopped"), process)
     process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 128 + signal.SIGTERM, said
     assert not (built.root / "results/stopped").exists()
     assert "Traceback" not in said
-    with_one = command(built, "stopped", TWO | {"ranks": 1}, 3)
+    with_one = command(built, "stopped", TWO | {"ranks": 1})
     log = subprocess.run(with_one, cwd=built.root, check=True, capture_output=True, text=True)
     assert re.search(r"resumed after step [1-9]", log.stderr)
     near(built.root / "results/stopped", built.root / "results/two-ranks")
@@ -80,7 +74,7 @@ def test_stopped_on_two_ranks_a_training_goes_on_on_one(built: Tree) -> None:
 
 def test_a_rank_that_is_killed_ends_all_in_one_line(built: Tree) -> None:
     name, victim = "killed", "1"
-    process = start(built, command(built, name, TWO, 3))
+    process = start(built, command(built, name, TWO))
     wait_until(lambda: saved(built, name), process)
     for child in psutil.Process(process.pid).children(recursive=True):
         if child.environ().get("RANK") == victim:
@@ -98,7 +92,7 @@ def test_a_rank_that_is_killed_ends_all_in_one_line(built: Tree) -> None:
 
 
 def test_a_mistake_is_told_once(built: Tree) -> None:
-    words = command(built, "mistaken", TWO, 3)
+    words = command(built, "mistaken", TWO)
     spec = json.loads((built.root / "mistaken.json").read_text())
     spec["params"]["separator"] = "joy"
     (built.root / "mistaken.json").write_text(json.dumps(spec))

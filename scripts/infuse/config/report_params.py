@@ -10,6 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from infuse.config.arms import AnyArm
+from infuse.config.compute import Distributed
 from infuse.config.model_params import ClassifierParams, ReasonerParams, WrittenParams
 from infuse.config.recipe import Recipe
 from infuse.config.values import PositiveInt, Section, Seed
@@ -113,7 +114,6 @@ class ForecastParams(Section):
 
     gpu: GpuName | None
     gpu_price: float | None
-    ranks: PositiveInt
-    sharded: bool
+    distributed: Distributed
     trainings: list[Annotated[ReasonerForecast | ClassifierForecast, Field(discriminator="stage")]]
     writings: list[WritingForecast]

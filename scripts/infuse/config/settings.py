@@ -7,7 +7,6 @@ from pydantic import Field
 from infuse.config.compute import Distributed, Layout, Tracker
 from infuse.config.endpoints import Endpoint
 from infuse.config.model_params import Chat
-from infuse.config.recipe import Modules
 from infuse.config.values import PositiveInt, Section
 
 
@@ -18,7 +17,7 @@ class Requirements(Section):
     separators: list[str] = Field(description="of the arms that write; '' before a bare label")
     max_new_tokens: PositiveInt = Field(description="of an answer")
     max_length: dict[str, PositiveInt] = Field(description="of documents, by place in the config")
-    modules: dict[str, Modules | list[str]] = Field(
+    modules: dict[str, list[str]] = Field(
         description="that adapters change, by place in the config"
     )
 

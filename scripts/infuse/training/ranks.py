@@ -59,7 +59,7 @@ class Ranks:
 
     def any(self, flag: bool) -> bool:
         """Whether it is true on a rank, the same on each; no rank goes on before all are here."""
-        return bool(self.sum(torch.tensor([int(flag)])).item())
+        return flag if self.count == 1 else bool(self.sum(torch.tensor([int(flag)])).item())
 
     def agree(self, **facts: Any) -> None:
         """See that all ranks have the same facts.
@@ -67,8 +67,6 @@ class Ranks:
         Raises:
             UserError: on every rank, where one has another.
         """
-        if self.count == 1:
-            return
         every: list[dict[str, Any]] = [{}] * self.count
         dist.all_gather_object(every, facts)
         for rank, others in enumerate(every):

@@ -35,8 +35,7 @@ def node(plan: Plan, config: Experiment) -> Node:
     params = {
         "gpu": config.gpu,
         "gpu_price": config.gpu_price,
-        "ranks": config.distributed.processes,
-        "sharded": config.distributed.sharded,
+        "distributed": config.distributed.model_dump(),
         "trainings": [_training(name, seeds) for (_, name), seeds in trainings.items()],
         "writings": writings,
     }

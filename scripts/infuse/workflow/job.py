@@ -21,7 +21,7 @@ from typing import Any
 from infuse.config.settings import Settings
 from infuse.core import locks, signals
 from infuse.core.errors import UserError, first_line, not_installed
-from infuse.core.files import read_json, settle, write_json, write_text
+from infuse.core.files import read_json, settle, write_text
 from infuse.core.hashing import content_hash
 from infuse.core.manifest import Added, anew, check, names, seal, whole
 from infuse.core.resources import Meter, commit
@@ -130,13 +130,22 @@ def _publish(spec: Spec, stage: Callable[[Job], dict[str, Any]]) -> None:
 
 def _assist(spec: Spec, stage: Callable[[Job], dict[str, Any]]) -> None:
     """Take part in a training of several ranks, and leave its result to the first."""
+    with tempfile.TemporaryDirectory() as out:
+        stage(_job(spec, Path(out), {}))
+
+
+def _job(spec: Spec, out: Path, moved: Mapping[str, Path]) -> Job:
+    """A spec at work.
+
+    Args:
+        moved: where inputs lie that have not got their names yet.
+    """
     inputs, references = (
-        {role: Path(path) for role, path in paths.items()}
+        {role: moved.get(path, Path(path)) for role, path in paths.items()}
         for paths in (spec.inputs, spec.references)
     )
-    with tempfile.TemporaryDirectory() as out:
-        given = spec.name, spec.params, spec.settings
-        stage(Job(*given, inputs, Path(spec.work), Path(out), references, spec.key))
+    given = spec.name, spec.params, spec.settings
+    return Job(*given, inputs, Path(spec.work), out, references, spec.key)
 
 
 def _follow(spec: Spec) -> None:
@@ -168,11 +177,7 @@ def _make_ahead(spec: Spec, moved: Mapping[str, Path]) -> None:
 
 
 def _make(spec: Spec, stage: Callable[[Job], dict[str, Any]], moved: Mapping[str, Path]) -> None:
-    """Make the artifact in the work folder.
-
-    Args:
-        moved: where inputs lie that have not got their names yet.
-    """
+    """Make the artifact in the work folder; `moved` as for `_job`."""
     final, work = Path(spec.output), Path(spec.work)
     out = work / "out"
     final.parent.mkdir(parents=True, exist_ok=True)
@@ -180,19 +185,15 @@ def _make(spec: Spec, stage: Callable[[Job], dict[str, Any]], moved: Mapping[str
         raise UserError(f"{final.parent}: can't be written to")
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir()
-    inputs, references = (
-        {role: moved.get(path, Path(path)) for role, path in paths.items()}
-        for paths in (spec.inputs, spec.references)
-    )
-    ancestors = {path: _checked(inputs[role], path) for role, path in spec.inputs.items()}
+    job = _job(spec, out, moved)
+    ancestors = {path: _checked(job.inputs[role], path) for role, path in spec.inputs.items()}
     for role, path in spec.references.items():
-        _checked(references[role], path)
+        _checked(job.references[role], path)
     for path, md5 in spec.settings.contents.items():
         if content_hash(path, spec.name) != md5:
             raise UserError(f"{path}: changed since this run was planned; run again")
     meter = Meter()
-    given = spec.name, spec.params, spec.settings
-    facts = stage(Job(*given, inputs, work, out, references, spec.key))
+    facts = stage(job)
     provenance = spec.model_dump(include=TOLD)
     provenance |= {
         "facts": facts, "cost": meter.read(), "lineage": _lineage(ancestors),
@@ -200,7 +201,7 @@ def _make(spec: Spec, stage: Callable[[Job], dict[str, Any]], moved: Mapping[str
         "commit": commit(Path(__file__).parents[3]),
     }  # fmt: skip
     seal(out, provenance)
-    text = cards.card(provenance, inputs)
+    text = cards.card(provenance, job.inputs)
     if text is not None:
         write_text(out / "README.md", text)
     out.rename(work / MADE)
@@ -264,7 +265,7 @@ def _claim(work: Path, spec: Spec) -> None:
                 f"{work}: holds state of key {key}, not {spec.key}; move the folder elsewhere"
             )
     else:
-        write_json(owner, spec.model_dump())
+        spec.write(owner)
 
 
 def _log_to(path: Path | None, name: str, mode: str = "w") -> None:

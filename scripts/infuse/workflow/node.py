@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 from infuse.config.settings import Settings
-from infuse.core.files import write_json
 from infuse.workflow.rerun_key import SCRIPTS, rerun_key, stage_version
 from infuse.workflow.spec import Spec
 
@@ -89,7 +88,7 @@ class Node:
 
     def write_spec(self, following: Iterable[Node] = ()) -> None:
         """Write the spec to its file."""
-        write_json(Path(self.spec_path), self.spec(following).model_dump())
+        self.spec(following).write(Path(self.spec_path))
 
 
 def reached(*last: Node) -> dict[tuple[str, str], Node]:

@@ -9,7 +9,7 @@ from pydantic import Field
 
 from infuse.config.settings import Settings
 from infuse.config.values import Section
-from infuse.core.files import read_json
+from infuse.core.files import read_json, write_json
 
 
 class Spec(Section):
@@ -28,6 +28,10 @@ class Spec(Section):
     output: str = Field(description="the artifact's folder")
     work: str = Field(description="the folder of what is unfinished")
     following: list[str] = Field(default=[], description="specs that the same process goes on with")
+
+    def write(self, path: Path) -> None:
+        """Write it to a file, without what has its default."""
+        write_json(path, self.model_dump(exclude_defaults=True))
 
     @staticmethod
     def read(path: Path) -> Spec:
