@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 1800.0  # seconds; nothing is learned from how many it takes
+PATIENCE = 900.0  # seconds; nothing is learned from how many it takes
 
 
 def wait_until(ready: Callable[[], object], process: subprocess.Popen[Any] | None = None) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 import yaml
 
+import warm
 from infuse.config import experiment
 from infuse.workflow import plan
 
@@ -69,16 +70,16 @@ class Tree:
 
 def snakemake(root: Path, *arguments: str, **own: str) -> subprocess.CompletedProcess[str]:
     """Run snakemake in a folder, with variables of its own."""
+    python = warm.python(**own)
     return subprocess.run(
-        [sys.executable, "-m", "snakemake", "--cores", "2", *arguments],
-        cwd=root, env=environment() | own, text=True, capture_output=True, check=False,
+        [python, "-m", "snakemake", "--cores", "2", *arguments],
+        cwd=root, env=environment(python) | own, text=True, capture_output=True, check=False,
     )  # fmt: skip
 
 
-def environment() -> dict[str, str]:
-    """This process's environment, with the interpreter of the tests first on the path."""
-    here = str(Path(sys.executable).parent)
-    return os.environ | {"PATH": here + os.pathsep + os.environ["PATH"]}
+def environment(python: Path = Path(sys.executable)) -> dict[str, str]:
+    """This process's environment, with an interpreter first on the path."""
+    return os.environ | {"PATH": f"{python.parent}{os.pathsep}{os.environ['PATH']}"}
 
 
 def copied(root: Path) -> Path:
@@ -163,4 +164,5 @@ def again(
     spec |= {"output": f"results/{name}", "work": f"results/unfinished/{name}"}
     path = tree.root / f"{name}.json"
     path.write_text(json.dumps(spec))
-    return [sys.executable, f"scripts/{spec['stage']}.py", str(path), "--log", f"{name}.log"]
+    script = f"scripts/{spec['stage']}.py"
+    return [str(warm.python()), script, str(path), "--log", f"{name}.log"]

@@ -1,4 +1,4 @@
-"""Runs a script of the workflow with faults in it.
+"""Runs a script of the workflow with faults in it: `driver.py FAULTS SCRIPT ARGUMENT...`.
 
 A fault is {"at": "module:name", "time": n, "do": what}; the n-th call of that function
 kill        is not reached: the process is killed
@@ -15,6 +15,7 @@ import errno
 import functools
 import importlib
 import itertools
+import json
 import os
 import runpy
 import signal
@@ -22,8 +23,6 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
-
-from infuse.workflow.job import Job
 
 SIGNALS = {"term": signal.SIGTERM, "int": signal.SIGINT, "kill": signal.SIGKILL}
 
@@ -57,11 +56,13 @@ def faulty(function: Callable[..., Any], what: str, time: int) -> Callable[..., 
     return call
 
 
-def in_place(*arguments: Any) -> Job:
-    """What a stage is told if it may write where its result will stand."""
+def in_place(*arguments: Any) -> Any:
+    """The job of a stage that may write where its result will stand."""
     *others, work, _, references, key = arguments
     final = Path("results", work.name)
     final.mkdir()
+    from infuse.workflow.job import Job
+
     return Job(*others, work, final, references, key)
 
 
@@ -74,21 +75,9 @@ def install(fault: dict[str, Any]) -> None:
         setattr(owner, name, faulty(getattr(owner, name), fault["do"], fault.get("time", 1)))
 
 
-def drive(
-    faults: list[dict[str, Any]], command: list[str], folder: str, env: dict[str, str], said: str
-) -> None:
-    """Be that script: in its folder, with its arguments, and what it says in two files.
-
-    Args:
-        said: the path of these files, without ".out" and ".err".
-    """
-    for stream, ending in ((1, "out"), (2, "err")):
-        file = os.open(f"{said}.{ending}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-        os.dup2(file, stream)
-    os.chdir(folder)
-    os.environ.update(env)
-    sys.stdout, sys.stderr = os.fdopen(1, "w", buffering=1), os.fdopen(2, "w", buffering=1)
-    sys.argv = command
-    for fault in faults:
-        install(fault)
-    runpy.run_path(command[0], run_name="__main__")
+if __name__ == "__main__":
+    faults, sys.argv = json.loads(sys.argv[1]), sys.argv[2:]
+    sys.path[0] = str(Path(sys.argv[0]).resolve().parent)
+    for each in faults:
+        install(each)
+    runpy.run_path(sys.argv[0], run_name="__main__")

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import subprocess
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
-import tiny
-from faults.driver import drive
+import warm
 from infuse.core.manifest import sealed
 from patience import PATIENCE
 from trees import Tree, again, environment, nodes
@@ -37,16 +36,12 @@ def run(
     tree: Tree, command: list[str], *faults: Mapping[str, Any], **env: str
 ) -> subprocess.CompletedProcess[str]:
     """Run a script of the tree in a process of its own, with faults in it."""
-    with tempfile.TemporaryDirectory() as folder:
-        said = Path(folder) / "said"
-        process = tiny.forks().Process(
-            target=drive, args=(faults, command[1:], str(tree.root), environment() | env, str(said))
-        )
-        process.start()
-        process.join(PATIENCE)
-        out, err = (said.with_suffix(f".{ending}").read_text() for ending in ("out", "err"))
-    assert process.exitcode is not None, "it did not end"
-    return subprocess.CompletedProcess(command, process.exitcode, out, err)
+    python, driver = warm.python(), Path(__file__).with_name("driver.py")
+    return subprocess.run(
+        [python, driver, json.dumps(faults), *command[1:]],
+        cwd=tree.root, env=environment(python) | env, text=True, capture_output=True, check=False,
+        timeout=PATIENCE,
+    )  # fmt: skip
 
 
 def contents(folder: Path) -> Any:

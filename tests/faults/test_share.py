@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import yaml
 
+import warm
 from faults.harness import LONG, fault, run, some
 from faults.test_corruption import flip
 from trees import ALL, ROOT, Tree, environment, nodes
@@ -38,18 +39,20 @@ def share(
     tree: Tree, what: str, *faults: Any, config: str = "tiny.yaml"
 ) -> subprocess.CompletedProcess[str]:
     """Run scripts/share.py."""
-    command = [sys.executable, "scripts/share.py", what, "--configfile", config]
+    python = warm.python()
+    command = [python, "scripts/share.py", what, "--configfile", config]
     key = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
     if faults:
         return run(tree, command, *faults, **key)
     return subprocess.run(  # with the tree's own code
-        command, cwd=tree.root, env=environment() | key, text=True, capture_output=True, check=False
-    )
+        command, cwd=tree.root, env=environment(python) | key,
+        text=True, capture_output=True, check=False,
+    )  # fmt: skip
 
 
 def dvc(tree: Tree, *arguments: str) -> None:
     """Run DVC's client."""
-    subprocess.run([sys.executable, "-m", "dvc", *arguments, "-q"], cwd=tree.root, check=True)
+    subprocess.run([warm.python(), "-m", "dvc", *arguments, "-q"], cwd=tree.root, check=True)
 
 
 @dataclass(frozen=True)

@@ -105,7 +105,7 @@ def test_without_publishing_at_the_end_a_half_would_stand_there(
     built: Tree, tmp_path: Path
 ) -> None:
     """The inverse: a run that writes in place leaves what looks like a result."""
-    in_place = {"at": "infuse.workflow.job:Job", "do": "faults.driver:in_place"}
+    in_place = {"at": "infuse.workflow.job:Job", "do": "__main__:in_place"}
     for taken_out in ([], [in_place]):
         command = training(built, tmp_path.name)
         assert (

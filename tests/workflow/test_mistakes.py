@@ -16,6 +16,7 @@ import pytest
 import yaml
 
 import classify
+import warm
 from infuse.config import experiment
 from infuse.core.errors import UserError
 from infuse.core.files import write_json, write_rows
@@ -221,9 +222,10 @@ def test_the_true_script_of_classify(classifier: Path) -> None:
 
 def snakemake(root: Path, *arguments: str) -> tuple[int, str]:
     """Exit code and screen of a dry run."""
+    python = warm.python()
     done = subprocess.run(
-        [sys.executable, "-m", "snakemake", "-n", "--cores", "1", *arguments],
-        cwd=root, env=environment(), text=True, capture_output=True, check=False,
+        [python, "-m", "snakemake", "-n", "--cores", "1", *arguments],
+        cwd=root, env=environment(python), text=True, capture_output=True, check=False,
     )  # fmt: skip
     return done.returncode, done.stdout + done.stderr
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import re
 import signal
 import subprocess
@@ -76,10 +75,10 @@ def test_a_rank_that_is_killed_ends_all_in_one_line(built: Tree) -> None:
     name, victim = "killed", "1"
     process = start(built, command(built, name, TWO))
     wait_until(lambda: saved(built, name), process)
-    for child in psutil.Process(process.pid).children(recursive=True):
-        if child.environ().get("RANK") == victim:
-            os.kill(child.pid, signal.SIGKILL)
-            break
+    for other in psutil.process_iter(["environ", "cwd"]):
+        rank = (other.info["environ"] or {}).get("RANK")
+        if rank == victim and other.info["cwd"] == str(built.root):
+            other.kill()
     said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 1
     complaints = [line for line in said.splitlines() if "error:" in line]
