@@ -1,6 +1,6 @@
 """A page of every answer: arms, confusions, texts, reasonings, ratings; it needs no server.
 
-IN   results/artifacts/{task,training_set,reasonings,classifier,predictions}/, metrics
+IN   results/artifacts/{base,task,reasoner,training_set,reasonings,classifier,predictions}/, metrics
 OUT  results/<experiment>/browse/<name>-<key>/, and results/browse.html
 COST seconds; no model is loaded
 """
@@ -17,6 +17,8 @@ rule browse:
             "zero_shot",
             "training_set *",
             "reasonings *",
+            "base *",
+            "reasoner *",
         ),
         script=script_path("browse"),
         stale=stale("browse"),

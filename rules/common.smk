@@ -46,6 +46,7 @@ ARM_TABLES = {
     "comparisons": "what each arm has over another",
     "regimes": "other training sets",
     "controls": "experiments whose result is known",
+    "sources": "what each source of reasonings wrote",
 }
 ARM_FIGURES = {"arms": "accuracy of every arm", "regimes": "accuracy in each regime"}
 QUALITY_TABLES = {

@@ -70,7 +70,9 @@ rule figures:
 
 rule arms:
     input:
-        **last_inputs(plan.arms, "task", "metrics", "regime *", "control *"),
+        **last_inputs(
+            plan.arms, "task", "metrics", "reasonings *", "regime *", "control *"
+        ),
         script=script_path("arms"),
         stale=stale("arms"),
     output:

@@ -1,8 +1,10 @@
-"""Every arm, how arms compare, in which regimes, and whether the controls come out as they must.
+"""Every arm, how arms compare, in which regimes, what they learned from, and whether the controls
+come out as they must.
 
-IN   metrics of all arms; metrics of the compared arms in each regime; metrics of each control
-OUT  arms, comparisons, regimes, controls: each as .csv, .md and .html; arms and regimes as .png and
-     .pdf; copied to results/
+IN   metrics of all arms; metrics of the compared arms in each regime; metrics of each control;
+     task; reasonings of each source
+OUT  arms, comparisons, regimes, controls, sources: each as .csv, .md and .html; arms and regimes as
+     .png and .pdf; copied to results/
 
 Run as: python scripts/arms.py results/specs/arms/NAME-KEY.json
 """
@@ -10,12 +12,16 @@ Run as: python scripts/arms.py results/specs/arms/NAME-KEY.json
 from typing import Any
 
 from infuse.config.report_params import ArmsParams
+from infuse.core.files import read_labels, read_rows, read_task
+from infuse.core.manifest import read_provenance
+from infuse.core.schemas import REASONINGS
 from infuse.evaluation.metrics_files import read_numbers
+from infuse.evaluation.reasoning_sources import Worth, worth
 from infuse.reporting import arm_tables, plots
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 
 
 def arms(job: Job) -> dict[str, Any]:
@@ -43,11 +49,26 @@ def arms(job: Job) -> dict[str, Any]:
         "comparisons": arm_tables.comparisons(comparisons),
         "regimes": arm_tables.regimes(plain + points),
         "controls": arm_tables.controls(controls),
+        "sources": arm_tables.sources(_sources(job)),
     }.items():
         write(job.out / name, table)
     plots.save(plots.arms(classifiers, baselines), job.out / "arms")
     plots.save(plots.regimes(classifiers, points), job.out / "regimes")
     return {}
+
+
+def _sources(job: Job) -> dict[str, tuple[str, Worth]]:
+    """The kind of each source of reasonings, and what it is worth on the training texts."""
+    task = job.inputs["task"]
+    texts = {row["id"]: row for row in read_task(task, "train")}
+    sources = {}
+    for role, folder in job.inputs.items():
+        if role.startswith("reasonings "):
+            rows = read_rows(folder / "reasonings.parquet", REASONINGS)
+            train = [texts[row["id"]] | row for row in rows if row["split"] == "train"]
+            kind = read_provenance(folder)["params"]["kind"]
+            sources[role.partition(" ")[2]] = kind, worth(train, read_labels(task))
+    return sources
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Every answer of an experiment as one page, which a browser opens from the disk.
 
-IN   task; metrics of all arms; classifiers (how their losses went); predictions; training sets and
-     the reasonings in them
+IN   task; metrics of all arms; bases, reasoners and classifiers (how their losses went);
+     predictions; training sets and the reasonings in them
 OUT  browse.html, copied to results/
 
 Run as: python scripts/browse.py results/specs/browse/NAME-KEY.json
@@ -28,7 +28,7 @@ from infuse.reporting.packing import pack
 from infuse.reporting.page import page
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 
@@ -57,6 +57,7 @@ def browse(job: Job) -> dict[str, Any]:
         "answers": shown.answers(written, read, labels),
         "train": shown.known([train[place] for place in held], labels),
         "sets": shown.training(sets, train, held, names),
+        "earlier": _earlier(job),
         "curves": _curves(job, list(written)),
         "tables": _tables(job, arms, written, labels),
         "made": shown.origins(
@@ -100,6 +101,20 @@ def _source(arm: Arm, folder: Path | None) -> str:
     kind = read_provenance(folder)["params"]["kind"] if folder else "none"
     words = section if kind == section else f"{section} ({kind})"
     return f"{words}, perturbed: {arm.perturb}" if arm.perturb else words
+
+
+def _earlier(job: Job) -> list[Row]:
+    """The losses of each base and reasoner that was trained here."""
+    folders = {
+        role: folder
+        for role, folder in job.inputs.items()
+        if role.startswith(("base ", "reasoner "))
+    }
+    return [
+        {"name": role, **shown.curve(read_json(folder / "history.json"))}
+        for role, folder in folders.items()
+        if (folder / "history.json").exists()
+    ]
 
 
 def _curves(job: Job, runs: list[shown.Run]) -> list[Row]:

@@ -97,6 +97,7 @@ def page(root: Path, study: Study) -> Path:
             write_rows(folder / "predictions.parquet", rows, PREDICTIONS)
             _tell(folder, f"predictions {name}")
             inputs[f"classifier {name}"] = _classifier(root / f"classifier {name}", draw)
+    inputs["base scratch"] = _base(root / "base scratch", draw)
     arms = dict(study.arms)
     if study.asked:
         arms[ZERO_SHOT] = {"target": ZERO_SHOT}
@@ -213,12 +214,23 @@ def _answers(
     return rows
 
 
-def _classifier(folder: Path, draw: Any) -> Path:
-    folder.mkdir()
+def _history(folder: Path, draw: Any) -> None:
     losses = np.exp(-np.arange(400) / 100) + 0.05 + 0.02 * draw.random(400)
     steps = [{"step": at + 1, "loss": float(loss)} for at, loss in enumerate(losses)]
     checks = [{"step": at, "loss": float(losses[at - 1] + 0.1)} for at in (100, 200, 300, 400)]
     write_json(folder / "history.json", {"steps": steps, "evaluations": checks})
+
+
+def _base(folder: Path, draw: Any) -> Path:
+    folder.mkdir()
+    _history(folder, draw)
+    _tell(folder, folder.name)
+    return folder
+
+
+def _classifier(folder: Path, draw: Any) -> Path:
+    folder.mkdir()
+    _history(folder, draw)
     facts = {"documents": 60, "steps": 400, "tokens": 9000, "supervised_tokens": 600}
     facts |= {"sum_of_learning_rates": 0.2, "label_share_of_loss": 0.5}
     _tell(

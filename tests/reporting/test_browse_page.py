@@ -130,7 +130,9 @@ def test_curves_have_a_line_for_each_seed_and_a_dot_for_each_evaluation(
     chart = page.get_by_role("img", name="Losses of why")
     assert chart.locator("path.plain").count() == len(STUDY.seeds)
     assert chart.locator("circle").count() == 4 * len(STUDY.seeds)
-    assert page.get_by_role("img", name=re.compile("Losses of")).count() == len(ARMS)
+    base = page.get_by_role("img", name="Losses of base scratch")
+    assert base.locator("path.plain").count() == 1
+    assert page.get_by_role("img", name=re.compile("Losses of")).count() == 1 + len(ARMS)
 
 
 def test_every_cell_of_a_confusion_leads_to_as_many_answers(page: Any, plain: Study) -> None:

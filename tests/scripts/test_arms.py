@@ -115,6 +115,11 @@ def test_the_tables_hold_every_arm_comparison_regime_and_control(study: Tree) ->
     assert [(line["arm"], line["measure"]) for line in lines] == [
         (arm, measure) for measure in pairs.MEASURES for arm in ("reason_label", "shuffled_label")
     ]
+    sources = {line["source"]: line for line in read("sources")}
+    assert {name: line["kind"] for name, line in sources.items()} == {
+        "reasonings": "reasoner", "keywords": "keywords"
+    }  # fmt: skip
+    assert sources["keywords"]["ended %"] == "100.00" and sources["keywords"]["tokens"] != "0.0"
     regimes = [(line["regime"], line["share"]) for line in read("regimes")]
     assert regimes == [("none", "")] * 2 + [("label_noise", "0.3")] * 2
 

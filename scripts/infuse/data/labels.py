@@ -81,6 +81,21 @@ def resembling(name: str, names: Iterable[str]) -> str:
     return "" if near is None else f" ({cut(ascii(name))} looks like {cut(ascii(near))})"
 
 
+def naming(labels: Iterable[str]) -> str:
+    """A pattern, of one group, of labels' names in a text, to be matched whatever the case.
+
+    It takes in the letters that follow a name, as in joyful.
+
+    A name of up to two letters, as no or B, begins too many other words to be followed by any.
+    What parts its words may be written in other ways: very low, very_low, very-low.
+    """
+    names = []
+    for label in sorted(labels, key=len, reverse=True):
+        words = [re.escape(word) for word in re.split(r"[\s_-]+", label)]
+        names.append(r"[\s_-]+".join(words) + r"[^\W\d_]*" * (len(label) > 2))
+    return rf"(?<!\w)({'|'.join(names)})(?!\w)"
+
+
 class NoLabel(ValueError):
     """A cell that gives no label, with the words that end a message."""
 

@@ -25,6 +25,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from infuse.core.errors import UserError
+from infuse.data.labels import naming
 
 Kind = Literal[
     "shuffle", "bag_of_words", "mask_labels", "other_same_label", "other", "uniform", "filler"
@@ -144,7 +145,6 @@ def _permuted(parts: Sequence[str], draw: np.random.Generator, keep: int) -> str
 
 
 def _masked(reasoning: str, labels: Sequence[str], measure: Measure) -> str:
-    names = "|".join(map(_inflected, sorted(labels, key=len, reverse=True)))
     owed = 0  # tokens by which the masks so far are too short
 
     def mask(match: re.Match[str]) -> str:
@@ -159,17 +159,7 @@ def _masked(reasoning: str, labels: Sequence[str], measure: Measure) -> str:
         owed += tokens - bool(count) * single - max(count - 1, 0) * further
         return bool(count) * space + " ".join([MASK] * count)
 
-    return re.sub(rf"( ?)(?<!\w)({names})(?!\w)", mask, reasoning, flags=re.IGNORECASE)
-
-
-def _inflected(label: str) -> str:
-    """A pattern of a label's name with the letters that follow it, as in joyful.
-
-    A name of up to two letters, as no or B, begins too many other words to be followed by any.
-    What parts its words may be written in other ways: very low, very_low, very-low.
-    """
-    words = [re.escape(word) for word in re.split(r"[\s_-]+", label)]
-    return r"[\s_-]+".join(words) + r"[^\W\d_]*" * (len(label) > 2)
+    return re.sub(f"( ?){naming(labels)}", mask, reasoning, flags=re.IGNORECASE)
 
 
 class _Donors:

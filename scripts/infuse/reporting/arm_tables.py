@@ -1,10 +1,13 @@
-"""Tables of all arms: what they reach, how they compare, in which regimes, and the controls."""
+"""Tables of all arms: what they reach, how they compare, in which regimes, what they learned from,
+and the controls.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from infuse.evaluation.reasoning_sources import Worth
 from infuse.evaluation.scores import Row
 from infuse.reporting.cells import (
     FOUR,
@@ -139,6 +142,29 @@ def controls(results: Sequence[tuple[str, str, Sequence[Row]]]) -> Table:
             }
         )  # fmt: skip
     return table or [{"control": NOT_RUN}]
+
+
+def sources(worths: Mapping[str, tuple[str, Worth]]) -> Table:
+    """What each source of reasonings wrote for the training texts.
+
+    Args:
+        worths: kind and worth of each source.
+    """
+    table = [
+        {
+            "source": name, "kind": kind, "reasonings": str(worth.judged),
+            "tokens": f"{worth.tokens:.1f}",
+            "ended %": percent(worth.ended),
+            "distinct %": percent(worth.distinct),
+            "nearest to own text %": percent(worth.about_text),
+            "names its label %": percent(worth.own_label),
+            "names another %": percent(worth.other_label),
+            "label read from it %": percent(worth.read),
+            "label read from text %": percent(worth.text_read),
+        }
+        for name, (kind, worth) in worths.items()
+    ]  # fmt: skip
+    return table or [{"source": NOT_RUN}]
 
 
 def _difference(row: Row) -> dict[str, str]:

@@ -22,7 +22,7 @@ from infuse.workflow.compared_arms import (
 from infuse.workflow.data_nodes import ratings_node, task_node, triples_node
 from infuse.workflow.local_files import path_key
 from infuse.workflow.model_nodes import base_node, gathered, zero_shot_node
-from infuse.workflow.node import Node
+from infuse.workflow.node import Node, reached
 from infuse.workflow.params import (
     WRITING,
     endpoint_params,
@@ -77,6 +77,12 @@ class Graph:
         current = Settings(current=f"results/.{stage}")
         inputs = {"task": self.task} | inputs
         return Node(stage, self.config.experiment, params, inputs, current, self._folder)
+
+    def sources(self) -> dict[str, Node]:
+        """The reasonings that arms learn from, once for each section of the config."""
+        arms = self.config.arms.values()
+        names = dict.fromkeys(arm.reasons or "reasonings" for arm in arms if arm.reasoned)
+        return {f"reasonings {name}": self._reasonings(name, self.task) for name in names}
 
     def regimes(self) -> dict[tuple[str, float], Node]:
         """The numbers of the compared arms in each regime; of all arms, where none are compared."""
@@ -176,6 +182,9 @@ class Graph:
             inputs[f"training_set {name}"] = learned
             if "reasonings" in learned.inputs:
                 inputs[f"reasonings {name}"] = learned.inputs["reasonings"]
+        for (stage, _), node in reached(*inputs.values()).items():
+            if stage in ("base", "reasoner"):
+                inputs[f"{stage} {node.name}"] = node
         return self.last("browse", metrics.params, inputs)
 
     @property

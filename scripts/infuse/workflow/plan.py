@@ -142,6 +142,7 @@ def build(config: Experiment, places: Sequence[Path] = ()) -> Plan:
             "controls": [[name, config.expected] for name, (config, _) in controls.items()],
         },
         {"metrics": every}
+        | graph.sources()
         | {f"regime {kind} {value:g}": node for (kind, value), node in points.items()}
         | {f"control {name}": node for name, (_, node) in controls.items()},
     )

@@ -79,21 +79,24 @@ function comparisonsPart() {
 }
 
 function curvesPart() {
-  const parts = data.arms.map((arm, index) => {
+  const earlier = data.earlier.map((curve) => curveFigure(curve.name, [curve], () => curve.name));
+  const arms = data.arms.map((arm, index) => {
     const own = data.curves.filter((curve) => data.runs[curve.run][0] === index);
-    if (!own.length) return null;
-    const lines = own.map((curve) => ({ points: curve.steps, kind: "plain" }));
-    const checks = own.map((curve) => ({
-      points: curve.evaluations, kind: "dotted", title: `seed ${seedOf(curve.run)}`,
-    }));
-    return h("figure", null, h("figcaption", null, arm.name),
-      lineChart(`Losses of ${arm.name}`, [...lines, ...checks], "step", "loss"));
+    return own.length ? curveFigure(arm.name, own, (curve) => `seed ${seedOf(curve.run)}`) : null;
   });
   return [
     h("h2", null, "Learning curves"),
     h("p", { class: "quiet" }, h("span", { class: "key plain" }), "loss in training ",
       h("span", { class: "key dotted" }), "loss on the validation split, in nats per target token.",
-      " A line is a seed. Arms with other targets have other losses."),
-    h("div", { class: "multiples" }, parts),
+      " Of an arm, a line is a seed. Arms with other targets have other losses."),
+    h("div", { class: "multiples" }, [...earlier, ...arms]),
   ];
+}
+
+function curveFigure(name, curves, titleOf) {
+  const lines = curves.map((curve) => ({ points: curve.steps, kind: "plain" }));
+  const checks = curves.map((curve) => (
+    { points: curve.evaluations, kind: "dotted", title: titleOf(curve) }));
+  return h("figure", null, h("figcaption", null, name),
+    lineChart(`Losses of ${name}`, [...lines, ...checks], "step", "loss"));
 }

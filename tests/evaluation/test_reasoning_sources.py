@@ -1,0 +1,55 @@
+"""What is told of a source of reasonings is what can be counted in them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from infuse.evaluation.reasoning_sources import MOST_JUDGED, Worth, worth
+
+LABELS = ["joy", "sadness"]
+COUNTS = ("judged", "tokens")  # of a Worth; all else are shares
+SCENES = ["harbour", "kitchen", "orchard", "library", "station", "meadow"]
+
+
+def rows(reasonings: list[str], finish: str = "stop") -> list[dict[str, Any]]:
+    """A text for each reasoning, about a place of its own; labels in turns."""
+    return [
+        {
+            "text": f"we met at the {SCENES[at % 6]}{at}", "label": LABELS[at // 2 % 2],
+            "reasoning": reasoning, "finish": finish, "tokens": 3,
+        }
+        for at, reasoning in enumerate(reasonings)
+    ]  # fmt: skip
+
+
+def test_each_text_told_again_is_its_own_reasoning_and_tells_no_label() -> None:
+    told = [row["text"] for row in rows([""] * 12)]
+    assert worth(rows(told), LABELS) == Worth(
+        12, ended=1.0, tokens=3.0, distinct=1.0, about_text=1.0, own_label=0.0, other_label=0.0,
+        read=pytest.approx(0.5, abs=0.5), text_read=worth(rows(told), LABELS).read,
+    )  # fmt: skip
+
+
+def test_a_reasoning_that_is_its_label_is_read_and_about_no_text() -> None:
+    told = [f"It is {row['label'].upper()}ful" for row in rows([""] * 12)]
+    said = worth(rows(told, "length"), LABELS)
+    assert (said.ended, said.own_label, said.other_label, said.read) == (0.0, 1.0, 0.0, 1.0)
+    assert said.distinct == 2 / 12 and said.about_text == 0.0
+
+
+@given(st.lists(st.sampled_from(["", "joy", "Sadness, not joy", "the harbour0"]), min_size=1))
+def test_shares_are_of_the_reasonings(reasonings: list[str]) -> None:
+    said = worth(rows(reasonings), LABELS)
+    assert all(0 <= share <= 1 for name, share in said._asdict().items() if name not in COUNTS)
+    assert said.distinct == len(set(reasonings)) / len(reasonings)
+    assert said.judged == len(reasonings)
+    named = sum("joy" in text.lower() or "sadness" in text.lower() for text in reasonings)
+    assert max(said.own_label, said.other_label) <= named / len(reasonings)
+
+
+def test_no_more_than_the_first_are_judged() -> None:
+    assert worth(rows(["joy"] * (MOST_JUDGED + 1)), LABELS).judged == MOST_JUDGED
