@@ -95,6 +95,30 @@ def test_controls_come_out_on_every_processor() -> None:
     assert f"differed by {max(map(abs, gaps['no_gain'])):.1f} points at most" in page
 
 
+def test_what_a_pretrained_model_reached_is_as_measured() -> None:
+    tables = []
+    for name in ("arms", "comparisons"):
+        with (ROOT / f"docs/answer/{name}.csv").open(encoding="utf-8") as stream:
+            tables.append(list(csv.DictReader(stream)))
+    arms = {line["arm"]: line for line in tables[0]}
+    first = tables[1][0]
+    assert (first["arm"], first["against"], first["measure"]) == (
+        "reason_label",
+        "label",
+        "accuracy",
+    )
+    label, reason = (float(arms[arm]["accuracy %"]) for arm in ("label", "reason_label"))
+    differing, difference = float(first["discordant %"]), float(first["difference"])
+    answers = int(first["n"]) * int(first["seeds"])
+    only = [round((differing + sign * difference) / 200 * answers) for sign in (1, -1)]
+    readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
+    assert {arms[arm]["steps"] for arm in ("label", "reason_label")} == {"76"}
+    assert f"label alone reaches {label:.1f} % and Q->RA {reason:.1f} %" in readme
+    assert f"only Q->RA is right on {only[0]} of them, only the label alone on {only[1]}" in (
+        readme.replace("Only Q", "only Q")
+    )
+
+
 def test_every_link_between_pages_leads_on() -> None:
     for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
         for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
