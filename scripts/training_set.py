@@ -7,6 +7,7 @@ Run as: python scripts/training_set.py results/specs/training_set/NAME-KEY.json
 """
 
 import logging
+from collections.abc import Sequence
 from typing import Any
 
 from infuse.config.model_params import TrainingSetParams
@@ -15,6 +16,7 @@ from infuse.core.files import read_labels, read_rows, write_rows
 from infuse.core.manifest import read_provenance
 from infuse.core.schemas import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
 from infuse.data.perturbations import Kind
+from infuse.data.reasoning_checks import Check, passed
 from infuse.workflow.job import Job, run
 
 VERSION = 2
@@ -23,14 +25,18 @@ Row = dict[str, Any]
 
 
 def training_set(job: Job) -> dict[str, Any]:
-    """Join reasonings to texts; a text without a reasoning is left out, counted and named."""
+    """Join reasonings to texts; a text without a reasoning is left out, counted and named.
+
+    So is a training text whose reasoning does not pass `keep`.
+    """
+    params = TrainingSetParams.model_validate(job.params)
     facts: dict[str, Any] = {}
     schema = TEXT_LABEL
-    reasons: dict[tuple[str, int], str] | None = None
+    reasons: dict[tuple[str, int], Row] | None = None
     if "reasonings" in job.inputs:
         schema = TEXT_REASONING_LABEL
         reasons = {
-            (row["split"], row["id"]): row["reasoning"]
+            (row["split"], row["id"]): row
             for row in read_rows(job.inputs["reasonings"] / "reasonings.parquet", REASONINGS)
         }
     splits: dict[str, list[Row]] = {}
@@ -38,12 +44,9 @@ def training_set(job: Job) -> dict[str, Any]:
         rows = read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
         missing: list[int] = []
         if reasons is not None:
-            missing = [row["id"] for row in rows if not reasons.get((split, row["id"]), "").strip()]
-            rows = [
-                row | {"reasoning": reasons[split, row["id"]]}
-                for row in rows
-                if reasons.get((split, row["id"]), "").strip()
-            ]
+            joined = [row | reasons.get((split, row["id"]), {"reasoning": ""}) for row in rows]
+            missing = [row["id"] for row in joined if not row["reasoning"].strip()]
+            rows = [row for row in joined if row["reasoning"].strip()]
         if split == "train" and not rows:
             raise UserError("training set: no training text has a reasoning")
         splits[split] = rows
@@ -53,15 +56,29 @@ def training_set(job: Job) -> dict[str, Any]:
         }
         log.info("%s: %d rows, %d without a reasoning %s", split, len(rows), len(missing),
                  missing[:5] or "")  # fmt: skip
+    if params.keep:
+        splits["train"], failed = _kept(splits["train"], params.keep, job)
+        facts["train"] |= {"rows": len(splits["train"]), "failed": failed}
     if "reasonings" in job.inputs:
         recorded = read_provenance(job.inputs["reasonings"])["facts"]
         facts["train"] |= {k: v for k, v in recorded.items() if k == "teacher_accuracy"}
-    kind = TrainingSetParams.model_validate(job.params).perturb
-    if kind is not None:
-        _perturb(job, kind, splits, facts)
+    if params.perturb is not None:
+        _perturb(job, params.perturb, splits, facts)
     for split, rows in splits.items():
         write_rows(job.out / f"{split}.parquet", rows, schema)
     return facts
+
+
+def _kept(rows: list[Row], checks: Sequence[Check], job: Job) -> tuple[list[Row], dict[Check, int]]:
+    """The rows whose reasoning passes all checks, and how many fail each."""
+    labels = read_labels(job.inputs["task"])
+    passes = {check: passed(check, rows, labels) for check in checks}
+    failed = {check: results.count(False) for check, results in passes.items()}
+    kept = [row for row, *each in zip(rows, *passes.values(), strict=True) if all(each)]
+    log.info("train: %d of %d rows are kept, failed: %s", len(kept), len(rows), failed)
+    if not kept:
+        raise UserError(f"training set: no reasoning passes `keep`, failed: {failed}")
+    return kept, failed
 
 
 def _perturb(job: Job, kind: Kind, splits: dict[str, list[Row]], facts: dict[str, Any]) -> None:

@@ -29,7 +29,8 @@ from metrics import metrics
 Row = dict[str, Any]
 
 PLAIN: Row = {
-    "reasons": None, "perturb": None, "label_weight": None, "system": True, "match": None
+    "reasons": None, "keep": [], "perturb": None, "label_weight": None, "system": True,
+    "match": None,
 }  # fmt: skip
 LABEL = PLAIN | {"target": "label"}
 WHY = PLAIN | {"target": "reason_label"}

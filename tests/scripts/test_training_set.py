@@ -20,6 +20,7 @@ from stage_runner import RunStage
 from training_set import training_set
 
 SPLITS = ("train", "validation")
+CHECKS = ("ended", "no_other_label")
 Rows = Iterable[Mapping[str, Any]]
 
 
@@ -137,3 +138,48 @@ def test_a_damaged_input_is_named(
     file = inputs["reasonings"] / "reasonings.parquet"
     file.unlink() if table is None else pq.write_table(table, file)
     assert run_stage("training_set", {}, inputs).reason == f"{file}: {expected}"
+
+
+KEPT = {  # reasonings of a joyful text, with what they fail
+    "she laughs": set(), "Joyful, she laughs": set(), "joy after Sadness": {"no_other_label"},
+    "she laughs, since": {"ended"}, "joy, no sadness, and": {"ended", "no_other_label"},
+}  # fmt: skip
+
+
+@settings(max_examples=25)
+@given(
+    reasonings=st.lists(st.sampled_from(sorted(KEPT)), max_size=9),
+    checks=st.sets(st.sampled_from(CHECKS)),
+)
+def test_a_text_is_kept_if_its_reasoning_passes(
+    reasonings: list[str], checks: set[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("training_set")
+    reasonings = ["she laughs", *reasonings]
+    texts = {
+        split: [{"id": n, "text": f"{split} {n}", "label": "joy"} for n in range(len(reasonings))]
+        for split in SPLITS
+    }
+    lines = [
+        reason(split, n, why) | {"finish": "length" if "ended" in KEPT[why] else "stop"}
+        for split in SPLITS
+        for n, why in enumerate(reasonings)
+    ]
+    inputs = folders(root, texts, lines)
+    write_json(inputs["task"] / "labels.json", ["joy", "sadness"])
+    params = {"keep": sorted(checks)} if checks else {}
+    facts = training_set(Job("training_set", params, Settings(), inputs, root, root))
+    kept = {split: pq.read_table(root / f"{split}.parquet")["id"].to_pylist() for split in SPLITS}
+    passing = [n for n, why in enumerate(reasonings) if not KEPT[why] & checks]
+    assert kept == {"train": passing, "validation": list(range(len(reasonings)))}
+    assert facts["train"]["rows"] == len(passing)
+    failing = {check: sum(check in KEPT[why] for why in reasonings) for check in checks}
+    assert facts["train"].get("failed", {}) == failing
+
+
+def test_a_filter_that_keeps_nothing_is_told(run_stage: RunStage, tmp_path: Path) -> None:
+    lines = [reason(split, n, "so") | {"finish": "length"} for split in SPLITS for n in range(4)]
+    inputs = folders(tmp_path, TEXTS, lines)
+    write_json(inputs["task"] / "labels.json", ["joy"])
+    said = run_stage("training_set", {"keep": ["ended"]}, inputs)
+    assert said.reason == "training set: no reasoning passes `keep`, failed: {'ended': 4}"

@@ -9,6 +9,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from infuse.config.values import Columns, Name, PositiveInt, Section, Seed, Share
 from infuse.data.perturbations import Kind
+from infuse.data.reasoning_checks import Check
 from infuse.data.targets import EXPLAINED, REASONED, ZERO_SHOT, Target
 
 
@@ -59,6 +60,7 @@ class Arm(Section):
 
     target: Target
     reasons: str | None = None
+    keep: list[Check] = Field([], description="texts whose reasoning passes all of these, alone")
     perturb: Kind | None = None
     label_weight: Share | None = None
     system: bool = True
@@ -74,11 +76,11 @@ class Arm(Section):
         """Whether its answers hold a reasoning."""
         return self.target in EXPLAINED
 
-    @field_validator("reasons", "perturb", "label_weight")
+    @field_validator("reasons", "keep", "perturb", "label_weight")
     @classmethod
     def _target_has_a_reasoning(cls, value: Any, info: ValidationInfo) -> Any:
         target = info.data.get("target")
-        if value is not None and target in get_args(Target) and target not in REASONED:
+        if value not in (None, []) and target in get_args(Target) and target not in REASONED:
             raise ValueError(f": a target of {target} has no reasoning")
         return value
 
@@ -138,8 +140,8 @@ def _is_plain(arm: AnyArm, target: str, steps_of: str | None) -> bool:
     if isinstance(arm, ZeroShotArm):
         return target == arm.target
     match = arm.match or Match()
-    own = [arm.reasons, arm.perturb, arm.label_weight, not arm.system, match.supervised_tokens]
-    own += [match.by == "repeating", match.steps != steps_of]
+    own = [arm.reasons, arm.keep, arm.perturb, arm.label_weight, not arm.system]
+    own += [match.supervised_tokens, match.by == "repeating", match.steps != steps_of]
     return arm.target == target and not any(own)
 
 

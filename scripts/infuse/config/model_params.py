@@ -18,6 +18,7 @@ from infuse.config.recipe import Recipe
 from infuse.config.stages import Prediction, Reasoner
 from infuse.config.values import PositiveInt, Section, Seed
 from infuse.data.perturbations import Kind
+from infuse.data.reasoning_checks import Check
 from infuse.data.targets import Target
 
 Backend = Literal["transformers", "vllm"]
@@ -129,6 +130,7 @@ REGIME_PARAMS: TypeAdapter[RegimeParams] = TypeAdapter(RegimeParams)
 class TrainingSetParams(Section):
     """Of `training_set`."""
 
+    keep: list[Check] = Field([])
     perturb: Kind | None = None
 
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from infuse.data.labels import naming
-from infuse.data.linear_text import linear_model, nearest
+from infuse.data.linear_text import nearest
+from infuse.data.reasoning_checks import label_read, labels_named, passed
 from infuse.evaluation.scores import Row
 
 MOST_JUDGED = 2000  # the first reasonings; the nearest of n texts takes n * n products
@@ -47,15 +46,14 @@ def worth(rows: Sequence[Row], labels: Sequence[str]) -> Worth:
     """
     rows = rows[:MOST_JUDGED]
     texts, written, own = ([row[part] for row in rows] for part in ("text", "reasoning", "label"))
-    patterns = {label: re.compile(naming([label]), re.IGNORECASE) for label in labels}
-    named = [{label for label in labels if patterns[label].search(text)} for text in written]
+    named = labels_named(written, labels)
     shares = {
-        "ended": [row["finish"] != "length" for row in rows],
+        "ended": passed("ended", rows, labels),
         "about_text": [place == at for at, place in enumerate(_nearest_texts(texts, written))],
         "own_label": [label in names for label, names in zip(own, named, strict=True)],
-        "other_label": [bool(names - {label}) for label, names in zip(own, named, strict=True)],
-        "read": _read(written, own),
-        "text_read": _read(texts, own),
+        "other_label": [not none for none in passed("no_other_label", rows, labels)],
+        "read": passed("read", rows, labels),
+        "text_read": label_read(texts, own),
         "distinct": [True] * len(set(written)),
     }
     tokens = sum(row["tokens"] for row in rows) / len(rows)
@@ -70,14 +68,3 @@ def _nearest_texts(texts: Sequence[str], written: Sequence[str]) -> list[int]:
         return [-1] * len(written)
     places, cosines = nearest(texts, written)
     return [int(place) if cosine > 0 else -1 for place, cosine in zip(places, cosines, strict=True)]
-
-
-def _read(texts: Sequence[str], labels: Sequence[str]) -> list[bool]:
-    """Whether a linear model reads the label of each text; of each half, one of the other half."""
-    right = [False] * len(texts)
-    for own, other in ((0, 1), (1, 0)):
-        model = linear_model(texts[other::2], labels[other::2])
-        if model is not None and texts[own::2]:
-            said = model.predict(texts[own::2])
-            right[own::2] = [a == b for a, b in zip(said, labels[own::2], strict=True)]
-    return right

@@ -80,6 +80,8 @@ def _own(arm: Arm) -> Iterator[str]:
     """What an arm has of its own beside its target."""
     if arm.reasons:
         yield f"reasonings: {arm.reasons}"
+    if arm.keep:
+        yield f"kept if {', '.join(arm.keep)}"
     if arm.perturb:
         yield f"perturbed: {arm.perturb}"
     if arm.label_weight is not None:

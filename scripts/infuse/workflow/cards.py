@@ -115,6 +115,9 @@ def _data(provenance: Provenance, inputs: Mapping[str, Path]) -> str:
     if "reasonings" in inputs:
         reasonings = read_provenance(inputs["reasonings"])["params"]
         parts += [f"The reasonings: {_source(reasonings)}.", GOLD]
+    if "keep" in provenance["params"]:
+        checks = ", ".join(f"`{check}`" for check in provenance["params"]["keep"])
+        parts += [f"Training texts whose reasoning does not pass are left out: {checks}."]
     if "perturb" in provenance["params"]:
         kind = provenance["params"]["perturb"]
         parts += [

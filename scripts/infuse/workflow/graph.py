@@ -251,10 +251,10 @@ class Graph:
             return Node("training_set", "text_label", {}, {"task": texts})
         source = arm.reasons or "reasonings"
         inputs = {"task": texts, "reasonings": self._reasonings(source, texts)}
-        parts = [arm.perturb, arm.reasons, "text_reasoning_label"]
-        params: dict[str, Any] = {}
+        parts = [arm.perturb, arm.reasons, *arm.keep, "text_reasoning_label"]
+        params: dict[str, Any] = {"keep": arm.keep} if arm.keep else {}
         if arm.perturb is not None:
-            params, inputs["base"] = {"perturb": arm.perturb}, self._base_of(texts)
+            params["perturb"], inputs["base"] = arm.perturb, self._base_of(texts)
         return Node("training_set", "_".join(filter(None, parts)), params, inputs)
 
     def _reasonings(self, source: str, texts: Node) -> Node:
