@@ -1,6 +1,6 @@
 """Numbers, tables and figures of this experiment, of its regimes and controls.
 
-IN   results/artifacts/{task,classifier,predictions,training_set}/
+IN   results/artifacts/{task,classifier,predictions,training_set,reasonings}/
 OUT  results/<experiment>/{metrics,tables,figures,arms,verdict}/<name>-<key>/, and results/table3.csv and
      its siblings: those of the experiment that was built last
 COST seconds; no model is loaded

@@ -16,7 +16,7 @@ from infuse.core.files import read_labels, read_rows, read_task
 from infuse.core.manifest import read_provenance
 from infuse.core.schemas import REASONINGS
 from infuse.evaluation.metrics_files import read_numbers
-from infuse.evaluation.reasoning_sources import Worth, worth
+from infuse.evaluation.reasoning_sources import MOST_JUDGED, Worth, worth
 from infuse.reporting import arm_tables, plots
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
@@ -61,13 +61,15 @@ def _sources(job: Job) -> dict[str, tuple[str, Worth]]:
     """The kind of each source of reasonings, and what it is worth on the training texts."""
     task = job.inputs["task"]
     texts = {row["id"]: row for row in read_task(task, "train")}
+    labels = read_labels(task)
     sources = {}
     for role, folder in job.inputs.items():
         if role.startswith("reasonings "):
             rows = read_rows(folder / "reasonings.parquet", REASONINGS)
-            train = [texts[row["id"]] | row for row in rows if row["split"] == "train"]
+            train = [row for row in rows if row["split"] == "train"][:MOST_JUDGED]
             kind = read_provenance(folder)["params"]["kind"]
-            sources[role.partition(" ")[2]] = kind, worth(train, read_labels(task))
+            joined = [texts[row["id"]] | row for row in train]
+            sources[role.partition(" ")[2]] = kind, worth(joined, labels)
     return sources
 
 

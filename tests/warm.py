@@ -6,7 +6,8 @@ what the caller would have run. Of the workflow's own code nothing is held, so a
 its own. Where a variable that libraries read at their import differs, and for anything but a script
 or a module, the true interpreter runs.
 
-The fork gets the caller's SIGTERM and SIGINT, and ends with the caller.
+The fork gets the caller's SIGTERM and SIGINT, and ends with the caller. Forks of one process share
+the order of its sets, which processes of their own do not: tests/faults/test_bytes.py starts those.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ LIBRARIES = (
 )  # fmt: skip
 READ_AT_IMPORT = ("ATEN_", "HF_", "MKL_CBWR", "ONEDNN_", "OPENBLAS_CORETYPE", "PYTHON")
 ONE_THREAD = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")  # none may run when a process forks
+HANDED_ON = (signal.SIGTERM, signal.SIGINT)
 LENGTH = 4  # bytes of a number on a socket
+PROMPTLY = 60  # seconds that a caller may take to say what it wants
 COLD = 1000  # what is answered in place of an exit code, where the true interpreter is needed
 SHELL = '#!/bin/sh\nexec "{real}" -IS "{here}" ask "{address}" "{real}" "$@"\n'
 
@@ -68,11 +71,16 @@ def ask(address: str, real: str, *arguments: str) -> None:
     body = json.dumps([str(Path.cwd()), dict(os.environ), warm]).encode()
     with socket.socket(socket.AF_UNIX) as connection:
         connection.connect(address)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda sent, _: connection.sendall(bytes([sent])))
+        signal.pthread_sigmask(signal.SIG_BLOCK, HANDED_ON)  # or one would stand within the body
         socket.send_fds(connection, [len(body).to_bytes(LENGTH)], [0, 1, 2])
         connection.sendall(body)
-        code = int.from_bytes(connection.recv(LENGTH, socket.MSG_WAITALL), signed=True)
+        for number in HANDED_ON:
+            signal.signal(number, lambda sent, _: _hand_on(connection, sent))
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDED_ON)
+        answer = connection.recv(LENGTH, socket.MSG_WAITALL)
+    if len(answer) < LENGTH:
+        sys.exit("the process that forks has ended")
+    code = int.from_bytes(answer, signed=True)
     if code == COLD:
         os.execv(real, cold)
     if code < 0:
@@ -80,6 +88,11 @@ def ask(address: str, real: str, *arguments: str) -> None:
             signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)
     sys.exit(code)
+
+
+def _hand_on(connection: socket.socket, number: int) -> None:
+    with contextlib.suppress(BrokenPipeError):  # it has just ended
+        connection.sendall(bytes([number]))
 
 
 def serve(address: str) -> None:
@@ -95,49 +108,57 @@ def serve(address: str) -> None:
     gc.freeze()  # a collection would write to all pages that forks share
     watched, fork = selectors.DefaultSelector(), multiprocessing.get_context("fork")
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(address)
+    listener.bind(f"{address}.new")
     listener.listen()
+    Path(f"{address}.new").rename(address)
 
     def begin() -> None:
         connection, _ = listener.accept()
+        connection.settimeout(PROMPTLY)
         size, streams, *_ = socket.recv_fds(connection, LENGTH, 3)
-        body = connection.recv(int.from_bytes(size), socket.MSG_WAITALL)
-        folder, environment, arguments = json.loads(body)
-        if _read_at_import(environment) != own:
-            connection.sendall(COLD.to_bytes(LENGTH, signed=True))
-            connection.close()
-        else:
+        try:
+            body = connection.recv(int.from_bytes(size), socket.MSG_WAITALL)
+            folder, environment, arguments = json.loads(body)
+            if _read_at_import(environment) != own:
+                connection.sendall(COLD.to_bytes(LENGTH, signed=True))
+                return
             given = streams, folder, environment, arguments
             child = fork.Process(target=_become, args=(Path(address).with_name("python"), *given))
             child.start()
-            watched.register(connection, selectors.EVENT_READ, lambda: signalled(connection, child))
             ended = os.pidfd_open(child.pid)  # the sentinel is closed with what is the server's
+            watched.register(connection, selectors.EVENT_READ, lambda: signalled(connection, ended))
             watched.register(ended, selectors.EVENT_READ, lambda: end(connection, child, ended))
-        for stream in streams:
-            os.close(stream)
+        finally:
+            for stream in streams:
+                os.close(stream)
 
-    def signalled(connection: socket.socket, child: multiprocessing.Process) -> None:
-        if connection.fileno() in watched.get_map():  # it may have ended in the same moment
-            sent = connection.recv(1)
-            os.kill(child.pid, sent[0] if sent else signal.SIGKILL)
-            if not sent:
-                watched.unregister(connection)
+    def signalled(connection: socket.socket, ended: int) -> None:
+        sent = connection.recv(1)
+        if not sent:
+            watched.unregister(connection)
+        signal.pidfd_send_signal(ended, sent[0] if sent else signal.SIGKILL)
 
     def end(connection: socket.socket, child: multiprocessing.Process, ended: int) -> None:
         watched.unregister(ended)
-        os.close(ended)
         child.join()
-        with contextlib.suppress(KeyError, BrokenPipeError):  # of a caller that was killed
+        with contextlib.suppress(KeyError):  # of a caller that was killed
             watched.unregister(connection)
-            connection.sendall(child.exitcode.to_bytes(LENGTH, signed=True))
+        os.close(ended)
+        connection.sendall(child.exitcode.to_bytes(LENGTH, signed=True))
         connection.close()
-        child.close()
+
+    def leave() -> None:
+        for child in multiprocessing.active_children():
+            child.kill()
+        os._exit(0)
 
     watched.register(listener, selectors.EVENT_READ, begin)
-    watched.register(sys.stdin, selectors.EVENT_READ, lambda: os._exit(0))
+    watched.register(sys.stdin, selectors.EVENT_READ, leave)
     while True:
         for key, _ in watched.select():
-            key.data()
+            # A caller may be killed, and a fork may end, at any moment: of the others, all goes on.
+            with contextlib.suppress(OSError, ValueError, KeyError):
+                key.data()
 
 
 def _read_at_import(environment: dict[str, str]) -> dict[str, str]:
@@ -148,8 +169,11 @@ def _become(
     python: Path, streams: list[int], folder: str, environment: dict[str, str], arguments: list[str]
 ) -> None:
     """Be what was asked for, to the end."""
+    import atexit
     import faulthandler
     import runpy
+
+    import numpy as np
 
     from patience import PATIENCE
 
@@ -158,19 +182,24 @@ def _become(
     os.closerange(3, 1024)  # what is the server's
     sys.stdin, sys.stdout = os.fdopen(0), os.fdopen(1, "w")
     sys.stderr = os.fdopen(2, "w", buffering=1, errors="backslashreplace")
-    faulthandler.dump_traceback_later(PATIENCE, exit=True)  # where it hangs is told
+    np.random.seed()  # as in a process of its own, where nothing seeds it
     sys.executable = str(python)
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
     first, *others = arguments
-    if first == "-m":
-        name, *others = others
-        sys.argv, sys.path[0] = [name, *others], folder
-        runpy.run_module(name, run_name="__main__", alter_sys=True)
-    else:
-        sys.argv, sys.path[0] = arguments, str(Path(first).resolve().parent)
-        runpy.run_path(first, run_name="__main__")
+    try:
+        if first == "-m":
+            name, *others = others
+            sys.argv, sys.path[0] = [name, *others], folder
+            runpy.run_module(name, run_name="__main__", alter_sys=True)
+        else:
+            # Where it hangs is told, before who waits gives up.
+            faulthandler.dump_traceback_later(PATIENCE - 60, exit=True)
+            sys.argv, sys.path[0] = arguments, str(Path(first).resolve().parent)
+            runpy.run_path(first, run_name="__main__")
+    finally:
+        atexit._run_exitfuncs()
 
 
 if __name__ == "__main__":

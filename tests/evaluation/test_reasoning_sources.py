@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from infuse.evaluation.reasoning_sources import MOST_JUDGED, Worth, worth
+from infuse.data.reasoning_checks import labels_named
+from infuse.evaluation.reasoning_sources import Worth, worth
 
 LABELS = ["joy", "sadness"]
 COUNTS = ("judged", "tokens")  # of a Worth; all else are shares
@@ -51,5 +52,17 @@ def test_shares_are_of_the_reasonings(reasonings: list[str]) -> None:
     assert max(said.own_label, said.other_label) <= named / len(reasonings)
 
 
-def test_no_more_than_the_first_are_judged() -> None:
-    assert worth(rows(["joy"] * (MOST_JUDGED + 1)), LABELS).judged == MOST_JUDGED
+def test_of_names_within_each_other_the_longest_is_meant() -> None:
+    assert labels_named(["Very-low, it seems", "low"], ["low", "very low"]) == [
+        {"very low"}, {"low"}
+    ]  # fmt: skip
+
+
+def test_what_is_of_one_cluster_is_not_learned_from() -> None:
+    """Each cluster has a word of its own for each label: known, it tells all; unknown, nothing."""
+    told = [
+        row | {"cluster": str(at // 16), "reasoning": f"w{at // 16}{row['label']}"}
+        for at, row in enumerate(rows([""] * 96))
+    ]
+    known = [row | {"cluster": str(at)} for at, row in enumerate(told)]
+    assert worth(known, LABELS).read > worth(told, LABELS).read

@@ -92,7 +92,7 @@ def test_the_same_bytes(built: Tree, name: str, tmp_path: Path) -> None:
     """Of every table, of the data behind every figure, and of all that they were made from."""
     assert built.run(*ALL).returncode == 0
     tree = built_elsewhere(built, tmp_path, VARIATIONS.get(name, TOGETHER))
-    assert tables(tree) == tables(built) and len(tables(tree)) == 30
+    assert tables(tree) == tables(built) and len(tables(tree)) == 33
     here = artifacts(tree)
     there = artifacts(built)
     assert len(here) == 19 and here == {path: there[path] for path in here}

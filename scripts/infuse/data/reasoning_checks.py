@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Mapping, Sequence
 from typing import Any, Literal
 
 from infuse.data.labels import naming
 from infuse.data.linear_text import linear_model
+from infuse.data.splits import grouped
+from infuse.data.texts import folded
 
 Check = Literal["ended", "no_other_label", "read"]
+Rows = Sequence[Mapping[str, Any]]
 
 
-def passed(check: Check, rows: Sequence[Mapping[str, Any]], labels: Sequence[str]) -> list[bool]:
+def passed(check: Check, rows: Rows, labels: Sequence[str]) -> list[bool]:
     """Whether each reasoning passes.
 
     `ended`: before the limit of tokens. `no_other_label`: it names none but its own. `read`: a
@@ -20,32 +24,45 @@ def passed(check: Check, rows: Sequence[Mapping[str, Any]], labels: Sequence[str
     arXiv 2203.14465) asks whether a reasoning leads the model itself to the answer.
 
     Args:
-        rows: label, reasoning and finish.
+        rows: text, label, reasoning and finish; with the cluster, where texts have one.
         labels: of the task.
     """
-    own = [row["label"] for row in rows]
     match check:
         case "ended":
             return [row["finish"] != "length" for row in rows]
         case "no_other_label":
             named = labels_named([row["reasoning"] for row in rows], labels)
-            return [names <= {label} for names, label in zip(named, own, strict=True)]
+            return [names <= {row["label"]} for names, row in zip(named, rows, strict=True)]
         case "read":
-            return label_read([row["reasoning"] for row in rows], own)
+            return label_read(rows, "reasoning")
 
 
 def labels_named(texts: Sequence[str], labels: Sequence[str]) -> list[set[str]]:
-    """The labels whose name stands in each text."""
-    patterns = {label: re.compile(naming([label]), re.IGNORECASE) for label in labels}
-    return [{label for label in labels if patterns[label].search(text)} for text in texts]
+    """The labels whose name stands in each text; of names within each other, the longest."""
+    every = re.compile(naming(labels), re.IGNORECASE)
+    own = {label: re.compile(naming([label]), re.IGNORECASE) for label in labels}
+    longest = sorted(labels, key=len, reverse=True)
+
+    def meant(name: str) -> str:
+        return next(label for label in longest if own[label].fullmatch(name))
+
+    return [{meant(found[0]) for found in every.finditer(text)} for text in texts]
 
 
-def label_read(texts: Sequence[str], own: Sequence[str]) -> list[bool]:
-    """Whether a linear model reads the label of each text; of each half, one of the other half."""
-    right = [False] * len(texts)
-    for half, other in ((0, 1), (1, 0)):
-        model = linear_model(texts[other::2], own[other::2])
-        if model is not None and texts[half::2]:
-            said = model.predict(texts[half::2])
-            right[half::2] = [a == b for a, b in zip(said, own[half::2], strict=True)]
+def label_read(rows: Rows, part: str) -> list[bool]:
+    """Whether a linear model reads the label out of a part of each row, `text` or `reasoning`.
+
+    There are two halves, and the model of each has learned from the other. Rows of one cluster, and
+    equal texts, are in the same half.
+    """
+    halves = [zlib.crc32(folded(group).encode()) % 2 for group in grouped(rows)]
+    right = [False] * len(rows)
+    for half in (0, 1):
+        learned = [row for row, its in zip(rows, halves, strict=True) if its != half]
+        asked = [at for at, its in enumerate(halves) if its == half]
+        model = linear_model([row[part] for row in learned], [row["label"] for row in learned])
+        if model is not None and asked:
+            said = model.predict([rows[at][part] for at in asked])
+            for at, label in zip(asked, said, strict=True):
+                right[at] = label == rows[at]["label"]
     return right

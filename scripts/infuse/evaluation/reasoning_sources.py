@@ -7,9 +7,10 @@ from typing import NamedTuple
 
 from infuse.data.linear_text import nearest
 from infuse.data.reasoning_checks import label_read, labels_named, passed
+from infuse.data.splits import grouped
 from infuse.evaluation.scores import Row
 
-MOST_JUDGED = 2000  # the first reasonings; the nearest of n texts takes n * n products
+MOST_JUDGED = 2000  # reasonings; the nearest of n texts takes n * n products
 
 
 class Worth(NamedTuple):
@@ -20,7 +21,8 @@ class Worth(NamedTuple):
         ended: came to their end before the limit of tokens.
         tokens: of the base's tokenizer, on average.
         distinct: how many different reasonings there are, for each one.
-        about_text: of all texts, their own is nearest to them (cosine of TF-IDF).
+        about_text: of all texts, their own is nearest to them (cosine of TF-IDF), or one of its
+            cluster.
         own_label: name their own label.
         other_label: name another one.
         read: a linear model of words, fitted on the other half, reads their label out of them.
@@ -39,21 +41,23 @@ class Worth(NamedTuple):
 
 
 def worth(rows: Sequence[Row], labels: Sequence[str]) -> Worth:
-    """The worth of the first `MOST_JUDGED` reasonings.
+    """The worth of some reasonings.
 
     Args:
-        rows: text, label, reasoning, finish and tokens; one or more.
+        rows: text, label, reasoning, finish and tokens; with the cluster, where texts have one.
     """
-    rows = rows[:MOST_JUDGED]
     texts, written, own = ([row[part] for row in rows] for part in ("text", "reasoning", "label"))
-    named = labels_named(written, labels)
+    named, groups = labels_named(written, labels), grouped(rows)
     shares = {
         "ended": passed("ended", rows, labels),
-        "about_text": [place == at for at, place in enumerate(_nearest_texts(texts, written))],
+        "about_text": [
+            place >= 0 and groups[place] == groups[at]
+            for at, place in enumerate(_nearest_texts(texts, written))
+        ],
         "own_label": [label in names for label, names in zip(own, named, strict=True)],
         "other_label": [not none for none in passed("no_other_label", rows, labels)],
         "read": passed("read", rows, labels),
-        "text_read": label_read(texts, own),
+        "text_read": label_read(rows, "text"),
         "distinct": [True] * len(set(written)),
     }
     tokens = sum(row["tokens"] for row in rows) / len(rows)

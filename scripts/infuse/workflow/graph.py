@@ -183,7 +183,7 @@ class Graph:
             if "reasonings" in learned.inputs:
                 inputs[f"reasonings {name}"] = learned.inputs["reasonings"]
         for (stage, _), node in reached(*inputs.values()).items():
-            if stage in ("base", "reasoner"):
+            if stage == "reasoner" or (stage == "base" and node.params["kind"] == "scratch"):
                 inputs[f"{stage} {node.name}"] = node
         return self.last("browse", metrics.params, inputs)
 
