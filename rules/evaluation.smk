@@ -70,9 +70,7 @@ rule figures:
 
 rule arms:
     input:
-        **last_inputs(
-            plan.arms, "task", "metrics", "reasonings *", "regime *", "control *"
-        ),
+        **last_inputs(plan.arms, "task", "metrics", "reasonings *", "regime *", "control *"),
         script=script_path("arms"),
         stale=stale("arms"),
     output:
