@@ -114,8 +114,11 @@ def test_what_a_pretrained_model_reached_is_as_measured() -> None:
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert {arms[arm]["steps"] for arm in ("label", "reason_label")} == {"76"}
     assert f"label alone reaches {label:.1f} % and Q->RA {reason:.1f} %" in readme
-    assert f"only Q->RA is right on {only[0]} of them, only the label alone on {only[1]}" in (
-        readme.replace("Only Q", "only Q")
+    low, high = (float(first[end]) for end in ("low", "high"))
+    assert f"The difference is {difference:.1f} points ({low:.1f} to {high:.1f})" in readme
+    assert (
+        f"Of {answers:,} answers, Q->RA alone is right in {only[0]}, the label alone in {only[1]}"
+        in readme
     )
 
 
