@@ -116,7 +116,7 @@ def test_a_clone_without_a_pull(published: Published, tmp_path: Path) -> None:
     }  # fmt: skip
     said = tree.run("--dry-run")
     pull = shlex.join(["python", *PULL, str(tree.root / "tiny.yaml")])
-    assert f"Note: 8 artifacts are published and not here: {pull}\n" in said.stderr
+    assert f"Note: 9 artifacts are published and not here: {pull}\n" in said.stderr
 
 
 def test_a_clone_after_a_pull(published: Published, tmp_path: Path) -> None:
