@@ -11,7 +11,7 @@ import pytest
 import tiny
 from infuse.config.arms import Arm, Match
 from infuse.core.files import write_json, write_rows
-from infuse.core.schemas import PREDICTIONS, TASK, TEXT_REASONING_LABEL
+from infuse.core.schemas import PREDICTIONS, REASONINGS, TASK, TEXT_REASONING_LABEL
 from infuse.evaluation import fidelity
 from infuse.workflow.compared_arms import arm_params
 from stage_runner import Outcome, RunStage
@@ -107,11 +107,21 @@ def test_rare_labels_are_named_and_few_texts_prove_nothing(
 
 
 def test_every_arm_and_figure_is_made_of_few_texts(
-    numbers: tuple[Outcome, dict[str, Path]], run_stage: RunStage
+    numbers: tuple[Outcome, dict[str, Path]], run_stage: RunStage, tmp_path: Path
 ) -> None:
     done, inputs = numbers
+    written = tmp_path / "reasonings"
+    written.mkdir()
+    told = {"split": "train", "finish": "stop", "tokens": 3}
+    rows = [told | {"id": at, "reasoning": f"{name}\uff1a{at}"} for at, name in enumerate(TRAIN)]
+    write_rows(written / "reasonings.parquet", rows, REASONINGS)
+    write_json(written / "provenance.json", {"params": {"kind": "column"}})
     params = COMPARED | {"regimes": [], "controls": []}
-    all_arms = run_stage("arms", params, {"metrics": done.output})
+    given = {"metrics": done.output, "task": inputs["task"], "reasonings reasonings": written}
+    all_arms = run_stage("arms", params, given)
+    [source] = table(all_arms, "sources")
+    assert (source["source"], source["kind"], source["reasonings"]) == ("reasonings", "column", "5")
+    assert source["names its label %"] == source["distinct %"] == "100.00"
     lines = {row["arm"]: row for row in table(all_arms, "arms")}
     assert "TF-IDF of characters, logistic regression" in lines
     assert (lines["why"]["macro f1"], lines["label"]["macro f1"]) == ("1.0000", "0.0000")
