@@ -105,15 +105,10 @@ def _source(arm: Arm, folder: Path | None) -> str:
 
 def _earlier(job: Job) -> list[Row]:
     """The losses of each base and reasoner that was trained here."""
-    folders = {
-        role: folder
-        for role, folder in job.inputs.items()
-        if role.startswith(("base ", "reasoner "))
-    }
     return [
         {"name": role, **shown.curve(read_json(folder / "history.json"))}
-        for role, folder in folders.items()
-        if (folder / "history.json").exists()
+        for role, folder in job.inputs.items()
+        if role.startswith(("base ", "reasoner ")) and (folder / "history.json").exists()
     ]
 
 

@@ -8,7 +8,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -108,6 +108,15 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
             assert said.returncode == 0, said.stdout + said.stderr
             done.touch()
     return Tree(shutil.copytree(whole, tmp_path_factory.mktemp("work flow") / ODD))
+
+
+@pytest.fixture(autouse=True)
+def _clean(request: pytest.FixtureRequest) -> Iterator[None]:
+    """What a stopped run left is not there for the next test, whichever that is."""
+    yield
+    if "built" in request.fixturenames:
+        for left in (request.getfixturevalue("built").root / "results/unfinished").iterdir():
+            shutil.rmtree(left)
 
 
 def short_study() -> dict[str, Any]:

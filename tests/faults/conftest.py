@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections import defaultdict
-from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -33,16 +30,6 @@ def pytest_terminal_summary(terminalreporter: Any) -> None:
         write(f"| {name} | {survived + lost} | {survived} | {lost} |")
     cases, lost = sum(map(sum, table.values())), sum(lost for _, lost in table.values())
     write(f"{cases} cases in {len(table)} families: {cases - lost} survived, {lost} lost")
-
-
-@pytest.fixture(autouse=True)
-def _clean(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[None]:
-    """What a stopped run left is not there for the next test, whichever that is."""
-    yield
-    if "built" in request.fixturenames:
-        built = request.getfixturevalue("built")
-        for left in (built.root / "results/unfinished").glob(f"{tmp_path.name}*"):
-            shutil.rmtree(left)
 
 
 @pytest.fixture(scope="session")

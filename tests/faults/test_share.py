@@ -39,15 +39,9 @@ def share(
     tree: Tree, what: str, *faults: Any, config: str = "tiny.yaml"
 ) -> subprocess.CompletedProcess[str]:
     """Run scripts/share.py."""
-    python = warm.python()
-    command = [python, "scripts/share.py", what, "--configfile", config]
     key = {"AWS_ACCESS_KEY_ID": "key", "AWS_SECRET_ACCESS_KEY": "secret"}
-    if faults:
-        return run(tree, command, *faults, **key)
-    return subprocess.run(  # with the tree's own code
-        command, cwd=tree.root, env=environment(python) | key,
-        text=True, capture_output=True, check=False,
-    )  # fmt: skip
+    command = [sys.executable, "scripts/share.py", what, "--configfile", config]
+    return run(tree, command, *faults, **key)
 
 
 def dvc(tree: Tree, *arguments: str) -> None:

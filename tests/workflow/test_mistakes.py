@@ -16,7 +16,7 @@ import pytest
 import yaml
 
 import classify
-import warm
+import trees
 from infuse.config import experiment
 from infuse.core.errors import UserError
 from infuse.core.files import write_json, write_rows
@@ -222,11 +222,7 @@ def test_the_true_script_of_classify(classifier: Path) -> None:
 
 def snakemake(root: Path, *arguments: str) -> tuple[int, str]:
     """Exit code and screen of a dry run."""
-    python = warm.python()
-    done = subprocess.run(
-        [python, "-m", "snakemake", "-n", "--cores", "1", *arguments],
-        cwd=root, env=environment(python), text=True, capture_output=True, check=False,
-    )  # fmt: skip
+    done = trees.snakemake(root, "-n", *arguments)
     return done.returncode, done.stdout + done.stderr
 
 

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from infuse.synthetic import emotions
 from trees import ROOT
 
-RESULTS = ROOT / "docs/default"  # copied from results/ after `make table3`
 ROWS = {
     "Q->A": "Q->A: the label alone",
     "Q->A, equal steps": "Q->A, with as many steps as Q->RA",
@@ -23,7 +22,8 @@ FLOORS = {
 
 
 def lines(file: str) -> list[dict[str, str]]:
-    with (RESULTS / file).open(encoding="utf-8") as stream:
+    """The lines of a table under docs/, copied there from results/."""
+    with (ROOT / "docs" / file).open(encoding="utf-8") as stream:
         return list(csv.DictReader(stream))
 
 
@@ -31,11 +31,11 @@ def table() -> Iterator[str]:
     """The lines of the README's table."""
     yield "| generated diary lines | accuracy, % | by seed |"
     yield "|---|---|---|"
-    for line in lines("table3.csv"):
+    for line in lines("default/table3.csv"):
         if line["model"] in ROWS:
             seeds = line["by seed"].replace(" ", ", ")
             yield f"| {ROWS[line['model']]} | {float(line['accuracy %']):.1f} | {seeds} |"
-    for line in lines("baselines.csv"):
+    for line in lines("default/baselines.csv"):
         if line["baseline"] in FLOORS:
             yield f"| {FLOORS[line['baseline']]} | {100 * float(line['accuracy']):.1f} | |"
     yield f"| the best that is possible | {100 * emotions.best_accuracy():.1f} | |"
@@ -58,8 +58,7 @@ def test_what_guessing_reaches_is_as_derived() -> None:
 
 
 def test_what_processors_differ_by_is_as_measured() -> None:
-    with (ROOT / "docs/processors.csv").open(encoding="utf-8") as stream:
-        runs = [line for line in csv.DictReader(stream) if line["experiment"] == "diary"]
+    runs = [line for line in lines("processors.csv") if line["experiment"] == "diary"]
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     arms = {"label": "Q->A reaches", "label_same_steps": "equal steps", "reason_label": "Q->RA"}
     spreads = []
@@ -78,8 +77,7 @@ def test_what_processors_differ_by_is_as_measured() -> None:
 
 
 def test_controls_come_out_on_every_processor() -> None:
-    with (ROOT / "docs/processors.csv").open(encoding="utf-8") as stream:
-        runs = list(csv.DictReader(stream))
+    runs = lines("processors.csv")
     gaps: dict[str, list[float]] = {"gain": [], "no_gain": []}
     reached = {
         (run["experiment"], run["processor"], run["seed"], run["arm"]): float(run["accuracy"])
@@ -96,12 +94,8 @@ def test_controls_come_out_on_every_processor() -> None:
 
 
 def test_what_a_pretrained_model_reached_is_as_measured() -> None:
-    tables = []
-    for name in ("arms", "comparisons"):
-        with (ROOT / f"docs/answer/{name}.csv").open(encoding="utf-8") as stream:
-            tables.append(list(csv.DictReader(stream)))
-    arms = {line["arm"]: line for line in tables[0]}
-    first = tables[1][0]
+    arms = {line["arm"]: line for line in lines("answer/arms.csv")}
+    first = lines("answer/comparisons.csv")[0]
     assert (first["arm"], first["against"], first["measure"]) == (
         "reason_label",
         "label",

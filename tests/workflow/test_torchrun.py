@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import re
-import shutil
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -52,15 +51,6 @@ def start(tree: Tree, words: list[str]) -> subprocess.Popen[str]:
 
 def saved(tree: Tree, name: str) -> bool:
     return any((tree.root / "results/unfinished" / name).glob("checkpoint-*"))
-
-
-@pytest.fixture(autouse=True)
-def _clean(request: pytest.FixtureRequest) -> Iterator[None]:
-    """What a stopped training left is not there for the tests of other files."""
-    yield
-    if "built" in request.fixturenames:
-        for left in (request.getfixturevalue("built").root / "results/unfinished").iterdir():
-            shutil.rmtree(left)
 
 
 def test_stopped_on_two_ranks_a_training_goes_on_on_one(built: Tree) -> None:

@@ -55,7 +55,7 @@ def worth(rows: Sequence[Row], labels: Sequence[str]) -> Worth:
             for at, place in enumerate(_nearest_texts(texts, written))
         ],
         "own_label": [label in names for label, names in zip(own, named, strict=True)],
-        "other_label": [not none for none in passed("no_other_label", rows, labels)],
+        "other_label": [bool(names - {label}) for label, names in zip(own, named, strict=True)],
         "read": passed("read", rows, labels),
         "text_read": label_read(rows, "text"),
         "distinct": [True] * len(set(written)),
