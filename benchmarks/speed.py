@@ -1,6 +1,6 @@
 """How fast is the workflow? Ratios against TRL, transformers and itself, all from one run.
 
-Run as: python benchmarks/speed.py [--rounds 3] [PART ...]    (or: make benchmark)
+Run as: python benchmarks/speed.py [--rounds 3] [--model FOLDER] [PART ...]    (or: make benchmark)
 
 Prints a Markdown table; the last line is one JSON object. Rates count real tokens, never padding.
 The sides of a row take turns, after a warm-up that does not count; medians are shown.
@@ -53,14 +53,14 @@ PARTS = ("training", "generation", "scoring", "workflow")
 CONFIG = yaml.safe_load((ROOT / "config.yaml").read_text())
 COMPUTE = Compute.model_validate(CONFIG["compute"])
 RECIPE = Recipe.model_validate(CONFIG["classifier"]["recipe"]) | {
-    "schedule": "constant", "warmup_steps": 0, "evaluations_per_epoch": 0
+    "schedule": "constant", "warmup_steps": 0, "evaluations_per_epoch": 0, "learning_rate": 0.0001
 }  # fmt: skip
 SEPARATOR = CONFIG["classifier"]["separators"]["reason_label"]
 SIZES: dict[str, dict[str, int]] = {  # layers x width
     "3 x 128": {"layers": 3, "hidden_size": 128, "intermediate_size": 384},
     "4 x 256": {"layers": 4, "hidden_size": 256, "intermediate_size": 768},
 }
-TRAINING_STEPS = {"3 x 128": 8, "4 x 256": 4}
+TRAINING_STEPS = {"3 x 128": 8, "4 x 256": 4}  # a model in a folder: 2
 STEP_ROWS = 32  # also SFTTrainer's batch, unless it is set up otherwise
 # By default SFTTrainer computes activations twice, to save memory.
 ONCE = {"gradient_checkpointing": False}
@@ -75,7 +75,7 @@ SETUPS: dict[str, dict[str, Any]] = {
     "packed (bfd), 6 bins of 512":
         ONCE | {"packing": True, "max_length": 512, "per_device_train_batch_size": 6},
 }  # fmt: skip
-PROMPTS = 256
+PROMPTS = 256  # a model in a folder: 64
 BATCHES = (16, 32, 64, 128, 256)
 # What the workflow part runs: two arms that are quick, then a third that trains for some 20 s.
 SCALE: dict[str, Any] = {
@@ -95,18 +95,26 @@ clock = time.perf_counter
 class Data:
     """Diary lines as the workflow trains on them: a chat, then reason and label."""
 
-    def __init__(self, rows: int) -> None:
+    def __init__(self, rows: int, folder: Path | None) -> None:
         lines = emotions.texts(rows, 1)
         reasons = [emotions.reason(line, line.label, row) for row, line in enumerate(lines)]
         texts, labels = [line.text for line in lines], [line.label for line in lines]
         roles = ["system", "user", "assistant"] * rows
-        self.tokenizer = loading.scratch_tokenizer(
-            [*texts, *reasons, *labels, *roles], CONFIG["base"]["vocabulary"]
+        self.folder = folder
+        self.sizes = list(SIZES) if folder is None else [folder.name]
+        self.tokenizer = (
+            loading.scratch_tokenizer(
+                [*texts, *reasons, *labels, *roles], CONFIG["base"]["vocabulary"]
+            )
+            if folder is None
+            else loading.load_tokenizer(folder)
         )
         self.encoder = Encoder(self.tokenizer, CONFIG["task"]["system"], CONFIG["date_string"])
         pieces = classifier_pieces(self.encoder, texts, labels, reasons, "reason_label", SEPARATOR)
         self.documents = collect(pieces, RECIPE.max_length)[0]
-        asked = sorted(pieces[-PROMPTS:], key=lambda piece: len(piece.prompt))
+        asked = sorted(
+            pieces[-PROMPTS if folder is None else -64 :], key=lambda piece: len(piece.prompt)
+        )
         self.prompts = [piece.prompt for piece in asked]
         self.prefixes = [piece.prompt + piece.target[: -piece.label_tokens - 1] for piece in asked]
         self.endings = [
@@ -114,7 +122,9 @@ class Data:
         ]
 
     def model(self, size: str) -> Any:
-        """A model with random weights."""
+        """A model with random weights, or that of the folder."""
+        if self.folder is not None:
+            return loading.load_model(self.folder)
         sizes = CONFIG["base"] | SIZES[size]
         sizes = {part: sizes[part] for part in Architecture.model_fields}
         return loading.scratch_model(Architecture.model_validate(sizes), self.tokenizer)
@@ -155,7 +165,7 @@ def row(what: str, unit: str, ours: float, theirs: float | None, bound: str = ""
 def training_rows(data: Data, rounds: int) -> Iterator[Row]:
     """Our engine against SFTTrainer: the same documents, steps, optimizer and loss."""
     best: dict[str, str] = {}
-    for threads, size in itertools.product((1, 2), SIZES):
+    for threads, size in itertools.product((1, 2), data.sizes):
         compute = COMPUTE | {"threads": threads}
         loading.set_threads(compute)
         ours = partial(our_training, data, data.model(size), compute)
@@ -164,7 +174,7 @@ def training_rows(data: Data, rounds: int) -> Iterator[Row]:
         if size not in best:
             tried = {name: theirs(2, **setup)[0] for name, setup in SETUPS.items()}
             best[size] = max(tried, key=tried.__getitem__)
-        steps = TRAINING_STEPS[size]
+        steps = TRAINING_STEPS.get(size, 2)
         rates = in_turns(rounds, {
             "ours": partial(ours, steps), "defaults": partial(theirs, steps),
             best[size]: partial(theirs, steps, **SETUPS[best[size]]),
@@ -228,7 +238,9 @@ class _Watch(TrainerCallback):  # type: ignore[misc]
 
 
 def learned(data: Data, size: str) -> Any:
-    """A model that has seen enough diary lines to end its answers."""
+    """A model that ends its answers: it has seen enough diary lines, or lies in the folder."""
+    if data.folder is not None:
+        return data.model(size)
     engine = loop.Engine(data.model(size), COMPUTE)
     steps = list(np.arange(48 * 16).reshape(48, 16))
     recipe = RECIPE | {"learning_rate": 0.003, "warmup_steps": 10}
@@ -240,13 +252,14 @@ def learned(data: Data, size: str) -> Any:
 def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
     """VLLM, and our loop, against transformers' own generate; greedy, one thread."""
     loading.set_threads(COMPUTE)
-    model, end = learned(data, "4 x 256"), data.encoder.end_of_turn
+    size = data.sizes[-1]
+    model, end = learned(data, size), data.encoder.end_of_turn
     limit, chunk = CONFIG["prediction"]["max_new_tokens"], CONFIG["prediction"]["batch_rows"]
     written: dict[str, list[Ids]] = {}
 
     def rate(name: str, batch: int, write: Callable[[list[Ids]], list[Ids]]) -> float:
         start = clock()
-        parts = [data.prompts[at : at + batch] for at in range(0, PROMPTS, batch)]
+        parts = [data.prompts[at : at + batch] for at in range(0, len(data.prompts), batch)]
         written[name] = [ids for part in parts for ids in write(part)]
         return sum(len(ids) + (len(ids) < limit) for ids in written[name]) / (clock() - start)
 
@@ -270,18 +283,19 @@ def generation_rows(data: Data, rounds: int) -> Iterator[Row]:
         own = engine(load_writer("transformers", Path(folder), COMPUTE))
         start = clock()
         vllm = engine(load_writer("vllm", Path(folder), COMPUTE))
-        yield row("generation, 4 x 256, start of vLLM", "s", clock() - start, None)
-    best = max(BATCHES, key=lambda batch: rate("generate", batch, generate))
+        yield row(f"generation, {size}, start of vLLM", "s", clock() - start, None)
+    batches = [batch for batch in BATCHES if batch <= len(data.prompts)]
+    best = max(batches, key=lambda batch: rate("generate", batch, generate))
     vllm(data.prompts[:chunk]), own(data.prompts[:chunk])
     rates = in_turns(rounds, {
         "vllm": lambda: rate("vllm", chunk, vllm), "own": lambda: rate("own", chunk, own),
         "generate": lambda: rate("generate", best, generate),
     })  # fmt: skip
     for name in ("vllm", "own"):
-        same = sum(map(list.__eq__, written[name], written["generate"])) / PROMPTS
+        same = sum(map(list.__eq__, written[name], written["generate"])) / len(data.prompts)
         what = {"vllm": "vLLM", "own": "backend `transformers`"}[name]
         yield row(
-            f"generation, 4 x 256, {what}; model.generate at its best batch, {best} "
+            f"generation, {size}, {what}; model.generate at its best batch, {best} "
             f"({same:.1%} of the answers equal)",
             "tokens/s", rates[name], rates["generate"],
         )  # fmt: skip
@@ -299,7 +313,7 @@ def scoring_rows(data: Data, rounds: int) -> Iterator[Row]:
     """Scores of six labels against one forward pass over the same texts, in the same batches."""
     loading.set_threads(COMPUTE)
     batch = CONFIG["prediction"]["batch_rows"]
-    parts = [data.prefixes[at : at + batch] for at in range(0, PROMPTS, batch)]
+    parts = [data.prefixes[at : at + batch] for at in range(0, len(data.prefixes), batch)]
     padded = [left_padded(part) for part in parts]
 
     def score(model: Any) -> None:
@@ -311,12 +325,12 @@ def scoring_rows(data: Data, rounds: int) -> Iterator[Row]:
         for tokens, mask in padded:
             model(tokens, attention_mask=mask, use_cache=False, logits_to_keep=1)
 
-    for size in SIZES:
+    for size in data.sizes:
         model = data.model(size).eval()
         sides = {work.__name__: partial(seconds, partial(work, model)) for work in (score, forward)}
         in_turns(1, sides)
         took = in_turns(rounds, sides)
-        what = f"scores of 6 labels, {size}; one forward pass over the {PROMPTS} texts"
+        what = f"scores of 6 labels, {size}; one forward pass over the {len(data.prefixes)} texts"
         yield row(what, "s", took["score"], took["forward"], "<= 1.3")
 
 
@@ -393,8 +407,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("parts", nargs="*", metavar="PART", help=", ".join(PARTS))
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--model", type=Path, metavar="FOLDER", help="in place of random weights")
     arguments = parser.parse_args()
-    host, data, rows, start = machine(), Data(1200), [], clock()
+    host, data, rows, start = machine(), Data(1200, arguments.model), [], clock()
     for part in arguments.parts or PARTS:
         for row in globals()[f"{part}_rows"](data, arguments.rounds):
             rows.append(row)

@@ -221,11 +221,14 @@ def die_at(event: str, ending: str, time: int) -> None:
     sys.addaudithook(hook)
 
 
+FSDP = "torch.distributed.fsdp"
+
+
 def forks() -> Any:
     """A context of processes with libraries that are loaded once: forks of one that holds them."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(
-        ["pyarrow.parquet", "transformers.models.llama.modeling_llama", "peft", "tokenizers"]
+        ["pyarrow.parquet", "transformers.models.llama.modeling_llama", "peft", "tokenizers", FSDP]
     )
     return context
 

@@ -7,7 +7,7 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -152,21 +152,53 @@ def fill(hub: Hub, folder: Mapping[str, bytes]) -> dict[str, dict[str, str]]:
     }
 
 
-def test_fetch_then_everything_else_offline(folder: dict[str, bytes], tmp_path: Path) -> None:
-    """The hub moves on and then is gone; the run ends with what was looked up first."""
+@pytest.fixture(scope="module")
+def served(
+    folder: dict[str, bytes], tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[tuple[Hub, dict[str, dict[str, str]], Tree]]:
+    """A hub with what an experiment needs, the commits, and a tree whose hub it is."""
     with serve() as hub:
+        place = tmp_path_factory.mktemp("hub")
         commits = fill(hub, folder)
-        tree = Tree(copied(tmp_path / "tree"), hub.variables(tmp_path / "caches"))
-        compute = experiment.load({}).compute.model_dump() | {"device": "cuda"}
-        said = tree.run("fetch", compute=compute, **HUB_CONFIG)  # here is no GPU
-        assert said.returncode == 0, said.stdout + said.stderr
-        lock = tree.root / "revisions.yaml"
-        kept = lock.read_text()
-        assert yaml.safe_load(kept) == commits and kept.startswith("datasets:\n  them/texts: ")
-        for kind, ids in commits.items():
-            for name in ids:
-                hub.commit(kind, name, {"README.md": b"Nothing is as it was."})
-        asked = len(hub.asked)
+        yield hub, commits, Tree(copied(place / "tree"), hub.variables(place / "caches"))
+
+
+def test_a_pinned_revision_that_can_not_be_had(
+    served: tuple[Hub, Any, Tree], folder: dict[str, bytes]
+) -> None:
+    """Each stage says it in a line of its own."""
+    hub, _, tree = served
+    zeros = {"revision": "0" * 40}
+    hub.commit("models", "them/gated", folder, gated=True)
+    said = tree.run(
+        "--keep-going", "--", "fetch",
+        base={"kind": "hub", "id": "them/gated", **zeros},
+        task={"source": {"kind": "hub", "id": "them/texts", **zeros}},
+        triples={"source": {"kind": "hub", "id": "them/none", **zeros}},
+    )  # fmt: skip
+    lines = [line for line in said.stderr.splitlines() if "error: " in line]
+    assert sorted(lines) == [  # the base looks at the task, and waits for it
+        f"task texts: error: them/texts (train): the hub has no revision {'0' * 40} of it",
+        f"triples none: error: them/none (train): {HIDDEN}",
+    ]
+    assert "Traceback" not in said.stderr and "the hub has no revision COMMIT of it`" in PAGE
+
+
+def test_fetch_then_everything_else_offline(
+    served: tuple[Hub, dict[str, dict[str, str]], Tree],
+) -> None:
+    """The hub moves on and is not asked again; the run ends with what was looked up first."""
+    hub, commits, tree = served
+    compute = experiment.load({}).compute.model_dump() | {"device": "cuda"}
+    said = tree.run("fetch", compute=compute, **HUB_CONFIG)  # here is no GPU
+    assert said.returncode == 0, said.stdout + said.stderr
+    lock = tree.root / "revisions.yaml"
+    kept = lock.read_text()
+    assert yaml.safe_load(kept) == commits and kept.startswith("datasets:\n  them/texts: ")
+    for kind, ids in commits.items():
+        for name in ids:
+            hub.commit(kind, name, {"README.md": b"Nothing is as it was."})
+    asked = len(hub.asked)
     said = tree.run("results/table3.csv", **HUB_CONFIG)
     assert said.returncode == 0, said.stdout + said.stderr
     assert len(hub.asked) == asked and lock.read_text() == kept
@@ -266,24 +298,3 @@ def test_without_a_network_an_open_revision_is_refused_and_a_known_one_is_not(
     assert documented(line, "them/tiny"), line
     (tree.root / "revisions.yaml").write_text(f"models: {{them/tiny: '{'0' * 40}'}}\n")
     assert tree.scheduled(**base("them/tiny"))["base"] == 1
-
-
-def test_a_pinned_revision_that_can_not_be_had(tmp_path: Path, folder: dict[str, bytes]) -> None:
-    """Each stage says it in a line of its own."""
-    zeros = {"revision": "0" * 40}
-    with serve() as hub:
-        fill(hub, folder)
-        hub.commit("models", "them/gated", folder, gated=True)
-        tree = Tree(copied(tmp_path / "tree"), hub.variables(tmp_path / "caches"))
-        said = tree.run(
-            "--keep-going", "--", "fetch",
-            base={"kind": "hub", "id": "them/gated", **zeros},
-            task={"source": {"kind": "hub", "id": "them/texts", **zeros}},
-            triples={"source": {"kind": "hub", "id": "them/none", **zeros}},
-        )  # fmt: skip
-    lines = [line for line in said.stderr.splitlines() if "error: " in line]
-    assert sorted(lines) == [  # the base looks at the task, and waits for it
-        f"task texts: error: them/texts (train): the hub has no revision {'0' * 40} of it",
-        f"triples none: error: them/none (train): {HIDDEN}",
-    ]
-    assert "Traceback" not in said.stderr and "the hub has no revision COMMIT of it`" in PAGE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
 from collections import Counter
 from collections.abc import Sequence
@@ -38,11 +39,16 @@ def sets(draw: st.DrawFn) -> list[Reasoned]:
     return [Reasoned(f"train {place}", *row) for place, row in enumerate(rows)]
 
 
-def tokens(name: str, texts: list[str]) -> list[int]:
+@functools.cache
+def encoder(name: str) -> Encoder:
     tokenizer = copy.deepcopy(TOKENIZERS[name]())
     if tokenizer.chat_template is None:
         tokenizer.chat_template = TEMPLATES["plain"].read_text()
-    return [len(ids) for ids in Encoder(tokenizer).plain(texts)]
+    return Encoder(tokenizer)
+
+
+def tokens(name: str, texts: list[str]) -> list[int]:
+    return [len(ids) for ids in encoder(name).plain(texts)]
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +11,7 @@ import numpy as np
 import pytest
 from transformers import AutoTokenizer
 
+import warm
 from infuse.core.files import read_labels, read_rows
 from infuse.core.schemas import PREDICTIONS
 from infuse.data.examples import Encoder
@@ -24,9 +24,10 @@ def classify(
     tree: Tree, arm: str, *arguments: str, lines: bytes = b""
 ) -> subprocess.CompletedProcess[bytes]:
     model = str(nodes(tree, "classifier")[f"{arm}-seed1"].relative_to(tree.root))
+    locale = {"LC_ALL": "C", "PYTHONUTF8": "0"} if lines else {}
     return subprocess.run(
-        [sys.executable, "scripts/classify.py", "--model", model, *arguments],
-        cwd=tree.root, env=environment() | {"LC_ALL": "C", "PYTHONUTF8": "0"},
+        [warm.python(), "scripts/classify.py", "--model", model, *arguments],
+        cwd=tree.root, env=environment() | locale,
         input=lines, capture_output=True, check=False,
     )  # fmt: skip
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import multiprocessing
 import os
 import socket
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ DOCUMENTS = tiny.random_documents(24, 2)
 STEPS = batching.steps(DOCUMENTS.lengths, RowBatching(kind="rows", rows=6), 2, 1)
 # No dropout: it draws by the rank, and so with another number of ranks otherwise.
 LORA = tiny.LORA | {"dropout": 0.0}
+LOOPBACK = {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ def disagreeing(case: Case) -> str:
 def rank(place: int, tasks: Any, results: Any) -> None:
     """Take part, as one of several ranks, in what the tests ask for."""
     for task, case, port in iter(tasks.get, None):
-        own = {"RANK": place, "WORLD_SIZE": case.ranks, "MASTER_PORT": port}
+        own = {"RANK": place, "WORLD_SIZE": case.ranks, "MASTER_PORT": port} | LOOPBACK
         os.environ.update({name: str(value) for name, value in own.items()})
         try:
             results.put((place, task(case)))
@@ -103,7 +103,7 @@ class Team:
     """Processes that wait for a training; a smaller one leaves some of them out."""
 
     def __init__(self, size: int) -> None:
-        context = multiprocessing.get_context("spawn")
+        context = tiny.forks()
         self.results: Any = context.Queue()
         self.tasks: list[Any] = [context.Queue() for _ in range(size)]
         self.members = [
@@ -127,10 +127,7 @@ class Team:
 
 @pytest.fixture(scope="module")
 def team() -> Iterator[Team]:
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setenv("MASTER_ADDR", "127.0.0.1")
-        patched.setenv("GLOO_SOCKET_IFNAME", "lo")
-        team = Team(4)
+    team = Team(4)
     yield team
     for queue in team.tasks:
         queue.put(None)
