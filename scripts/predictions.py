@@ -7,6 +7,7 @@ OUT  predictions.parquet: id, text, label, generated, reasoning, predicted, outc
 The free answer is greedy. The scores are log-probabilities of each whole label and the end of the
 turn, after the classifier's own prefix: for a reasoning-first arm, its own greedy reasoning. A text
 that leaves no place for a label in the model's positions is not asked: too_long, without scores.
+Where an arm votes, several answers are drawn for each text; the scores are their shares.
 
 Run as: python scripts/predictions.py results/specs/predictions/NAME-KEY.json
 """
@@ -18,6 +19,7 @@ from typing import Any
 from infuse.config.model_params import PredictionsParams
 from infuse.core.files import read_rows, write_rows
 from infuse.core.schemas import PREDICTIONS, TASK
+from infuse.evaluation.votes import elected
 from infuse.workflow.job import Job, run
 
 VERSION = 5
@@ -33,13 +35,14 @@ def predictions(job: Job) -> dict[str, Any]:
     params = PredictionsParams.model_validate(job.params)
     reader = Reader(job.inputs["classifier"], params.backend, params.compute)
     texts = read_rows(job.inputs["task"] / "test.parquet", TASK)
-    prompts = reader.prompts([row["text"] for row in texts])
+    decoding, times = params.decoding(), params.vote.answers if params.vote else 1
+    prompts = reader.prompts([row["text"] for row in texts]) * times
 
     def classify(chunk: list[int]) -> list[dict[str, Any]]:
-        answers = reader.read([prompts[row] for row in chunk], chunk, params.max_new_tokens)
+        answers = reader.read([prompts[row] for row in chunk], chunk, decoding)
         return [
-            texts[row]
-            | read.answer.against(texts[row]["label"])
+            texts[row % len(texts)]
+            | read.answer.against(texts[row % len(texts)]["label"])
             | {
                 "tokens": read.tokens,
                 "closed_set": read.closed_set,
@@ -49,6 +52,8 @@ def predictions(job: Job) -> dict[str, Any]:
         ]
 
     rows = generation.in_chunks(job.work, prompts, params.batch_rows, PREDICTIONS, classify)
+    if params.vote:
+        rows = [elected(rows[at :: len(texts)], reader.form.labels) for at in range(len(texts))]
     write_rows(job.out / "predictions.parquet", rows, PREDICTIONS)
     outcomes = Counter(row["outcome"] for row in rows)
     if too_long := [str(row["id"]) for row in rows if row["outcome"] == "too_long"]:

@@ -63,6 +63,7 @@ CHANGES: list[dict[str, Any]] = [
             "why": {"target": "reason_label", "perturb": "shuffle"},
             "words": {"target": "label_reason", "reasons": "words", "label_weight": 0.5},
             "both": {"target": "multi_task"},
+            "voted": {"target": "reason_label", "vote": {"answers": 3}},
             "good": {"target": "reason_label", "keep": ["ended", "read"]},
             "steps": {"target": "label", "match": {"steps": "why", "by": "repeating"}},
         },

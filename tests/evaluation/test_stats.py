@@ -317,6 +317,19 @@ def test_calibration_error_worked_by_hand(bins: int, error: float) -> None:
 
 
 @given(
+    counts=st.lists(st.integers(1, 15), min_size=1, max_size=9), right=st.booleans(),
+    nudge=st.sampled_from([1 - 1e-15, 1, 1 + 1e-15]),
+)  # fmt: skip
+def test_a_chance_on_the_edge_of_a_bin_does_not_fall_by_its_rounding(
+    counts: list[int], right: bool, nudge: float
+) -> None:
+    sure = np.array([*counts, 15]) / 15
+    chances, true = np.stack([sure, np.zeros_like(sure)], 1), np.full(len(sure), int(not right))
+    expected = stats.calibration_error(chances, true)
+    assert stats.calibration_error(chances * nudge, true) == pytest.approx(expected)
+
+
+@given(
     values=st.lists(st.lists(st.floats(-3, 3), min_size=6, max_size=6), min_size=1, max_size=3),
     clusters=st.lists(st.sampled_from("abc"), min_size=6, max_size=6),
 )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 import tiny
+from infuse.config.reasonings import Decoding
 from infuse.inference.classification import Form, Reader
 from infuse.models.loading import save
 
@@ -32,7 +33,7 @@ def test_nothing_is_read_beyond_the_last_position(target: str, folders: dict[str
     assert reader.positions == tiny.WINDOW
     texts = ["joy " * count for count in range(1, tiny.WINDOW)]
     prompts = reader.prompts(texts)
-    read = reader.read(prompts, range(len(texts)), tiny.WINDOW)
+    read = reader.read(prompts, range(len(texts)), Decoding(max_new_tokens=tiny.WINDOW))
     outcomes = [reading.answer.outcome for reading in read]
     first = outcomes.index("too_long")
     assert first > 0 and set(outcomes[first:]) == {"too_long"}
@@ -53,8 +54,8 @@ def test_nothing_is_read_beyond_the_last_position(target: str, folders: dict[str
 def test_neighbours_that_are_too_long_change_no_answer(folders: dict[str, Path]) -> None:
     reader = Reader(folders["label"], "transformers", tiny.COMPUTE)
     prompts = reader.prompts(["joy", "so " * 99, "anger"])
-    both = reader.read(prompts, [0, 1, 2], 5)
-    alone = reader.read([prompts[0], prompts[2]], [0, 2], 5)
+    both = reader.read(prompts, [0, 1, 2], Decoding(max_new_tokens=5))
+    alone = reader.read([prompts[0], prompts[2]], [0, 2], Decoding(max_new_tokens=5))
     for reading, other in zip((both[0], both[2]), alone, strict=True):
         assert reading.answer == other.answer
         assert reading.log_probabilities == pytest.approx(other.log_probabilities, abs=1e-5)

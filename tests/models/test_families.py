@@ -166,7 +166,7 @@ def test_what_it_learns_it_writes_and_scores(folders: Any, name: str, tmp_path: 
     loading.save(engine.model, tokenizer, tmp_path / "classifier")
     Form(LABELS, "label", None, CHAT).save(tmp_path / "classifier")
     reader = Reader(tmp_path / "classifier", "transformers", tiny.COMPUTE)
-    read = reader.read(reader.prompts(TEXTS), range(3), 8)
+    read = reader.read(reader.prompts(TEXTS), range(3), Decoding(max_new_tokens=8))
     assert [reading.answer.predicted for reading in read] == LABELS
     assert [int(reading.log_probabilities.argmax()) for reading in read] == [0, 1, 2]
     # The scores are the losses of training.

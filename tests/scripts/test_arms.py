@@ -36,6 +36,7 @@ ARMS = PLAIN | {
     "shuffled_label": {"target": "reason_label", "perturb": "shuffle"},
     "keywords_label": {"target": "reason_label", "reasons": "keywords"},
     "multi_task": {"target": "multi_task"},
+    "voted_label": {"target": "reason_label", "vote": {"answers": 3}},
     "head": {"target": "head", "match": {"steps": "reason_label"}},
 }  # fmt: skip
 CONTROLS = ("gain", "no-gain")  # of experiments/, here with one seed
@@ -88,6 +89,9 @@ def test_another_arm_schedules_its_own_jobs_and_no_others(built: Tree) -> None:
     ):
         expected = jobs | after | {"classifier": 1, "predictions": 1}
         assert built.scheduled(arms=PLAIN | {"another": arm}) == expected
+    voted = REASON | {"vote": {"answers": 3}}  # of the classifier that is there
+    expected = after | {"predictions": 1}
+    assert built.scheduled(arms=PLAIN | {"another": voted}) == expected
 
 
 def test_each_arm_takes_the_budget_that_it_says(study: Tree) -> None:
@@ -98,6 +102,7 @@ def test_each_arm_takes_the_budget_that_it_says(study: Tree) -> None:
     assert took["label_same_steps"]["tokens"] == plain["tokens"] < took["label_repeated"]["tokens"]
     assert took["label_prompt_loss"]["supervised_tokens"] == reason["supervised_tokens"]
     assert took["reason_label_weighted"]["label_share_of_loss"] == 0.5
+    assert took["voted_label"] == reason  # one classifier, asked in two ways
     assert took["multi_task"]["documents"] == 2 * reason["documents"]
     assert took["head"]["supervised_tokens"] == 2 * 64  # a place for each text, twice
     shuffled, own = took["shuffled_label"]["supervised_tokens"], reason["supervised_tokens"]

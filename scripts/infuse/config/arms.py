@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal, get_args
 
-from pydantic import Field, ValidationInfo, field_validator
+from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
 
-from infuse.config.values import Columns, Name, PositiveInt, Section, Seed, Share
+from infuse.config.values import Columns, Name, PositiveInt, Section, Seed, Share, unset
 from infuse.data.perturbations import Kind
 from infuse.data.reasoning_checks import Check
 from infuse.data.targets import EXPLAINED, REASONED, ZERO_SHOT, Target
@@ -55,8 +55,19 @@ class Match(Section):
     supervised_tokens: str | None = None
 
 
+class Vote(Section):
+    """Self-consistency (Wang et al. 2022, arXiv 2203.11171): so many drawn answers to each text
+    vote for its label.
+    """
+
+    answers: Annotated[int, Field(ge=2, le=1000)]
+    temperature: PositiveFloat = 0.7
+    top_p: Annotated[float, Field(gt=0, le=1)] = 1.0
+    seed: Seed = 0
+
+
 class Arm(Section):
-    """How a training target is made, and with what budget."""
+    """How a training target is made, with what budget, and how it is asked."""
 
     target: Target
     reasons: str | None = None
@@ -65,6 +76,7 @@ class Arm(Section):
     label_weight: Share | None = None
     system: bool = True
     match: Match | None = None
+    vote: Vote | None = Field(None, exclude_if=unset, description="null: one greedy answer")
 
     @property
     def reasoned(self) -> bool:
@@ -75,6 +87,11 @@ class Arm(Section):
     def explained(self) -> bool:
         """Whether its answers hold a reasoning."""
         return self.target in EXPLAINED
+
+    @property
+    def one_answer(self) -> bool:
+        """Whether it writes one answer to a text."""
+        return self.target != "head" and self.vote is None
 
     @field_validator("reasons", "keep", "perturb", "label_weight")
     @classmethod
@@ -94,6 +111,13 @@ class Arm(Section):
         if match and match.supervised_tokens and info.data.get("target") != "label":
             raise ValueError(".supervised_tokens: expected in an arm whose target is label")
         return match
+
+    @field_validator("vote")
+    @classmethod
+    def _reasons_first(cls, vote: Vote | None, info: ValidationInfo) -> Vote | None:
+        if vote and info.data.get("target", "reason_label") != "reason_label":
+            raise ValueError(": expected in an arm whose target is reason_label")
+        return vote
 
 
 class ZeroShotArm(Section):
@@ -140,8 +164,8 @@ def _is_plain(arm: AnyArm, target: str, steps_of: str | None) -> bool:
     if isinstance(arm, ZeroShotArm):
         return target == arm.target
     match = arm.match or Match()
-    own = [arm.reasons, arm.keep, arm.perturb, arm.label_weight, not arm.system]
-    own += [match.supervised_tokens, match.by == "repeating", match.steps != steps_of]
+    own: list[Any] = [arm.reasons, arm.keep, arm.perturb, arm.label_weight, not arm.system]
+    own += [arm.vote, match.supervised_tokens, match.by == "repeating", match.steps != steps_of]
     return arm.target == target and not any(own)
 
 

@@ -144,9 +144,9 @@ class Experiment(Section):
             return logit_lens
         _are_arms(logit_lens.arms or (), arms)
         for index, name in enumerate(logit_lens.arms or ()):
-            if arms[name].target == "head":
-                expected = f"expected an arm that writes, {name!r} has a linear head"
-                raise ValueError(f".arms[{index}]: {expected}")
+            if not arms[name].one_answer:
+                found = f"{name!r} {'votes' if arms[name].vote else 'has a linear head'}"
+                raise ValueError(f".arms[{index}]: expected an arm that writes once, {found}")
         return logit_lens
 
     @field_validator("reasoner", "classifier")
@@ -395,6 +395,6 @@ def schema() -> str:
     """
     tree = Experiment.model_json_schema()
     for section in (tree, *tree["$defs"].values()):
-        if section["title"] not in ("Arm", "Match"):
+        if section["title"] not in ("Arm", "Match", "Vote"):
             section.pop("required", None)
     return json.dumps(tree, indent=1, sort_keys=True).replace('"oneOf":', '"anyOf":') + "\n"

@@ -10,10 +10,18 @@ from typing import Annotated, Literal
 
 from pydantic import Field, TypeAdapter
 
+from infuse.config.arms import Vote
 from infuse.config.base import Architecture, ChatTemplate, HubModel, PadToken
 from infuse.config.compute import Arithmetic, Compute
 from infuse.config.endpoints import ApiModel, ApiSampling
-from infuse.config.reasonings import Column, ImportedHub, Keywords, ReasoningColumns, Sampling
+from infuse.config.reasonings import (
+    Column,
+    Decoding,
+    ImportedHub,
+    Keywords,
+    ReasoningColumns,
+    Sampling,
+)
 from infuse.config.recipe import Recipe
 from infuse.config.stages import Prediction, Reasoner
 from infuse.config.values import PositiveInt, Section, Seed
@@ -175,6 +183,12 @@ class PredictionsParams(Prediction):
 
     backend: Backend
     compute: Arithmetic
+    vote: Vote | None = None
+
+    def decoding(self) -> Decoding:
+        """How an answer is written."""
+        drawn = self.vote.model_dump(exclude={"answers"}) if self.vote else {}
+        return Decoding(max_new_tokens=self.max_new_tokens, **drawn)
 
 
 class ZeroShotParams(ApiSampling):

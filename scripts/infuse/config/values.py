@@ -41,6 +41,11 @@ Columns = Annotated[
 ]
 
 
+def unset(value: Any) -> bool:
+    """Whether a field is left out of keys: so an option that is new keeps what there is."""
+    return value is None
+
+
 class Section(BaseModel):
     """A part of the config: unknown keys are refused, strings are not turned into numbers.
 

@@ -58,7 +58,8 @@ PREDICTIONS = _schema(
     outcome=pa.string(),  # right, wrong, no_answer, truncated or too_long
     tokens=pa.int32(),  # written, end token included
     closed_set=pa.string(),  # the label with the largest of `log_probabilities`; "" of too_long
-    log_probabilities=pa.list_(pa.float64()),  # of each whole label and its end, in nats; or none
+    # Of each whole label and its end, in nats; where answers vote, of its share; or none.
+    log_probabilities=pa.list_(pa.float64()),
 )
 
 

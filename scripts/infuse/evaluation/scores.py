@@ -36,7 +36,8 @@ CLASSIFIERS = pa.schema(
         # From here on empty for a model that was asked through an endpoint; these four, and those
         # of a scale, also where a text was too long to be asked.
         ("closed_set_accuracy", pa.float64()),
-        ("closed_set_nll", pa.float64()),  # nats; given the arm's own prefix
+        # Nats, given the arm's own prefix; empty where a true label has no vote.
+        ("closed_set_nll", pa.float64()),
         ("closed_set_brier", pa.float64()),
         ("closed_set_ece", pa.float64()),
         ("documents", pa.int64()),  # that it was trained on
@@ -163,9 +164,10 @@ def _scored(rows: Sequence[Row]) -> bool:
 def _closed_set(rows: Sequence[Row], labels: Sequence[str]) -> Row:
     true = np.array([labels.index(row["label"]) for row in rows])
     probabilities = chances(rows)
+    nll = float(-_log_chances(rows)[np.arange(len(rows)), true].mean())
     return {
         "closed_set_accuracy": float(np.mean([row["closed_set"] == row["label"] for row in rows])),
-        "closed_set_nll": float(-_log_chances(rows)[np.arange(len(rows)), true].mean()),
+        "closed_set_nll": nll if np.isfinite(nll) else None,
         "closed_set_brier": stats.brier(probabilities, true),
         "closed_set_ece": stats.calibration_error(probabilities, true),
     }

@@ -69,7 +69,7 @@ class Read(NamedTuple):
         tokens: written, end token included.
         log_probabilities: float64 [labels], in nats, of each whole label and its end, after the
             classifier's own prefix: for a reasoning-first form, its own greedy reasoning. Empty
-            where the answer is too_long.
+            where the answer is too_long, or was drawn.
         closed_set: the label with the largest of these, "" where there are none.
     """
 
@@ -108,22 +108,22 @@ class Reader:
         """The tokens that ask for each text's label."""
         return self._encoder.chats(texts)
 
-    def read(self, prompts: Sequence[Ids], rows: Sequence[int], max_new_tokens: int) -> list[Read]:
-        """A greedy answer to each prompt, and a score for each label.
+    def read(self, prompts: Sequence[Ids], rows: Sequence[int], decoding: Decoding) -> list[Read]:
+        """An answer to each prompt, and where it is greedy a score for each label.
 
         A prompt that leaves no place for a label is not asked. An answer ends, unfinished, at the
         last position.
         """
         fit = [place for place, prompt in enumerate(prompts) if self._room(prompt) >= 0]
         asked = [prompts[place] for place in fit]
-        answers = self._ask(asked, [rows[place] for place in fit], max_new_tokens) if asked else []
+        answers = self._ask(asked, [rows[place] for place in fit], decoding) if asked else []
         read = dict(zip(fit, answers, strict=True))
         return [
             read.get(place) or Read(Answer("", "", "", "too_long"), 0, np.empty(0), "")
             for place in range(len(prompts))
         ]
 
-    def _ask(self, prompts: Sequence[Ids], rows: Sequence[int], max_new_tokens: int) -> list[Read]:
+    def _ask(self, prompts: Sequence[Ids], rows: Sequence[int], decoding: Decoding) -> list[Read]:
         if self._writer is None:
             by_class = generation.score_classes(self.model, prompts)
             said = [self.form.labels[int(place)] for place in by_class.argmax(1)]
@@ -131,7 +131,6 @@ class Reader:
                 Read(Answer(label, "", label, "answered"), 0, score, label)
                 for label, score in zip(said, by_class, strict=True)
             ]
-        decoding = Decoding(max_new_tokens=max_new_tokens)
         scores: npt.NDArray[np.float64] | None = None
         if isinstance(self._writer, TransformersWriter) and self.form.target != "reason_label":
             written, scores = generation.continue_and_score(
@@ -151,16 +150,16 @@ class Reader:
             )
             for output in written
         ]
+        tokens = [len(output.tokens) + (output.finish == "stop") for output in written]
+        if decoding.temperature:
+            return [Read(*both, np.empty(0), "") for both in zip(answers, tokens, strict=True)]
         if scores is None:
             prefixes = self._prefixes(prompts, [answer.reasoning for answer in answers])
             scores = generation.score_endings(self.model, prefixes, self._endings)
         return [
-            Read(
-                answer, len(output.tokens) + (output.finish == "stop"), score,
-                form.labels[int(score.argmax())],
-            )
-            for answer, output, score in zip(answers, written, scores, strict=True)
-        ]  # fmt: skip
+            Read(answer, count, score, form.labels[int(score.argmax())])
+            for answer, count, score in zip(answers, tokens, scores, strict=True)
+        ]
 
     def _within(self, prompt: Ids, output: Written) -> Written:
         """What is written within the model's positions, its end token included."""

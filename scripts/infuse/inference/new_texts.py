@@ -10,6 +10,7 @@ import torch
 from scipy.special import softmax
 
 from infuse.config.compute import Arithmetic
+from infuse.config.reasonings import Decoding
 from infuse.core.manifest import check
 from infuse.inference.classification import Form, Reader
 
@@ -47,7 +48,8 @@ def answers(
     prompts = reader.prompts(texts)
     asked = [row for row, text in enumerate(texts) if text.strip()]
     rows = [first + row for row in asked]
-    read = reader.read([prompts[row] for row in asked], rows, max_new_tokens)
+    decoding = Decoding(max_new_tokens=max_new_tokens)
+    read = reader.read([prompts[row] for row in asked], rows, decoding)
     answers = dict(zip(asked, read, strict=True))
     lines = []
     for row, text in enumerate(texts):

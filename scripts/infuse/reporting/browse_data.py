@@ -90,6 +90,8 @@ def _own(arm: Arm) -> Iterator[str]:
         yield f"steps of {arm.match.steps}"
     if arm.match and arm.match.supervised_tokens:
         yield f"supervised tokens of {arm.match.supervised_tokens}"
+    if arm.vote:
+        yield f"{arm.vote.answers} answers vote"
     if not arm.system:
         yield "no system message"
 

@@ -141,7 +141,7 @@ class Graph:
         arms = {
             name: arm
             for name, arm in self.config.arms.items()
-            if (name in named if named else arm.target != "head")
+            if (name in named if named else arm.one_answer)
         }
         inputs = {}
         for name in arms:
@@ -193,11 +193,16 @@ class Graph:
 
     def _predictions(self, name: str, seed: int, texts: Node) -> Node:
         """What an arm, trained on `texts` with a seed, answers on the test texts."""
-        classifier = self._classifier(name, seed, texts)
+        vote = self.config.arms[name].vote
         params = {**self.config.prediction.model_dump(), **generation_params(self.config)}
+        params |= {"vote": vote.model_dump()} if vote else {}
         test = texts if texts.params.get("kind") in HELD_OUT else self.task
-        inputs = {"classifier": classifier, "task": test}
-        return Node("predictions", classifier.name, params, inputs)
+        inputs = {"classifier": self._classifier(name, seed, texts), "task": test}
+        return Node("predictions", self._run(name, seed, texts), params, inputs)
+
+    def _run(self, name: str, seed: int, texts: Node) -> str:
+        """What an arm's classifier and answers are called."""
+        return f"{name}-{texts.name}-seed{seed}" if texts is not self.task else f"{name}-seed{seed}"
 
     def shown(self) -> Node:
         """The training set that table 2 looks at: that of Q->RA, or else of the first arm."""
@@ -206,7 +211,11 @@ class Graph:
         return self._training_set(arms[part or next(iter(arms))], self.task)
 
     def _classifier(self, name: str, seed: int, texts: Node) -> Node:
-        config, arm = self.config, self.config.arms[name]
+        """The classifier of an arm, under the name of the first that is trained alike: arms that
+        differ in how they are asked share one.
+        """
+        config, arm = self.config, self.config.arms[name] | {"vote": None}
+        first = next(one for one, other in config.arms.items() if other | {"vote": None} == arm)
         params: dict[str, Any] = {
             **self._form(arm),
             "label_weight": arm.label_weight,
@@ -225,11 +234,8 @@ class Graph:
                     params["match"][what] = self._form(config.arms[other])
                     inputs[f"match {what}"] = self._training_set(config.arms[other], texts)
             params["match"] |= {"by": arm.match.by} if arm.match.steps else {}
-        regime = f"-{texts.name}" if texts is not self.task else ""
-        return Node(
-            "classifier", f"{name}{regime}-seed{seed}", params, inputs,
-            self._training_settings,
-        )  # fmt: skip
+        own = self._run(first, seed, texts)
+        return Node("classifier", own, params, inputs, self._training_settings)
 
     def _base_of(self, texts: Node) -> Node:
         """The base model; another one where it would have read the part that is held out."""
