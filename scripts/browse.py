@@ -7,6 +7,7 @@ OUT  browse.html, copied to results/
 Run as: python scripts/browse.py results/specs/browse/NAME-KEY.json
 """
 
+import itertools
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,10 +15,17 @@ from typing import Any
 
 from infuse.config.arms import AnyArm, Arm
 from infuse.config.report_params import MetricsParams
-from infuse.core.files import read_json, read_labels, read_rows, read_task, write_text
+from infuse.core.files import (
+    read_candidates,
+    read_json,
+    read_labels,
+    read_rows,
+    read_task,
+    write_text,
+)
 from infuse.core.manifest import read_provenance
 from infuse.core.resources import commit
-from infuse.core.schemas import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
+from infuse.core.schemas import TASK, TEXT_LABEL, TEXT_REASONING_LABEL
 from infuse.data.answers import OUTCOMES
 from infuse.evaluation import scores as ev
 from infuse.evaluation.comparisons import Runs
@@ -86,10 +94,11 @@ def _training_sets(job: Job, arms: Mapping[str, AnyArm]) -> list[shown.TrainingS
         )
         written = {}
         if arm.reasoned and not arm.perturb:
-            rows = read_rows(
-                job.inputs[f"reasonings {names[0]}"] / "reasonings.parquet", REASONINGS
-            )
-            written = {row["id"]: row for row in rows if row["split"] == "train"}
+            drawn = itertools.chain(*read_candidates(job.inputs[f"reasonings {names[0]}"]))
+            rows = [row for row in drawn if row["split"] == "train"][::-1]
+            used = {(row["id"], row["reasoning"]) for row in train}
+            written = {row["id"]: row for row in rows}  # the first
+            written |= {row["id"]: row for row in rows if (row["id"], row["reasoning"]) in used}
         name = _source(arm, job.inputs.get(f"reasonings {names[0]}"))
         sets.append(shown.TrainingSet(name, names, train, validation, written))
     return sets

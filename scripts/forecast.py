@@ -235,6 +235,7 @@ def _writing(job: Job, writing: WritingForecast) -> Row:
         row
         for split in ("train", "validation")
         for row in read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
+        * (writing.params.candidates if split == "train" else 1)
     ]
     encoder = Encoder(loading.load_tokenizer(job.inputs["base"]))
     prompts = encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])

@@ -4,15 +4,18 @@ IN   reasoner; task. In place of a reasoner: the untuned base, the words of a li
      of the task, an endpoint, a published set. Where some texts have got other labels, the
      reasonings from before: they stay with texts that have not. Or what the shards have written,
      jobs that share the texts
-OUT  reasonings.parquet: split, id, reasoning, finish, tokens
+OUT  reasonings.parquet: split, id, reasoning, finish, tokens; of further candidates for training
+     texts, reasonings-2.parquet and so on
 
 Cost: one generation for each text. Chunks are kept, so a killed run goes on where it stopped.
 
 Run as: python scripts/reasonings.py results/specs/reasonings/NAME-KEY.json
 """
 
+import itertools
 import logging
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +28,14 @@ from infuse.config.model_params import (
 )
 from infuse.config.reasonings import Column, ImportedHub, Keywords
 from infuse.core.errors import UserError, cut, quoted
-from infuse.core.files import read_json, read_rows, read_task, write_rows
+from infuse.core.files import (
+    read_candidates,
+    read_json,
+    read_rows,
+    read_task,
+    reasonings_file,
+    write_rows,
+)
 from infuse.core.schemas import REASONINGS, TASK, TEXT_REASONING_LABEL
 from infuse.data.examples import Encoder, asked, reasoner_prompt
 from infuse.data.keywords import cross_fitted, reasons_of
@@ -39,7 +49,8 @@ from infuse.workflow.job import Job, run
 VERSION = 5
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
-Reasonings = tuple[list[Row], dict[str, Any]]  # rows, and facts of their making
+# The rows of each candidate, and facts of their making.
+Reasonings = tuple[list[list[Row]], dict[str, Any]]
 
 
 def reasonings(job: Job) -> dict[str, Any]:
@@ -52,11 +63,14 @@ def reasonings(job: Job) -> dict[str, Any]:
         for row in read_rows(job.inputs["task"] / f"{split}.parquet", schema)
     ]
     kept = _kept(job)
-    others = [row for row in texts if (row["split"], row["id"]) not in kept]
-    rows, own = _reasonings(job, params, others)
-    if not (isinstance(params, WrittenParams) and params.shard):
-        rows = [*kept.values(), *rows]
-    write_rows(job.out / "reasonings.parquet", rows, REASONINGS)
+    known = {(row["split"], row["id"]) for row in itertools.chain(*kept)}
+    others = [row for row in texts if (row["split"], row["id"]) not in known]
+    candidates, own = _reasonings(job, params, others)
+    if kept and not (isinstance(params, WrittenParams) and params.shard):
+        candidates = [both + more for both, more in zip(kept, candidates, strict=True)]
+    for number, rows in enumerate(candidates, 1):
+        write_rows(job.out / reasonings_file(number), rows, REASONINGS)
+    rows = candidates[0]
     facts = {
         "rows": len(rows),
         "cut_at_limit": sum(row["finish"] == "length" for row in rows),
@@ -84,25 +98,23 @@ def _reasonings(job: Job, params: ReasoningsParams, texts: list[Row]) -> Reasoni
         case AskedParams():
             return _asked(job, params, texts)
         case Column():
-            return [_imported_row(row, row["reasoning"]) for row in texts], {}
+            return [[_imported_row(row, row["reasoning"]) for row in texts]], {}
     return _imported(job, params, texts)
 
 
-def _kept(job: Job) -> dict[tuple[str, int], Row]:
-    """The known reasonings of texts whose label is the same."""
+def _kept(job: Job) -> list[list[Row]]:
+    """The known reasonings of texts whose label is the same, by candidate."""
     if "known" not in job.inputs:
-        return {}
+        return []
     changed = set(read_json(job.inputs["task"] / "changed.json"))
-    rows = read_rows(job.inputs["known"] / "reasonings.parquet", REASONINGS)
-    return {
-        (row["split"], row["id"]): row
-        for row in rows
-        if row["split"] != "train" or row["id"] not in changed
-    }
+    return [
+        [row for row in rows if row["split"] != "train" or row["id"] not in changed]
+        for rows in read_candidates(job.inputs["known"])
+    ]
 
 
 def _write(job: Job, params: WrittenParams, texts: list[Row]) -> Reasonings:
-    """What the reasoner, or the base model, writes."""
+    """What the reasoner, or the base model, writes; candidates differ in their random numbers."""
     from infuse.inference import generation
     from infuse.inference.backends import load_writer
     from infuse.models import loading
@@ -119,8 +131,9 @@ def _write(job: Job, params: WrittenParams, texts: list[Row]) -> Reasonings:
         prompts = encoder.chats([asked(params.prompt, row["text"], row["label"]) for row in texts])
         ends.add(encoder.end_of_turn)
 
-    def write(chunk: list[int]) -> list[Row]:
-        written = writer.write([prompts[row] for row in chunk], chunk, ends, params)
+    def write(before: int, chunk: list[int]) -> list[Row]:
+        drawn = [before * len(texts) + row for row in chunk]
+        written = writer.write([prompts[row] for row in chunk], drawn, ends, params)
         return [
             {
                 "split": texts[row]["split"],
@@ -132,21 +145,32 @@ def _write(job: Job, params: WrittenParams, texts: list[Row]) -> Reasonings:
             for row, sequence in zip(chunk, written, strict=True)
         ]
 
-    rows = generation.in_chunks(
-        job.work, prompts, params.batch_rows, REASONINGS, write, params.shard or (1, 1)
-    )  # fmt: skip
-    return rows, {}
+    return [
+        generation.in_chunks(
+            job.work / f"candidate-{before + 1}" if before else job.work,
+            prompts[: len(_again(texts))] if before else prompts,
+            params.batch_rows, REASONINGS, partial(write, before), params.shard or (1, 1),
+        )
+        for before in range(params.candidates)
+    ], {}  # fmt: skip
 
 
 def _gathered(job: Job, texts: list[Row]) -> Reasonings:
     """What the shards have written, in the order in which one job would have."""
-    written = {
-        (row["split"], row["id"]): row
-        for role, folder in job.inputs.items()
-        if role.startswith("shard ")
-        for row in read_rows(folder / "reasonings.parquet", REASONINGS)
-    }
-    return [written[text["split"], text["id"]] for text in texts], {}
+    shards = [
+        read_candidates(path) for role, path in job.inputs.items() if role.startswith("shard ")
+    ]
+    candidates = []
+    for before, parts in enumerate(zip(*shards, strict=True)):
+        written = {(row["split"], row["id"]): row for rows in parts for row in rows}
+        asked = _again(texts) if before else texts
+        candidates.append([written[text["split"], text["id"]] for text in asked])
+    return candidates, {}
+
+
+def _again(texts: list[Row]) -> list[Row]:
+    """The texts that get further candidates; they stand before the others."""
+    return [text for text in texts if text["split"] == "train"]
 
 
 def _weighed(job: Job, params: Keywords, texts: list[Row]) -> Reasonings:
@@ -164,7 +188,7 @@ def _weighed(job: Job, params: Keywords, texts: list[Row]) -> Reasonings:
         params.words,
     )  # fmt: skip
     rows = [_imported_row(*pair) for pair in zip([*train, *others], reasons, strict=True)]
-    return rows, {"teacher_accuracy": accuracy}
+    return [rows], {"teacher_accuracy": accuracy}
 
 
 def _asked(job: Job, params: AskedParams, texts: list[Row]) -> Reasonings:
@@ -189,7 +213,7 @@ def _asked(job: Job, params: AskedParams, texts: list[Row]) -> Reasonings:
     ]  # fmt: skip
     unread = [api_replies.shown(reply) for reply in answers if not reply.text.strip()]
     api_replies.check_useful("reasonings", answers, unread)
-    return rows, api_client.usage(endpoint, answers)
+    return [rows], api_client.usage(endpoint, answers)
 
 
 def _imported(job: Job, params: FileParams | ImportedHub, texts: list[Row]) -> Reasonings:
@@ -230,7 +254,7 @@ def _imported(job: Job, params: FileParams | ImportedHub, texts: list[Row]) -> R
         log.warning("warning: %d texts have no imported reasoning; %s", len(missing), apart)
     if again:
         log.info("%d imported rows have another reasoning for the same text and label", again)
-    return rows, {"without": len(missing), "again": again}
+    return [rows], {"without": len(missing), "again": again}
 
 
 def _imported_row(text: Row, reasoning: str) -> Row:

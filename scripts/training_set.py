@@ -6,15 +6,17 @@ OUT  train.parquet, validation.parquet: id, text, [reasoning,] label
 Run as: python scripts/training_set.py results/specs/training_set/NAME-KEY.json
 """
 
+import itertools
 import logging
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 from infuse.config.model_params import TrainingSetParams
 from infuse.core.errors import UserError
-from infuse.core.files import read_labels, read_rows, write_rows
+from infuse.core.files import read_candidates, read_labels, read_rows, write_rows
 from infuse.core.manifest import read_provenance
-from infuse.core.schemas import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
+from infuse.core.schemas import TASK, TEXT_LABEL, TEXT_REASONING_LABEL
 from infuse.data.perturbations import Kind
 from infuse.data.reasoning_checks import Check, passed
 from infuse.workflow.job import Job, run
@@ -27,28 +29,29 @@ Row = dict[str, Any]
 def training_set(job: Job) -> dict[str, Any]:
     """Join reasonings to texts; a text without a reasoning is left out, counted and named.
 
-    So is a training text whose reasoning does not pass `keep`.
+    So is a training text none of whose reasonings passes `keep`; of several, the first is taken.
     """
     params = TrainingSetParams.model_validate(job.params)
     facts: dict[str, Any] = {}
     schema = TEXT_LABEL
-    reasons: dict[tuple[str, int], Row] | None = None
+    reasons: dict[tuple[str, int], list[Row]] | None = None
     if "reasonings" in job.inputs:
         schema = TEXT_REASONING_LABEL
-        reasons = {
-            (row["split"], row["id"]): row
-            for row in read_rows(job.inputs["reasonings"] / "reasonings.parquet", REASONINGS)
-        }
+        reasons = {}
+        for row in itertools.chain(*read_candidates(job.inputs["reasonings"])):
+            if row["reasoning"].strip():
+                reasons.setdefault((row["split"], row["id"]), []).append(row)
+    candidates: dict[str, list[Row]] = {}
     splits: dict[str, list[Row]] = {}
     for split in ("train", "validation"):
         rows = read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
         missing: list[int] = []
         if reasons is not None:
-            joined = [row | reasons.get((split, row["id"]), {"reasoning": ""}) for row in rows]
-            missing = [row["id"] for row in joined if not row["reasoning"].strip()]
-            rows = [row for row in joined if row["reasoning"].strip()]
+            missing = [row["id"] for row in rows if (split, row["id"]) not in reasons]
+            rows = [row | own for row in rows for own in reasons.get((split, row["id"]), ())]
         if split == "train" and not rows:
             raise UserError("training set: no training text has a reasoning")
+        candidates[split], rows = rows, _firsts(rows)
         splits[split] = rows
         facts[split] = {
             "rows": len(rows),
@@ -57,7 +60,7 @@ def training_set(job: Job) -> dict[str, Any]:
         log.info("%s: %d rows, %d without a reasoning %s", split, len(rows), len(missing),
                  missing[:5] or "")  # fmt: skip
     if params.keep:
-        splits["train"], failed = _kept(splits["train"], params.keep, job)
+        splits["train"], failed = _kept(candidates["train"], params.keep, job)
         facts["train"] |= {"rows": len(splits["train"]), "failed": failed}
     if "reasonings" in job.inputs:
         recorded = read_provenance(job.inputs["reasonings"])["facts"]
@@ -69,13 +72,18 @@ def training_set(job: Job) -> dict[str, Any]:
     return facts
 
 
+def _firsts(rows: list[Row]) -> list[Row]:
+    """The first row of each text; its candidates stand together."""
+    return [next(own) for _, own in itertools.groupby(rows, itemgetter("id"))]
+
+
 def _kept(rows: list[Row], checks: Sequence[Check], job: Job) -> tuple[list[Row], dict[Check, int]]:
-    """The rows whose reasoning passes all checks, and how many fail each."""
+    """Of each text, the first row whose reasoning passes all checks; and how many fail each."""
     labels = read_labels(job.inputs["task"])
     passes = {check: passed(check, rows, labels) for check in checks}
     failed = {check: results.count(False) for check, results in passes.items()}
-    kept = [row for row, *each in zip(rows, *passes.values(), strict=True) if all(each)]
-    log.info("train: %d of %d rows are kept, failed: %s", len(kept), len(rows), failed)
+    kept = _firsts([row for row, *each in zip(rows, *passes.values(), strict=True) if all(each)])
+    log.info("train: %d of %d rows are kept, failed: %s", len(kept), len(_firsts(rows)), failed)
     if not kept:
         raise UserError(f"training set: no reasoning passes `keep`, failed: {failed}")
     return kept, failed

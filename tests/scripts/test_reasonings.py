@@ -17,7 +17,7 @@ import tiny
 from infuse.config import experiment
 from infuse.config.compute import Arithmetic
 from infuse.config.reasonings import Decoding
-from infuse.core.files import write_json, write_rows
+from infuse.core.files import read_candidates, write_json, write_rows
 from infuse.core.schemas import REASONINGS, TASK
 from infuse.data.examples import Encoder
 from infuse.data.labels import LabelRule
@@ -248,7 +248,9 @@ def test_a_prompt_is_asked_in_a_chat(run_stage: RunStage, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    "decoding", [{"temperature": 0}, {"temperature": 0.9} | CHAT], ids=["greedy", "sampled"]
+    "decoding",
+    [{"temperature": 0}, {"temperature": 0.9} | CHAT, {"temperature": 0.9, "candidates": 3}],
+    ids=["greedy", "sampled", "candidates"],
 )
 @pytest.mark.parametrize("shards", [2, 5])
 def test_shards_write_what_one_job_would(
@@ -270,12 +272,48 @@ def test_shards_write_what_one_job_would(
         texts = {role: folder for role, folder in inputs.items() if role != "reasoner"}
         part_folders = {role: part.output for role, part in parts.items()}
         gathered = run_stage("reasonings", params, texts | part_folders, name=f"{name}-gathered")
-        rows = single.rows("reasonings.parquet")
-        assert gathered.rows("reasonings.parquet") == rows
+        whole = read_candidates(single.output)
+        assert read_candidates(gathered.output) == whole
+        assert len(whole) == decoding.get("candidates", 1)
         assert gathered.facts == single.facts
         written = [part.rows("reasonings.parquet") for part in parts.values()]
         assert sum(map(len, written)) == count
         inputs = inputs | {"known": single.output}
+
+
+def test_candidates_come_behind_what_one_would_be(run_stage: RunStage, tmp_path: Path) -> None:
+    """Fewer are the first of more, for training texts alone; batches of another size, and a kill,
+    change none.
+    """
+    loading.save(tiny.model(1), tiny.tokenizer(), tmp_path / "reasoner")
+    inputs = {"task": task_folder(tmp_path / "task", MANY), "reasoner": tmp_path / "reasoner"}
+    params = WRITING | {"temperature": 0.9, "batch_rows": 4, "compute": WRITING_COMPUTE}
+    one, three, five, batch = (
+        run_stage("reasonings", params | change, inputs, name=name)
+        for name, change in {
+            "one": {}, "three": {"candidates": 3}, "five": {"candidates": 5},
+            "batch": {"candidates": 3, "batch_rows": 7},
+        }.items()
+    )  # fmt: skip
+    names = ["reasonings.parquet", "reasonings-2.parquet", "reasonings-3.parquet"]
+    assert [path.name for path in sorted(one.output.glob("*.parquet"))] == names[:1]
+    assert (one.output / names[0]).read_bytes() == (three.output / names[0]).read_bytes()
+    for name in names:
+        written = (three.output / name).read_bytes()
+        assert (five.output / name).read_bytes() == (batch.output / name).read_bytes() == written
+    first, *further = read_candidates(three.output)
+    train = [row["id"] for row in first if row["split"] == "train"]
+    assert [[row["id"] for row in rows] for rows in further] == [train, train]
+    own = zip(first, *further, strict=False)
+    assert sum(len({row["reasoning"] for row in rows}) == 3 for rows in own) > len(train) / 2
+
+
+def test_one_candidate_is_in_no_key() -> None:
+    one, two = (
+        next(plan.build(experiment.load(change)).stage("reasonings"))
+        for change in ({}, {"reasonings": {"candidates": 2}})
+    )
+    assert "candidates" not in one.params and two.params == one.params | {"candidates": 2}
 
 
 def test_shards_of_the_plan() -> None:

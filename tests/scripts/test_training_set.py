@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from infuse.config.settings import Settings
-from infuse.core.files import write_json, write_rows
+from infuse.core.files import reasonings_file, write_json, write_rows
 from infuse.core.schemas import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
 from infuse.workflow.job import Job
 from stage_runner import RunStage
@@ -175,6 +175,47 @@ def test_a_text_is_kept_if_its_reasoning_passes(
     assert facts["train"]["rows"] == len(passing)
     failing = {check: sum(check in KEPT[why] for why in reasonings) for check in checks}
     assert facts["train"].get("failed", {}) == failing
+
+
+@settings(max_examples=25)
+@given(
+    drawn=st.lists(st.lists(st.sampled_from(["", *sorted(KEPT)]), max_size=4), max_size=6),
+    checks=st.sets(st.sampled_from(CHECKS)),
+)
+def test_of_candidates_the_first_that_passes_is_taken(
+    drawn: list[list[str]], checks: set[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    root = tmp_path_factory.mktemp("training_set")
+    drawn = [["", "she laughs"], *drawn]
+    inputs = folders(
+        root, {s: [{"id": n, "text": f"t {n}", "label": "joy"} for n in range(len(drawn))]
+               for s in SPLITS}, [],
+    )  # fmt: skip
+    for place in range(4):
+        lines = [
+            reason(split, n, own[place])
+            | {"finish": "length" if "ended" in KEPT.get(own[place], set()) else "stop"}
+            for split in SPLITS[: 2 if place == 0 else 1]
+            for n, own in enumerate(drawn)
+            if place < len(own)
+        ]
+        write_rows(inputs["reasonings"] / reasonings_file(place + 1), lines, REASONINGS)
+    write_json(inputs["task"] / "labels.json", ["joy", "sadness"])
+    params = {"keep": sorted(checks)} if checks else {}
+    facts = training_set(Job("training_set", params, Settings(), inputs, root, root))
+    passing = [[why for why in own if why and not KEPT[why] & checks] for own in drawn]
+    expected = {
+        "train": {n: own[0] for n, own in enumerate(passing) if own},
+        "validation": {n: own[0] for n, own in enumerate(drawn) if own and own[0]},
+    }
+    for split in SPLITS:
+        rows = pq.read_table(root / f"{split}.parquet").to_pylist()
+        assert [(row["id"], row["reasoning"]) for row in rows] == [*expected[split].items()]
+        assert facts[split]["rows"] == len(rows)
+    every = [why for own in drawn for why in own]
+    failing = {check: sum(check in KEPT.get(why, ()) for why in every) for check in checks}
+    assert facts["train"].get("failed", {}) == failing
+    assert facts["train"]["no_reasoning"]["rows"] == sum(not any(own) for own in drawn)
 
 
 def test_a_filter_that_keeps_nothing_is_told(run_stage: RunStage, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, Field
+from pydantic import AfterValidator, Field, ValidationInfo, field_validator
 
 from infuse.config.values import DataFile, Hub, PositiveInt, Section, Seed
 
@@ -41,7 +41,21 @@ class Sampling(Decoding):
     temperature: Annotated[float, Field(ge=0)]
     top_p: Annotated[float, Field(gt=0, le=1)]
     batch_rows: PositiveInt
+    candidates: Annotated[
+        PositiveInt,
+        Field(
+            exclude_if=lambda count: count == 1,
+            description="for each training text; arms with `keep` take the first that passes",
+        ),
+    ] = 1
     seed: Seed
+
+    @field_validator("candidates")
+    @classmethod
+    def _candidates_differ(cls, count: int, info: ValidationInfo) -> int:
+        if count > 1 and info.data.get("temperature") == 0:
+            raise ValueError(f": expected 1 at temperature 0, where all are alike, found {count}")
+        return count
 
 
 class Written(Sampling):

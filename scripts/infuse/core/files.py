@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import itertools
 import json
 import os
 import shutil
@@ -16,7 +17,7 @@ import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
 from infuse.core.errors import UserError, first_line
-from infuse.core.schemas import RATED, REASONING, TASK
+from infuse.core.schemas import RATED, REASONING, REASONINGS, TASK
 
 GROUP = 256  # rows that a `RowWriter` writes at a time
 _NO_SYNC = (errno.EINVAL, errno.ENOTSUP, errno.ENOSYS)  # of some network and FUSE disks
@@ -51,6 +52,18 @@ def read_task(folder: Path, split: str) -> list[dict[str, Any]]:
     if "rating" not in columns:
         return read_rows(path, TASK)
     return read_rows(path, RATED.append(REASONING) if "reasoning" in columns else RATED)
+
+
+def reasonings_file(candidate: int) -> str:
+    """Where the n-th reasonings of texts lie, from 1; training texts alone have further ones."""
+    return "reasonings.parquet" if candidate == 1 else f"reasonings-{candidate}.parquet"
+
+
+def read_candidates(folder: Path) -> list[list[dict[str, Any]]]:
+    """The first reasonings in a folder, then those of each further candidate."""
+    further = (folder / reasonings_file(candidate) for candidate in itertools.count(2))
+    paths = [folder / reasonings_file(1), *itertools.takewhile(Path.is_file, further)]
+    return [read_rows(path, REASONINGS) for path in paths]
 
 
 def count_rows(path: Path) -> int:

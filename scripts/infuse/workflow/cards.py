@@ -118,6 +118,8 @@ def _data(provenance: Provenance, inputs: Mapping[str, Path]) -> str:
     if "keep" in provenance["params"]:
         checks = ", ".join(f"`{check}`" for check in provenance["params"]["keep"])
         parts += [f"Training texts whose reasoning does not pass are left out: {checks}."]
+        if count := reasonings.get("candidates"):
+            parts += [f"Of {count} reasonings for each, the first that passes is taken."]
     if "perturb" in provenance["params"]:
         kind = provenance["params"]["perturb"]
         parts += [

@@ -26,6 +26,10 @@ def notes(config: Experiment) -> list[str]:
             f"{' and '.join(learners)} will learn from the default's generated triples, which say"
             " nothing about your texts: set triples (docs/own-data.md)"
         )
+    kept = reasoning_sources({name: arm for name, arm in config.arms.items() if arm.keep})
+    for source in reasoning_sources(config.arms):
+        if source not in kept and getattr(config.reasons(source), "candidates", 1) > 1:
+            notes.append(f"{source}: of its candidates the first is taken, since no arm has `keep`")
     given = sources_of_true_labels(config) if config.regimes and config.regimes.label_noise else []
     if given:
         notes.append(
