@@ -48,7 +48,10 @@ def classifier(job: Job) -> dict[str, Any]:
         joined(params.compute, job.settings.distributed.sharded) as ranks,
         tracking.watched(job.settings.trackers, job.work.name, job.params, ranks) as watch,
     ):
-        engine = engine_for(job.inputs["base"], recipe, params.compute, seed, labels, weight, ranks)
+        engine = engine_for(
+            job.inputs["base"], recipe, params.compute, seed, labels, weight, ranks,
+            params.label_smoothing or 0.0,
+        )  # fmt: skip
         history = loop.train(
             engine, taught.documents, validation, taught.steps, recipe, seed,
             job.work, job.settings.checkpoint_steps, watch,

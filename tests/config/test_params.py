@@ -62,7 +62,7 @@ CHANGES: list[dict[str, Any]] = [
             "label": {"target": "label", "match": {"supervised_tokens": "why"}},
             "why": {"target": "reason_label", "perturb": "shuffle"},
             "words": {"target": "label_reason", "reasons": "words", "label_weight": 0.5},
-            "both": {"target": "multi_task"},
+            "both": {"target": "multi_task", "label_smoothing": 0.1},
             "voted": {"target": "reason_label", "vote": {"answers": 3}},
             "good": {"target": "reason_label", "keep": ["ended", "read"]},
             "steps": {"target": "label", "match": {"steps": "why", "by": "repeating"}},

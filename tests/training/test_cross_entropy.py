@@ -17,8 +17,10 @@ Found = tuple[torch.Tensor, ...]
 WORDS, WIDTH = 37, 5
 
 
-def plain(logits: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-    return functional.cross_entropy(logits, targets, reduction="sum", ignore_index=-100)
+def plain(logits: torch.Tensor, targets: torch.Tensor, smoothing: float = 0.0) -> torch.Tensor:
+    return functional.cross_entropy(
+        logits, targets, reduction="sum", ignore_index=-100, label_smoothing=smoothing
+    )
 
 
 def with_gradients(loss: torch.Tensor, *inputs: torch.Tensor) -> Found:
@@ -38,6 +40,7 @@ def drawn(tokens: int, seed: int) -> tuple[torch.Tensor, torch.nn.Linear, torch.
     tokens=st.integers(1, 20), rows=st.integers(1, 25), seed=st.integers(0, 99),
     ignored=st.sets(st.integers(0, 19)), weighted=st.booleans(),
     scale=st.sampled_from([1.0, 0.125, 3.0]), cap=st.sampled_from([None, 0.5, 30.0]),
+    smoothing=st.sampled_from([0.0, 0.1, 0.9]),
 )  # fmt: skip
 def test_slices_equal_one_whole(
     tokens: int,
@@ -47,6 +50,7 @@ def test_slices_equal_one_whole(
     weighted: bool,
     scale: float,
     cap: float | None,
+    smoothing: float,
 ) -> None:
     """Tokens of weight 0 are those that a plain loss ignores; a slice may have no others."""
     states, head, targets = drawn(tokens, seed)
@@ -54,11 +58,12 @@ def test_slices_equal_one_whole(
     if weighted:
         weights[[place for place in ignored if place < tokens]] = 0
     loss = sliced.cross_entropy(
-        states, Head(head, scale, cap), targets, weights if weighted else None, most=rows * WORDS
-    )
+        states, Head(head, scale, cap), targets, weights if weighted else None, most=rows * WORDS,
+        smoothing=smoothing,
+    )  # fmt: skip
     logits = scale * head(states)
     logits = logits if cap is None else cap * torch.tanh(logits / cap)
-    wanted = plain(logits, torch.where(weights > 0, targets, -100))
+    wanted = plain(logits, torch.where(weights > 0, targets, -100), smoothing)
     for got, want in zip(
         with_gradients(loss, states, head.weight),
         with_gradients(wanted, states, head.weight),
@@ -75,11 +80,14 @@ def test_all_tokens_ignored_is_a_loss_of_0() -> None:
     ]  # fmt: skip
 
 
-def test_compiled_slices_equal_eager_ones() -> None:
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_compiled_slices_equal_eager_ones(smoothing: float) -> None:
     states, head, targets = drawn(50, 1)
     compiled_tensors, wanted = (
         with_gradients(
-            sliced.cross_entropy(states, Head(head), targets, most=8 * WORDS, compiled=compiled),
+            sliced.cross_entropy(
+                states, Head(head), targets, None, 8 * WORDS, compiled, smoothing
+            ),
             states, head.weight,
         )
         for compiled in (True, False)

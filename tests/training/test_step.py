@@ -220,13 +220,26 @@ def test_labels_have_their_share_of_the_loss(padded: Engine, layout: str, share:
     assert loss == pytest.approx(expected, rel=1e-5)
 
 
-def _losses_of(engine: Engine, documents: Documents, row: int) -> np.ndarray[Any, Any]:
+@pytest.mark.parametrize("layout", ["padded", "packed"])
+def test_a_step_is_smoothed_and_an_evaluation_is_not(padded: Engine, layout: str) -> None:
+    documents = tiny.random_documents(12, 3)
+    engine = replace(new_engine(layout), label_smoothing=0.2)
+    every = [_losses_of(padded, documents, row, 0.2) for row in range(12)]
+    loss, _ = engine.step(documents, np.arange(12), 1.0, seed=0)
+    assert loss == pytest.approx(np.concatenate(every).mean(), rel=1e-5)
+    assert engine.evaluate(documents) == pytest.approx(padded.evaluate(documents), rel=1e-5)
+
+
+def _losses_of(
+    engine: Engine, documents: Documents, row: int, smoothing: float = 0.0
+) -> np.ndarray[Any, Any]:
     """The cross-entropy of each target token of one document, by transformers' own logits."""
     ids = torch.from_numpy(documents[row].astype(np.int64))[None]
     with torch.no_grad():
         logits = engine.model(ids).logits[0, documents.starts[row] - 1 : -1]
     wanted = ids[0, documents.starts[row] :]
-    return functional.cross_entropy(logits, wanted, reduction="none").numpy()
+    losses = functional.cross_entropy(logits, wanted, reduction="none", label_smoothing=smoothing)
+    return losses.numpy()
 
 
 def test_the_tokens_own_share_as_weight_is_the_plain_loss(padded: Engine) -> None:

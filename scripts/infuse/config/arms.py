@@ -74,6 +74,11 @@ class Arm(Section):
     keep: list[Check] = Field([], description="texts whose reasoning passes all of these, alone")
     perturb: Kind | None = None
     label_weight: Share | None = None
+    label_smoothing: Share | None = Field(
+        None,
+        exclude_if=unset,
+        description="what targets give up to all words alike (Szegedy et al., arXiv 1512.00567)",
+    )
     system: bool = True
     match: Match | None = None
     vote: Vote | None = Field(None, exclude_if=unset, description="null: one greedy answer")
@@ -164,9 +169,9 @@ def _is_plain(arm: AnyArm, target: str, steps_of: str | None) -> bool:
     if isinstance(arm, ZeroShotArm):
         return target == arm.target
     match = arm.match or Match()
-    own: list[Any] = [arm.reasons, arm.keep, arm.perturb, arm.label_weight, not arm.system]
-    own += [arm.vote, match.supervised_tokens, match.by == "repeating", match.steps != steps_of]
-    return arm.target == target and not any(own)
+    own: list[Any] = [arm.reasons, arm.keep, arm.perturb, arm.label_weight, arm.label_smoothing]
+    own += [not arm.system, arm.vote, match.supervised_tokens, match.by == "repeating"]
+    return arm.target == target and match.steps == steps_of and not any(own)
 
 
 class Regimes(Section):

@@ -169,6 +169,7 @@ class ClassifierParams(TargetForm):
     """Of `classifier`."""
 
     label_weight: float | None
+    label_smoothing: float | None = None
     recipe: Recipe
     seed: Seed
     match: Matched

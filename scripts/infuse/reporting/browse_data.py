@@ -86,6 +86,8 @@ def _own(arm: Arm) -> Iterator[str]:
         yield f"perturbed: {arm.perturb}"
     if arm.label_weight is not None:
         yield f"label's weight: {arm.label_weight:g}"
+    if arm.label_smoothing is not None:
+        yield f"label smoothing: {arm.label_smoothing:g}"
     if arm.match and arm.match.steps:
         yield f"steps of {arm.match.steps}"
     if arm.match and arm.match.supervised_tokens:

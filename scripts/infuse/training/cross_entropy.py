@@ -25,8 +25,12 @@ def cross_entropy(
     weights: torch.Tensor | None = None,
     most: int = LOGITS,
     compiled: bool = False,
+    smoothing: float = 0.0,
 ) -> torch.Tensor:
     """Sum of the cross-entropies in nats of `targets` given `head(states)`.
+
+    With smoothing, the target's share of what is wanted is 1 - smoothing, and the rest is spread
+    over all words alike (Szegedy et al. 2016, arXiv 1512.00567, section 7).
 
     Args:
         states: float [tokens, width].
@@ -35,20 +39,23 @@ def cross_entropy(
         weights: float [tokens], of each token in the sum; None: 1.
         most: logits that may exist at a time.
         compiled: whether a slice's arithmetic is one kernel.
+        smoothing: 0 to 1.
     """
     layer = head.layer
     if type(layer) is torch.nn.Linear and layer.bias is None:
         rows, kernel = max(1, most // layer.out_features), _compiled_slice() if compiled else _slice
         if len(states) > rows:
-            slice_loss = functools.partial(kernel, scale=head.scale, cap=head.cap)
+            form = {"scale": head.scale, "cap": head.cap, "smoothing": smoothing}
+            slice_loss = functools.partial(kernel, **form)
             total: torch.Tensor = _Sliced.apply(
                 states, layer.weight, targets, weights, rows, slice_loss, torch.is_grad_enabled()
             )
             return total
     logits = head(states).float()
     if weights is None:
-        return functional.cross_entropy(logits, targets, reduction="sum")
-    return (functional.cross_entropy(logits, targets, reduction="none") * weights).sum()
+        return functional.cross_entropy(logits, targets, reduction="sum", label_smoothing=smoothing)
+    losses = functional.cross_entropy(logits, targets, reduction="none", label_smoothing=smoothing)
+    return (losses * weights).sum()
 
 
 class _Sliced(torch.autograd.Function):
@@ -100,6 +107,7 @@ def _slice(
     weights: torch.Tensor | None,
     scale: float,
     cap: float | None,
+    smoothing: float,
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The sum of the losses of some tokens, and its slope by each of the layer's logits, in their
     type. Scale and cap are those of a `Head`.
@@ -111,9 +119,14 @@ def _slice(
         bent = torch.tanh(exact / cap)
         exact = cap * bent
     norms = exact.logsumexp(1, keepdim=True)
-    losses = (norms - exact.gather(1, targets[:, None]))[:, 0]
+    wanted = exact.gather(1, targets[:, None])
+    if smoothing:
+        wanted = (1 - smoothing) * wanted + smoothing * exact.mean(1, keepdim=True)
+    losses = (norms - wanted)[:, 0]
     slopes = exact.sub_(norms).exp_()
-    slopes[torch.arange(len(targets), device=targets.device), targets] -= 1
+    slopes[torch.arange(len(targets), device=targets.device), targets] -= 1 - smoothing
+    if smoothing:
+        slopes -= smoothing / slopes.shape[1]
     if bent is not None:
         slopes *= 1 - bent.square()
     if scale != 1:

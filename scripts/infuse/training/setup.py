@@ -19,12 +19,13 @@ def engine_for(
     labels: int | None = None,
     label_weight: float | None = None,
     ranks: Ranks = ALONE,
+    label_smoothing: float = 0.0,
 ) -> Engine:
     """The base model in a folder as a recipe trains it.
 
     Args:
         labels: as many as a linear head in place of the vocabulary has; None: the vocabulary.
-        label_weight, ranks: of `Engine`.
+        label_weight, ranks, label_smoothing: of `Engine`.
 
     Raises:
         UserError: the folder holds no usable model, or the recipe does not fit it or the device.
@@ -35,4 +36,5 @@ def engine_for(
         model = loading.load_model(base, **how)
     else:
         model = loading.new_head(base, labels, seed, **how)
-    return Engine(loading.tune(model, recipe, seed), compute, label_weight, ranks)
+    model = loading.tune(model, recipe, seed)
+    return Engine(model, compute, label_weight, ranks, label_smoothing)

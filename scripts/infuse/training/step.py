@@ -55,14 +55,12 @@ class _Loss(torch.nn.Module):
         states_at: torch.Tensor,
         targets: torch.Tensor,
         weights: torch.Tensor | None,
-        compiled: bool,
+        form: dict[str, Any],
     ) -> torch.Tensor:
         """Sum of the cross-entropy of `targets`, given the states at some places."""
         decoder, head = backbone(self.model)
         states = decoder(input_ids=tokens, use_cache=False, **layout).last_hidden_state
-        return cross_entropy(
-            states.flatten(0, 1)[states_at], head, targets, weights, compiled=compiled
-        )
+        return cross_entropy(states.flatten(0, 1)[states_at], head, targets, weights, **form)
 
 
 @dataclass(frozen=True)
@@ -74,12 +72,14 @@ class Engine:
         label_weight: the share of the loss that falls on the labels' tokens; None: that of these
             tokens among all.
         ranks: the processes that share the training, of which this is one.
+        label_smoothing: of a step's loss, as `cross_entropy` takes it; evaluations have none.
     """
 
     model: PreTrainedModel
     compute: Compute
     label_weight: float | None = None
     ranks: Ranks = ALONE
+    label_smoothing: float = 0.0
     _loss: torch.nn.Module = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
@@ -132,7 +132,8 @@ class Engine:
         parts = self.ranks.share(self.passes(documents, rows))
         for place, (part, counts) in enumerate(parts, 1):
             with meeting(self._loss, place == len(parts)):
-                loss = self.loss_sum(documents, part, weights) / supervised * counts
+                part_loss = self.loss_sum(documents, part, weights, self.label_smoothing)
+                loss = part_loss / supervised * counts
                 # The ranks' gradients are averaged, and are to be summed.
                 (loss * self.ranks.count).backward()  # type: ignore[no-untyped-call]
             losses.append(loss.detach())
@@ -145,12 +146,17 @@ class Engine:
         return total, norm_value
 
     def loss_sum(
-        self, documents: Documents, rows: Rows, weights: tuple[float, float] | None = None
+        self,
+        documents: Documents,
+        rows: Rows,
+        weights: tuple[float, float] | None = None,
+        smoothing: float = 0.0,
     ) -> torch.Tensor:
         """Sum of the cross-entropy in nats over the target tokens of `rows`, in one pass.
 
         Args:
             weights: of each token of a label, and of each other; None: 1.
+            smoothing: as `cross_entropy` takes it.
         """
         lengths, starts = documents.lengths[rows], documents.starts[rows]
         if self.compute.layout == "padded":
@@ -184,8 +190,9 @@ class Engine:
             of_labels = np.concatenate([documents.is_label(row) for row in rows])
             share = self._tensor(np.where(of_labels, *weights).astype(np.float32))
         with self._autocast():
+            form = {"compiled": self.compute.compile, "smoothing": smoothing}
             loss: torch.Tensor = self._loss(
-                tokens, layout, self._tensor(wanted - 1), targets, share, self.compute.compile
+                tokens, layout, self._tensor(wanted - 1), targets, share, form
             )
         return loss
 

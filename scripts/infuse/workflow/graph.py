@@ -224,6 +224,8 @@ class Graph:
             "match": {},
             **training_params(config),
         }
+        if arm.label_smoothing is not None:
+            params["label_smoothing"] = arm.label_smoothing
         inputs = {
             "base": self._base_of(texts), "task": self.task,
             "training_set": self._training_set(arm, texts),
