@@ -309,11 +309,13 @@ def test_candidates_come_behind_what_one_would_be(run_stage: RunStage, tmp_path:
 
 
 def test_one_candidate_is_in_no_key() -> None:
-    one, two = (
-        next(plan.build(experiment.load(change)).stage("reasonings"))
-        for change in ({}, {"reasonings": {"candidates": 2}})
+    single, several = (
+        plan.build(experiment.load(change)) for change in ({}, {"reasonings": {"candidates": 2}})
     )
+    one, two = (next(whole.stage("reasonings")) for whole in (single, several))
     assert "candidates" not in one.params and two.params == one.params | {"candidates": 2}
+    said = "reasonings: of its candidates the first is taken, since no arm has `keep`"
+    assert said in several.notes and said not in single.notes
 
 
 def test_shards_of_the_plan() -> None:
