@@ -83,7 +83,8 @@ class Engine:
     _loss: torch.nn.Module = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        model = whole(self.model.to(self.compute.device))
+        device = self.compute.device
+        model = whole(self.model if self.ranks.sharded else self.model.to(device))
         if self.compute.layout == "packed":
             model.set_attn_implementation(PACKED)
         if self.compute.gradient_checkpointing == "always":
@@ -98,7 +99,7 @@ class Engine:
             torch._dynamo.config.fail_on_recompile_limit_hit = True
             for layer in layers:
                 layer.compile(dynamic=False)
-        object.__setattr__(self, "_loss", self.ranks.spread(_Loss(self.model), layers))
+        object.__setattr__(self, "_loss", self.ranks.spread(_Loss(self.model), layers, device))
 
     def step(
         self, documents: Documents, rows: Rows, max_norm: float, seed: int
@@ -225,7 +226,10 @@ class Engine:
         return None if stop else every / int(documents.supervised.sum())
 
     def gather(self) -> None:
-        """Give every rank the whole model, after which it is trained no more."""
+        """Have the whole model on rank 0, after which it is trained no more.
+
+        The other ranks have it too, unless it was sharded.
+        """
         if self.ranks.sharded:
             gather(self._loss)
 
