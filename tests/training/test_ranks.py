@@ -34,6 +34,7 @@ STEPS = batching.steps(DOCUMENTS.lengths, RowBatching(kind="rows", rows=6), 2, 1
 # No dropout: it draws by the rank, and so with another number of ranks otherwise.
 LORA = tiny.LORA | {"dropout": 0.0}
 LOOPBACK = {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
+IN_4_BITS = LORA | {"modules": ["all-linear"], "bits": 4}
 
 
 @dataclass(frozen=True)
@@ -79,7 +80,10 @@ def trained(case: Case) -> History:
 
 
 class Largest(TorchDispatchMode):
-    """Sees the tensors that are made, but on the meta device: how many numbers the largest has."""
+    """Sees how many numbers the largest tensor has that is made, but on the meta device.
+
+    A tensor of which there is a part (DTensor) counts as that part.
+    """
 
     numbers = 0
 
@@ -88,30 +92,30 @@ class Largest(TorchDispatchMode):
     ) -> Any:
         made = operation(*args, **(kwargs or {}))
         for value in tree_leaves(made):
-            if isinstance(value, torch.Tensor) and not value.is_meta:
+            if type(value) is torch.Tensor and not value.is_meta:
                 self.numbers = max(self.numbers, value.numel())
         return made
 
 
-def started(case: Case) -> tuple[int, int]:
-    """The largest tensor of a start, and all numbers that are kept; where there is one rank, or
-    rank 0 has gathered them, the weights and buffers are left in `case.work`.
+def started(case: Case) -> tuple[int, int, set[str]]:
+    """Of a start: the largest tensor that was made, and the numbers that are kept. Of what is
+    gathered then: the devices. Where it is whole, it is left in `case.work`.
     """
     with joined(tiny.COMPUTE, case.sharded) as ranks:
         with Largest() as largest:
             engine = case.engine(ranks)
-        parts = [
-            getattr(weight, "to_local", lambda whole=weight: whole)()
-            for weight in engine.model.parameters()
-        ]
+        shares = [getattr(weight, "_local_tensor", weight) for weight in engine.model.parameters()]
+        numbers = sum(share.numel() for share in shares)
         engine.gather()
+        tensors = dict(engine.model.named_parameters()) | dict(engine.model.named_buffers())
         if ranks.rank == 0:
             case.work.mkdir()
-            tensors = dict(engine.model.named_parameters()) | dict(engine.model.named_buffers())
-            save_file(
-                {name: value.detach() for name, value in tensors.items()}, case.work / "start"
-            )
-    return largest.numbers, sum(part.numel() for part in parts)
+            save_file({name: value.detach() for name, value in tensors.items()}, start_of(case))
+    return largest.numbers, numbers, {value.device.type for value in tensors.values()}
+
+
+def start_of(case: Case) -> Path:
+    return case.work / "start.safetensors"
 
 
 def disagreeing(case: Case) -> str:
@@ -206,8 +210,8 @@ def near(history: History, other: History) -> None:
 
 @pytest.mark.parametrize(
     ("tuning", "layout"),
-    list(itertools.product([tiny.FULL, LORA], ["packed", "padded"])),
-    ids=lambda value: getattr(value, "kind", value),
+    [*itertools.product([tiny.FULL, LORA], ["packed", "padded"]), (IN_4_BITS, "packed")],
+    ids=lambda value: "4 bits" if value is IN_4_BITS else getattr(value, "kind", value),
 )
 def test_ranks_train_as_one_does(
     team: Team, base: Path, tuning: Full | Lora, layout: str, tmp_path: Path
@@ -253,22 +257,29 @@ def test_killed_and_resumed_the_bytes_are_the_same(
     assert weights(case) == weights(undisturbed)
 
 
-@pytest.mark.parametrize("base", ["llama", "mistral"], indirect=True)
-@pytest.mark.parametrize("tuning", [tiny.FULL, LORA], ids=["full", "lora"])
-@pytest.mark.parametrize("labels", [None, 3], ids=["vocabulary", "head"])
+@pytest.mark.parametrize(
+    ("base", "tuning", "labels"),
+    [("llama", tiny.FULL, None), ("mistral", LORA, None), ("llama", LORA, 3)],
+    indirect=["base"],
+    ids=["tied", "own head", "linear head"],
+)
 def test_a_sharded_start_is_that_of_one_rank_and_whole_on_the_first_alone(
     team: Team, base: Path, tuning: Full | Lora, labels: int | None, tmp_path: Path
 ) -> None:
     alone = Case(base, tmp_path / "1", 1, tuning, labels=labels)
-    started(alone)
-    own = load_file(alone.work / "start")
-    for count in (2, 4):
-        case = Case(base, tmp_path / str(count), count, tuning, sharded=True, labels=labels)
-        _, *others = team.do(started, case)
-        saved = load_file(case.work / "start")
-        assert saved.keys() == own.keys()
-        assert all(torch.equal(saved[name], own[name]) for name in own)
-        print(others)
+    case = Case(base, tmp_path / "4", 4, tuning, sharded=True, labels=labels)
+    _, every, _ = started(alone)
+    first, *others = team.do(started, case)
+    saved, own = (load_file(start_of(each)) for each in (case, alone))
+    assert saved.keys() == own.keys()
+    assert all(torch.equal(saved[name], own[name]) for name in own)
+    widest = max(own.values(), key=torch.Tensor.numel)
+    assert first[0] >= widest.numel() and first[2] == {"cpu"}
+    for made, kept, devices in others:
+        # Not even one weight was whole; each has a fourth, but for the rows that are left over.
+        assert made <= -(-len(widest) // 4) * widest[0].numel()
+        assert kept < 0.3 * every
+        assert devices == {"meta"}
 
 
 def test_ranks_with_other_data_are_refused(team: Team, base: Path, tmp_path: Path) -> None:

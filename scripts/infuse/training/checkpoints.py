@@ -19,7 +19,8 @@ from safetensors.torch import save_file
 from infuse.core.files import read_json, settle, write_json
 from infuse.core.manifest import seal, whole
 from infuse.training.optimizers import restore, state_of
-from infuse.training.ranks import ALONE, Ranks, kept, like
+from infuse.training.ranks import ALONE, Ranks
+from infuse.training.sharding import kept, like
 from infuse.training.tracking import Watch
 
 log = logging.getLogger("infuse")
@@ -88,13 +89,10 @@ class Checkpoints:
             if not whole(folder, "an earlier state is taken"):
                 continue
             with safe_open(folder / "state.safetensors", "pt") as tensors:
-                for name, weight in self.trained.items():
-                    ours = (key.partition(".") for key in tensors.keys())
-                    state = {
-                        part: tensors.get_tensor(f"{part}.{name}")
-                        for part, _, of in ours
-                        if of == name
-                    }
+                keys = [key.partition(".") for key in tensors.keys()]  # noqa: SIM118, no mapping
+                for name, weight in self.trained.items():  # of which one is whole at a time
+                    ours = {part: f"{part}.{name}" for part, _, of in keys if of == name}
+                    state = {part: tensors.get_tensor(key) for part, key in ours.items()}
                     with torch.no_grad():
                         weight.copy_(like(state.pop("weight"), weight))
                     restore(self.optimizer, weight, state)

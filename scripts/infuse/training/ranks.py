@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,6 +24,7 @@ from infuse.core.signals import Deserted
 from infuse.models import gpus
 from infuse.models.loading import set_threads
 from infuse.training.batching import Rows
+from infuse.training.sharding import shard
 
 log = logging.getLogger("infuse")
 
@@ -98,8 +99,7 @@ class Ranks:
 
         Args:
             layers: of the model; where it is sharded, one is whole at a time.
-            device: on which the model lies; where it is sharded, its parts will lie there, and its
-                weights are taken from rank 0.
+            device: where the model lies, or will lie in parts.
         """
         if self.count == 1:
             return model
@@ -109,44 +109,7 @@ class Ranks:
             return DistributedDataParallel(
                 model, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
-
-        # Weights in 4 bits lie on the device of each rank: they can't be loaded without it.
-        dealt = all(weight.is_floating_point() for weight in model.parameters())
-        whole: list[torch.Tensor] = []
-
-        def form(value: torch.Tensor) -> torch.Tensor:
-            if self.rank == 0:
-                whole.append(value.cpu())
-            return value.to("meta")
-
-        if dealt:
-            _replace(model, form)
-        mesh = init_device_mesh(device, (self.count,))
-        for part in [*layers, model]:
-            fully_shard(part, mesh=mesh)
-        if dealt:
-            whole.reverse()
-            _replace(model, lambda value: self._deal(value, whole, device))
-        return model
-
-    def _deal(self, value: torch.Tensor, whole: list[torch.Tensor], device: str) -> torch.Tensor:
-        """This rank's part of a weight, or all of a buffer, of rank 0's last whole tensor."""
-        if not hasattr(value, "to_local"):
-            first = self.rank == 0
-            buffer = whole.pop().contiguous() if first else torch.empty_like(value, device="cpu")
-            dist.broadcast(buffer, 0)
-            return buffer.to(device)
-        own = torch.empty_like(value.to_local(), device="cpu")
-        if self.rank == 0:
-            parts = whole.pop().chunk(self.count)
-            for rank, part in enumerate(parts[1:], 1):
-                dist.send(part.contiguous(), rank)
-            own.copy_(parts[0])
-        elif own.numel():  # a weight may have fewer rows than there are ranks
-            dist.recv(own, 0)
-        return _part(own, value)
+        return shard(model, layers, device)
 
 
 ALONE = Ranks()
@@ -191,87 +154,3 @@ def meeting(module: Any, now: bool) -> Iterator[None]:
             yield
     else:
         yield
-
-
-def full(value: torch.Tensor) -> torch.Tensor:
-    """A tensor of which each rank has a part, as a whole on each."""
-    whole: torch.Tensor = getattr(value, "full_tensor", lambda: value)()
-    return whole
-
-
-def kept(value: torch.Tensor) -> torch.Tensor:
-    """A tensor of which each rank has a part, as a whole in the host's memory of rank 0.
-
-    Other ranks get its form alone, on the meta device. All must ask for it. A tensor that is whole
-    already is given back.
-    """
-    return full(value).to(_host()) if hasattr(value, "full_tensor") else value
-
-
-def like(value: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
-    """A whole tensor of the host's memory, in parts as another one is."""
-    if not hasattr(model, "device_mesh"):
-        return value.to(model.device)
-    mesh: Any = model.device_mesh
-    parts, rank = value.chunk(mesh.size()), mesh.get_local_rank()
-    own = parts[rank] if rank < len(parts) else value[:0]
-    return _part(own.clone(), model)  # a view would keep the whole
-
-
-def gather(module: torch.nn.Module) -> None:
-    """Make a sharded model an ordinary one again, whole in the host's memory of rank 0.
-
-    The other ranks have its form alone, on the meta device.
-    """
-    from torch.distributed.fsdp import FSDPModule
-
-    parts: list[Any] = list(module.modules())
-    sharded = [part for part in parts if isinstance(part, FSDPModule)]
-    for part in sharded:
-        part.reshard()
-    _replace(module, _gathered)
-    for part in parts:
-        if getattr(part, "quant_state", None) is not None:
-            part.quant_state.to("cpu")
-    for part in sharded:
-        part.__class__ = type(part).__bases__[1]  # whose `to` knows ordinary weights
-
-
-def _gathered(value: torch.Tensor) -> torch.Tensor:
-    whole = kept(value).to(_host())
-    if hasattr(value, "to_local"):  # FSDP's state would keep the part as long as the model lives
-        value.to_local().untyped_storage().resize_(0)
-    return whole
-
-
-def _host() -> str:
-    """Where this rank has what is whole."""
-    return "cpu" if dist.get_rank() == 0 else "meta"
-
-
-def _part(own: torch.Tensor, model: Any) -> torch.Tensor:
-    """What a rank has of a tensor that lies on the ranks as another one does."""
-    from torch.distributed.tensor import DTensor
-
-    mesh = model.device_mesh
-    return DTensor.from_local(
-        own.to(mesh.device_type), mesh, model.placements,
-        shape=model.shape, stride=model.stride(),
-    )  # fmt: skip
-
-
-def _replace(module: torch.nn.Module, other: Callable[[torch.Tensor], torch.Tensor]) -> None:
-    """Put another tensor in the place of each weight and buffer; tied ones stay one."""
-    made: dict[int, torch.Tensor] = {}
-    for part in module.modules():
-        for tensors in (part._parameters, part._buffers):
-            for name, value in tensors.items():
-                if value is None:
-                    continue
-                if id(value) not in made:
-                    new = other(value.detach())
-                    is_weight = isinstance(value, torch.nn.Parameter)
-                    made[id(value)] = (
-                        torch.nn.Parameter(new, value.requires_grad) if is_weight else new
-                    )
-                tensors[name] = made[id(value)]  # type: ignore[assignment]

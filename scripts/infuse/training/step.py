@@ -22,7 +22,8 @@ from infuse.models.loading import backbone, whole
 from infuse.training.attention import PACKED, places, rounded
 from infuse.training.batching import Rows, micro_batches
 from infuse.training.cross_entropy import cross_entropy
-from infuse.training.ranks import ALONE, Ranks, full, gather, meeting
+from infuse.training.ranks import ALONE, Ranks, meeting
+from infuse.training.sharding import full, gather
 
 log = logging.getLogger("infuse")
 
@@ -226,10 +227,7 @@ class Engine:
         return None if stop else every / int(documents.supervised.sum())
 
     def gather(self) -> None:
-        """Have the whole model on rank 0, after which it is trained no more.
-
-        The other ranks have it too, unless it was sharded.
-        """
+        """Have the whole of a sharded model on rank 0; it can't be trained any more."""
         if self.ranks.sharded:
             gather(self._loss)
 
