@@ -193,7 +193,7 @@ def save(engine: Engine, tokenizer: Any, documents: Documents, folder: Path) -> 
     Args:
         documents: those of the last evaluation, or of the training; a few are enough.
 
-    Of several ranks, the first alone saves. The engine has no weights afterwards.
+    Of several ranks, the first alone saves. Its engine has no weights afterwards.
     """
     few = np.arange(min(8, len(documents)))
     ranks = engine.ranks
@@ -202,7 +202,7 @@ def save(engine: Engine, tokenizer: Any, documents: Documents, folder: Path) -> 
     load = loading.load_head if hasattr(engine.model, "score") else loading.load_model
     if ranks.rank == 0:
         loading.save(engine.model, tokenizer, folder)
-    loading.whole(engine.model).to("meta")  # neither GPU nor host need hold both
+        loading.whole(engine.model).to("meta")  # neither GPU nor host need hold both
     if ranks.sharded:
         folder = ranks.told(folder)  # too large for one, so all hold what was saved
     elif ranks.rank > 0:
