@@ -36,12 +36,13 @@ KEY = "benchmark"
 
 def make(path: Path, rows: int, characters: int) -> None:
     """A file in the form of open-r1/Mixture-of-Thoughts, of random words."""
-    random, words = np.random.default_rng(rows), _words()
+    random, words = np.random.default_rng(rows), np.array([f"{word} " for word in _words()], "S")
     with pq.ParquetWriter(path, _schema(), compression="zstd") as file:
         for start in range(0, rows, GROUP):
             chats = []
             for row in range(start, min(start + GROUP, rows)):
-                thought = " ".join(words[random.integers(0, 5000, characters // 8)])
+                drawn = words[random.integers(0, 5000, characters // 8)]  # all are of one length
+                thought = drawn.tobytes().decode().rstrip()
                 chats.append(
                     [
                         {"role": "user", "content": f"question {row}"},

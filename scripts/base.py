@@ -94,7 +94,7 @@ def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
         "parameters": model.num_parameters(), "vocabulary": len(tokenizer), "texts": len(texts)
     }  # fmt: skip
     log.info("%s parameters, %s tokens known", f"{facts['parameters']:,}", len(tokenizer))
-    recipe, seed = params.pretraining, params.seed
+    recipe, seed, first = params.pretraining, params.seed, True
     if recipe is not None:
         encoder = Encoder(tokenizer)
         pieces = text_pieces(encoder, texts, recipe.max_length)
@@ -111,9 +111,11 @@ def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
                 job.settings.checkpoint_steps, watch,
             )  # fmt: skip
             engine.gather()
+            first = ranks.rank == 0
         write_json(job.out / "history.json", asdict(history))
         facts |= {"steps": len(steps), "tokens": batching.total_tokens(documents.lengths, steps)}
-    loading.save(model, tokenizer, job.out)
+    if first:
+        loading.save(model, tokenizer, job.out)
     return facts
 
 

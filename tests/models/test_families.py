@@ -69,6 +69,29 @@ def test_it_is_taken_in(folders: Any, run_stage: RunStage, name: str) -> None:
 
 
 @every_family
+def test_without_weights_it_has_the_same_form(folders: Any, name: str) -> None:
+    """So that ranks can share it: whatever it computes with is a weight or a buffer."""
+    model = loading.load_model(folders(name))
+    form = loading.load_model(folders(name), device_map="meta")
+    assert outlines(form) == outlines(model)
+    assert all(value.is_meta for value in (*form.parameters(), *form.buffers()))
+    own = [value for part in form.modules() for value in vars(part).values()]
+    assert not any(isinstance(value, torch.Tensor) for value in own)
+
+
+def outlines(model: PreTrainedModel) -> dict[str, Any]:
+    """Of each weight and buffer: shape, type, and the first name of it."""
+    tensors = [
+        *model.named_parameters(remove_duplicate=False),
+        *model.named_buffers(remove_duplicate=False),
+    ]
+    first: dict[int, str] = {}
+    for name, value in tensors:
+        first.setdefault(id(value), name)
+    return {name: (value.shape, value.dtype, first[id(value)]) for name, value in tensors}
+
+
+@every_family
 def test_prompts_are_those_of_its_own_tokenizer(folders: Any, name: str) -> None:
     family, tokenizer = FAMILIES[name], words(folders, name)
     encoder = Encoder(tokenizer, **CHAT)

@@ -14,7 +14,9 @@ import numpy as np
 import pytest
 import torch
 import torch.distributed as dist
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
 
 import tiny
 from infuse.config.recipe import Full, Lora, RowBatching
@@ -23,6 +25,7 @@ from infuse.models import loading
 from infuse.training import batching, loop, preflight
 from infuse.training.checkpoints import History
 from infuse.training.ranks import Ranks, joined
+from infuse.training.setup import engine_for
 from infuse.training.step import Engine
 from patience import PATIENCE
 
@@ -31,6 +34,7 @@ STEPS = batching.steps(DOCUMENTS.lengths, RowBatching(kind="rows", rows=6), 2, 1
 # No dropout: it draws by the rank, and so with another number of ranks otherwise.
 LORA = tiny.LORA | {"dropout": 0.0}
 LOOPBACK = {"MASTER_ADDR": "127.0.0.1", "GLOO_SOCKET_IFNAME": "lo"}
+IN_4_BITS = LORA | {"modules": ["all-linear"], "bits": 4}
 
 
 @dataclass(frozen=True)
@@ -38,15 +42,24 @@ class Case:
     """A training that every rank takes part in.
 
     Attributes:
+        base: a model's folder.
+        labels: of a linear head; None: the vocabulary.
         until: the step after which all ranks die; None: none.
     """
 
+    base: Path
     work: Path
     ranks: int
     tuning: Full | Lora = tiny.FULL
     layout: str = "packed"
     sharded: bool = False
+    labels: int | None = None
     until: int | None = None
+
+    def engine(self, ranks: Ranks) -> Engine:
+        """As a training sets it up."""
+        compute = tiny.COMPUTE | {"layout": self.layout, "micro_tokens": 48}
+        return engine_for(self.base, tiny.tuned(self.tuning), compute, 5, self.labels, ranks=ranks)
 
 
 def trained(case: Case) -> History:
@@ -56,15 +69,53 @@ def trained(case: Case) -> History:
         if case.until is not None and step > case.until:
             raise InterruptedError
 
-    compute = tiny.COMPUTE | {"layout": case.layout, "micro_tokens": 48}
     recipe = tiny.tuned(case.tuning) | {"evaluations_per_epoch": 1}
-    with joined(compute, case.sharded) as ranks:
-        engine = Engine(loading.tune(tiny.model(), recipe, 5), compute, ranks=ranks)
+    with joined(tiny.COMPUTE, case.sharded) as ranks:
+        engine = case.engine(ranks)
         history = loop.train(
             engine, DOCUMENTS, tiny.random_documents(5, 9), STEPS, recipe, 5, case.work, 3, watch
         )
         preflight.save(engine, tiny.tokenizer(), DOCUMENTS, case.work / "out")
     return history
+
+
+class Largest(TorchDispatchMode):
+    """Sees how many numbers the largest tensor has that is made, but on the meta device.
+
+    A tensor of which there is a part (DTensor) counts as that part.
+    """
+
+    numbers = 0
+
+    def __torch_dispatch__(
+        self, operation: Any, types: Any, args: Any = (), kwargs: Any = None
+    ) -> Any:
+        made = operation(*args, **(kwargs or {}))
+        for value in tree_leaves(made):
+            if type(value) is torch.Tensor and not value.is_meta:
+                self.numbers = max(self.numbers, value.numel())
+        return made
+
+
+def started(case: Case) -> tuple[int, int, set[str]]:
+    """Of a start: the largest tensor that was made, and the numbers that are kept. Of what is
+    gathered then: the devices. Where it is whole, it is left in `case.work`.
+    """
+    with joined(tiny.COMPUTE, case.sharded) as ranks:
+        with Largest() as largest:
+            engine = case.engine(ranks)
+        shares = [getattr(weight, "_local_tensor", weight) for weight in engine.model.parameters()]
+        numbers = sum(share.numel() for share in shares)
+        engine.gather()
+        tensors = dict(engine.model.named_parameters()) | dict(engine.model.named_buffers())
+        if ranks.rank == 0:
+            case.work.mkdir()
+            save_file({name: value.detach() for name, value in tensors.items()}, start_of(case))
+    return largest.numbers, numbers, {value.device.type for value in tensors.values()}
+
+
+def start_of(case: Case) -> Path:
+    return case.work / "start.safetensors"
 
 
 def disagreeing(case: Case) -> str:
@@ -135,6 +186,15 @@ def team() -> Iterator[Team]:
         member.join(PATIENCE)
 
 
+@pytest.fixture(scope="module", params=["llama"])
+def base(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A small model's folder: Llama's head is its embeddings, Mistral has one of its own."""
+    folder = tmp_path_factory.mktemp("base")
+    model = {"llama": tiny.model, "mistral": tiny.mistral}[request.param]()
+    loading.save(model, tiny.tokenizer(), folder)
+    return folder
+
+
 def weights(case: Case) -> bytes:
     return (case.work / "out/model.safetensors").read_bytes()
 
@@ -150,16 +210,16 @@ def near(history: History, other: History) -> None:
 
 @pytest.mark.parametrize(
     ("tuning", "layout"),
-    list(itertools.product([tiny.FULL, LORA], ["packed", "padded"])),
-    ids=lambda value: getattr(value, "kind", value),
+    [*itertools.product([tiny.FULL, LORA], ["packed", "padded"]), (IN_4_BITS, "packed")],
+    ids=lambda value: "4 bits" if value is IN_4_BITS else getattr(value, "kind", value),
 )
 def test_ranks_train_as_one_does(
-    team: Team, tuning: Full | Lora, layout: str, tmp_path: Path
+    team: Team, base: Path, tuning: Full | Lora, layout: str, tmp_path: Path
 ) -> None:
-    one_rank = Case(tmp_path / "1", 1, tuning, layout)
+    one_rank = Case(base, tmp_path / "1", 1, tuning, layout)
     alone = trained(one_rank)
     for count, sharded in ((2, layout == "padded"), (4, layout == "packed")):
-        case = Case(tmp_path / f"{count} {sharded}", count, tuning, layout, sharded)
+        case = Case(base, tmp_path / f"{count} {sharded}", count, tuning, layout, sharded)
         histories = team.do(trained, case)
         near(histories[0], alone)
         assert all(history == histories[0] for history in histories)
@@ -169,11 +229,13 @@ def test_ranks_train_as_one_does(
 
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
-def test_a_training_goes_on_with_other_ranks(team: Team, sharded: bool, tmp_path: Path) -> None:
-    alone = trained(Case(tmp_path / "1", 1))
+def test_a_training_goes_on_with_other_ranks(
+    team: Team, base: Path, sharded: bool, tmp_path: Path
+) -> None:
+    alone = trained(Case(base, tmp_path / "1", 1))
     work = tmp_path / "changing"
     for count, until in ((4, 4), (1, 5), (2, None)):
-        case = Case(work, count, sharded=sharded, until=until)
+        case = Case(base, work, count, sharded=sharded, until=until)
         done = team.do(trained, case) if count > 1 else [interrupted(case)]
     near(done[0], alone)
 
@@ -185,18 +247,43 @@ def interrupted(case: Case) -> None:
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
 def test_killed_and_resumed_the_bytes_are_the_same(
-    team: Team, sharded: bool, tmp_path: Path
+    team: Team, base: Path, sharded: bool, tmp_path: Path
 ) -> None:
-    undisturbed = Case(tmp_path / "undisturbed", 2, sharded=sharded)
+    undisturbed = Case(base, tmp_path / "undisturbed", 2, sharded=sharded)
     team.do(trained, undisturbed)
     for until in (4, None):
-        case = Case(tmp_path / "killed", 2, sharded=sharded, until=until)
+        case = Case(base, tmp_path / "killed", 2, sharded=sharded, until=until)
         team.do(trained, case)
     assert weights(case) == weights(undisturbed)
 
 
-def test_ranks_with_other_data_are_refused(team: Team, tmp_path: Path) -> None:
-    said = set(team.do(disagreeing, Case(tmp_path, 2)))
+@pytest.mark.parametrize(
+    ("base", "tuning", "labels"),
+    [("llama", tiny.FULL, None), ("mistral", LORA, None), ("llama", LORA, 3)],
+    indirect=["base"],
+    ids=["tied", "own head", "linear head"],
+)
+def test_a_sharded_start_is_that_of_one_rank_and_whole_on_the_first_alone(
+    team: Team, base: Path, tuning: Full | Lora, labels: int | None, tmp_path: Path
+) -> None:
+    alone = Case(base, tmp_path / "1", 1, tuning, labels=labels)
+    case = Case(base, tmp_path / "4", 4, tuning, sharded=True, labels=labels)
+    _, every, _ = started(alone)
+    first, *others = team.do(started, case)
+    saved, own = (load_file(start_of(each)) for each in (case, alone))
+    assert saved.keys() == own.keys()
+    assert all(torch.equal(saved[name], own[name]) for name in own)
+    widest = max(own.values(), key=torch.Tensor.numel)
+    assert first[0] >= widest.numel() and first[2] == {"cpu"}
+    for made, kept, devices in others:
+        # Not even one weight was whole; each has a fourth, but for the rows that are left over.
+        assert made <= -(-len(widest) // 4) * widest[0].numel()
+        assert kept < 0.3 * every
+        assert devices == {"meta"}
+
+
+def test_ranks_with_other_data_are_refused(team: Team, base: Path, tmp_path: Path) -> None:
+    said = set(team.do(disagreeing, Case(base, tmp_path, 2)))
     assert len(said) == 1
     assert said.pop().startswith("rank 1 has documents ")
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from infuse.config.recipe import Recipe
 from infuse.config.values import PositiveInt, Section
 
 Tracker = Literal[
@@ -38,6 +40,11 @@ class Compute(Arithmetic):
             raise ValueError(": expected false, since passes of layout padded differ in size")
         return compile
 
+    def suit(self, recipes: Sequence[Recipe]) -> None:
+        """Refuse products that are finer than the weights of a recipe."""
+        if self.dtype == "float32" and any(recipe.weights == "bfloat16" for recipe in recipes):
+            raise ValueError(".dtype: expected bfloat16, as the weights of a recipe")
+
 
 class Distributed(Section):
     """Processes that share each training, each with a GPU or `compute.threads` of its own.
@@ -56,3 +63,13 @@ class Distributed(Section):
     def processes(self) -> int:
         """On all nodes together."""
         return self.ranks * self.nodes
+
+    def suit(self, recipes: Sequence[Recipe]) -> None:
+        """Refuse to split moments that a recipe's optimizer keeps in blocks of 8 bits."""
+        if not self.sharded or self.processes == 1:
+            return
+        for recipe in recipes:
+            if recipe.optimizer != "adamw":
+                raise ValueError(
+                    f".sharded: expected false, since {recipe.optimizer} of a recipe can't be split"
+                )

@@ -151,23 +151,23 @@ class Experiment(Section):
 
     @field_validator("reasoner", "classifier")
     @classmethod
-    def _length_fits(
-        cls, section: Reasoner | Classifier, info: ValidationInfo
-    ) -> Reasoner | Classifier:
+    def _length_fits(cls, section: Any, info: ValidationInfo) -> Any:
         base = info.data.get("base")
         if isinstance(base, Scratch):
             fit(section.recipe, base.positions, ".recipe")
         return section
 
+    @field_validator("compute", "distributed")
+    @classmethod
+    def _recipes_can_be_computed(cls, section: Any, info: ValidationInfo) -> Any:
+        parts = (info.data.get(name) for name in ("base", "reasoner", "classifier"))
+        recipes = (getattr(part, "recipe", getattr(part, "pretraining", None)) for part in parts)
+        section.suit([recipe for recipe in recipes if recipe is not None])
+        return section
+
     @field_validator("compute")
     @classmethod
-    def _products_no_finer_than_weights(cls, compute: Compute, info: ValidationInfo) -> Compute:
-        sections = (info.data.get("base"), info.data.get("reasoner"), info.data.get("classifier"))
-        recipes = (getattr(part, "recipe", getattr(part, "pretraining", None)) for part in sections)
-        if compute.dtype == "float32" and any(
-            recipe is not None and recipe.weights == "bfloat16" for recipe in recipes
-        ):
-            raise ValueError(".dtype: expected bfloat16, as the weights of a recipe")
+    def _gpu_computes(cls, compute: Compute, info: ValidationInfo) -> Compute:
         if info.data.get("gpu") and (compute.device, compute.dtype) != ("cuda", "bfloat16"):
             raise ValueError(": expected device cuda and dtype bfloat16, since a gpu is named")
         return compute

@@ -173,7 +173,8 @@ def load_model(folder: Path | str, **how: Any) -> PreTrainedModel:
     """The causal language model of a folder or hub id, in float32, from safetensors only.
 
     Args:
-        how: the revision of a hub id; the `gguf_file` in the folder; what `in_4_bits` gives.
+        how: the revision of a hub id; the `gguf_file` in the folder; what `in_4_bits` gives; the
+            `device_map`: "meta" for a model without weights.
 
     Raises:
         UserError: the folder holds no usable weights, or lacks some of them.
@@ -186,16 +187,16 @@ def load_model(folder: Path | str, **how: Any) -> PreTrainedModel:
     return model
 
 
-def load_head(folder: Path | str) -> PreTrainedModel:
+def load_head(folder: Path | str, **how: Any) -> PreTrainedModel:
     """The same for a model with a linear head in place of its vocabulary."""
-    return _load(AutoModelForSequenceClassification, folder)
+    return _load(AutoModelForSequenceClassification, folder, **how)
 
 
 def new_head(folder: Path | str, labels: int, seed: int, **how: Any) -> PreTrainedModel:
     """A language model's backbone with a linear head for so many labels, drawn by the seed.
 
     Args:
-        how: what `in_4_bits` gives.
+        how: as of `load_model`.
     """
     torch.manual_seed(seed)
     new = {"score.weight"}

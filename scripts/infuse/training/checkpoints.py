@@ -13,12 +13,14 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors import safe_open
+from safetensors.torch import save_file
 
 from infuse.core.files import read_json, settle, write_json
 from infuse.core.manifest import seal, whole
 from infuse.training.optimizers import restore, state_of
-from infuse.training.ranks import ALONE, Ranks, full, like
+from infuse.training.ranks import ALONE, Ranks
+from infuse.training.sharding import kept, like
 from infuse.training.tracking import Watch
 
 log = logging.getLogger("infuse")
@@ -60,10 +62,10 @@ class Checkpoints:
 
         The first rank writes; the others wait.
         """
-        tensors = {f"weight.{name}": full(weight.detach()) for name, weight in self.trained.items()}
+        tensors = {f"weight.{name}": kept(weight.detach()) for name, weight in self.trained.items()}
         for name, weight in self.trained.items():
             for part, value in state_of(self.optimizer, weight).items():
-                tensors[f"{part}.{name}"] = full(value)
+                tensors[f"{part}.{name}"] = kept(value)
         if self.ranks.rank == 0:
             self._write(step, history, tensors)
         self.ranks.any(False)
@@ -86,14 +88,14 @@ class Checkpoints:
             folder = self._folder(step)
             if not whole(folder, "an earlier state is taken"):
                 continue
-            tensors = load_file(folder / "state.safetensors")
-            for name, weight in self.trained.items():
-                with torch.no_grad():
-                    weight.copy_(like(tensors[f"weight.{name}"], weight))
-                ours = (key.partition(".") for key in tensors)
-                kept = {part: tensors[f"{part}.{name}"] for part, _, of in ours if of == name}
-                del kept["weight"]
-                restore(self.optimizer, weight, kept)
+            with safe_open(folder / "state.safetensors", "pt") as tensors:
+                keys = [key.partition(".") for key in tensors.keys()]  # noqa: SIM118, no mapping
+                for name, weight in self.trained.items():  # of which one is whole at a time
+                    ours = {part: f"{part}.{name}" for part, _, of in keys if of == name}
+                    state = {part: tensors.get_tensor(key) for part, key in ours.items()}
+                    with torch.no_grad():
+                        weight.copy_(like(state.pop("weight"), weight))
+                    restore(self.optimizer, weight, state)
             log.info("resumed after step %d", step)
             return step, History(**read_json(folder / "history.json"))
         return 0, History()

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 
 from infuse.config.recipe import Recipe
-from infuse.training.ranks import like
+from infuse.training.sharding import like
 
 EIGHT_BITS = "paged_adamw_8bit"
 _CODES = {"qmap1": "dynamic", "qmap2": "udynamic"}  # of 8 bits; all weights share them

@@ -21,6 +21,7 @@ from infuse.data.chat_template import SLOT, renderer
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
 from infuse.models import checks, loading
 from infuse.models.hf import PreTrainedModel
+from infuse.training.ranks import ALONE
 from infuse.training.step import Engine
 
 TWICE = 20  # renderings of a chat, which must be alike; two might be by chance
@@ -192,18 +193,24 @@ def save(engine: Engine, tokenizer: Any, documents: Documents, folder: Path) -> 
     Args:
         documents: those of the last evaluation, or of the training; a few are enough.
 
-    Of several ranks, the first alone saves.
+    Of several ranks, the first alone saves. Its engine has no weights afterwards.
     """
     few = np.arange(min(8, len(documents)))
+    ranks = engine.ranks
     trained = _mean(engine, documents, few)
     engine.gather()
-    if engine.ranks.rank > 0:
-        return
     load = loading.load_head if hasattr(engine.model, "score") else loading.load_model
-    loading.save(engine.model, tokenizer, folder)
-    loading.whole(engine.model).to("cpu")  # a GPU need not hold both
+    if ranks.rank == 0:
+        loading.save(engine.model, tokenizer, folder)
+        loading.whole(engine.model).to("meta")  # neither GPU nor host need hold both
+    if ranks.sharded:
+        folder = ranks.told(folder)  # too large for one, so all hold what was saved
+    elif ranks.rank > 0:
+        return
+    else:
+        ranks = ALONE
     eager = engine.compute | {"compile": False}
-    saved = _mean(Engine(load(folder), eager), documents, few)
+    saved = _mean(Engine(load(folder, **ranks.loading), eager, ranks=ranks), documents, few)
     # Merged weights may be rounded to the precision of the products.
     room = NEAR if engine.compute.dtype == "float32" else 0.1
     if abs(saved - trained) > room * max(1.0, trained):

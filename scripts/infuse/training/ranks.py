@@ -12,6 +12,7 @@ import logging
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +24,7 @@ from infuse.core.signals import Deserted
 from infuse.models import gpus
 from infuse.models.loading import set_threads
 from infuse.training.batching import Rows
+from infuse.training.sharding import shard
 
 log = logging.getLogger("infuse")
 
@@ -34,12 +36,18 @@ class Ranks:
     Attributes:
         rank: 0, 1, ..., count - 1.
         sharded: whether weights, gradients and optimizer state are split over the ranks (FSDP2,
-            arXiv 2304.11277); else each has all of them (DDP, arXiv 2006.15704).
+            arXiv 2304.11277); else each has all of them (DDP, arXiv 2006.15704). The whole of a
+            sharded model lies nowhere but in the host's memory of rank 0.
     """
 
     rank: int = 0
     count: int = 1
     sharded: bool = False
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """How a model is loaded here: one that is sharded has no weights but on rank 0."""
+        return {"device_map": "meta"} if self.sharded and self.rank > 0 else {}
 
     def share(self, passes: Sequence[Rows]) -> list[tuple[Rows, bool]]:
         """The passes of this rank, and whether they count.
@@ -61,6 +69,13 @@ class Ranks:
         """Whether it is true on a rank, the same on each; no rank goes on before all are here."""
         return flag if self.count == 1 else bool(self.sum(torch.tensor([int(flag)])).item())
 
+    def told(self, path: Path) -> Path:
+        """The path that rank 0 has; no rank goes on before rank 0 is here."""
+        paths = [path]
+        if self.count > 1:
+            dist.broadcast_object_list(paths)
+        return paths[0]
+
     def agree(self, **facts: Any) -> None:
         """See that all ranks have the same facts.
 
@@ -77,11 +92,14 @@ class Ranks:
                         " need the same environment and the same files"
                     )
 
-    def spread(self, model: torch.nn.Module, layers: Iterable[torch.nn.Module]) -> torch.nn.Module:
+    def spread(
+        self, model: torch.nn.Module, layers: Iterable[torch.nn.Module], device: str
+    ) -> torch.nn.Module:
         """The model so that its backward pass adds up the gradients of all ranks.
 
         Args:
             layers: of the model; where it is sharded, one is whole at a time.
+            device: where the model lies, or will lie in parts.
         """
         if self.count == 1:
             return model
@@ -91,13 +109,7 @@ class Ranks:
             return DistributedDataParallel(
                 model, forward_sync_buffers=False, gradient_as_bucket_view=True
             )
-        from torch.distributed.device_mesh import init_device_mesh
-        from torch.distributed.fsdp import fully_shard
-
-        mesh = init_device_mesh(next(model.parameters()).device.type, (self.count,))
-        for part in [*layers, model]:
-            fully_shard(part, mesh=mesh)
-        return model
+        return shard(model, layers, device)
 
 
 ALONE = Ranks()
@@ -142,41 +154,3 @@ def meeting(module: Any, now: bool) -> Iterator[None]:
             yield
     else:
         yield
-
-
-def full(value: torch.Tensor) -> torch.Tensor:
-    """A tensor of which each rank has a part, as a whole on each."""
-    whole: torch.Tensor = getattr(value, "full_tensor", lambda: value)()
-    return whole
-
-
-def like(value: torch.Tensor, model: torch.Tensor) -> torch.Tensor:
-    """A whole tensor, in parts as another one is."""
-    if not hasattr(model, "full_tensor"):
-        return value.to(model.device)
-    from torch.distributed.tensor import distribute_tensor
-
-    sharded: Any = model
-    whole = value.to(sharded.device)
-    return distribute_tensor(whole, sharded.device_mesh, sharded.placements, src_data_rank=None)
-
-
-def gather(module: torch.nn.Module) -> None:
-    """Make a sharded model an ordinary one again, whole on each rank and in the host's memory."""
-    from torch.distributed.fsdp import FSDPModule
-
-    parts: list[Any] = list(module.modules())
-    sharded = [part for part in parts if isinstance(part, FSDPModule)]
-    for part in sharded:
-        part.reshard()
-    whole: dict[int, torch.nn.Parameter] = {}  # tied weights stay one
-    for part in parts:
-        for name, weight in list(part._parameters.items()):
-            if weight is None:
-                continue
-            if id(weight) not in whole:
-                value = full(weight.detach()).cpu()
-                whole[id(weight)] = torch.nn.Parameter(value, weight.requires_grad)
-            part._parameters[name] = whole[id(weight)]
-    for part in sharded:
-        part.__class__ = type(part).__bases__[1]  # whose `to` knows ordinary weights

@@ -31,7 +31,7 @@ def engine_for(
         UserError: the folder holds no usable model, or the recipe does not fit it or the device.
     """
     loading.set_threads(compute)
-    how = loading.in_4_bits(recipe, compute)
+    how = loading.in_4_bits(recipe, compute) or ranks.loading
     if labels is None:
         model = loading.load_model(base, **how)
     else:

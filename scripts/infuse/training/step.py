@@ -22,7 +22,8 @@ from infuse.models.loading import backbone, whole
 from infuse.training.attention import PACKED, places, rounded
 from infuse.training.batching import Rows, micro_batches
 from infuse.training.cross_entropy import cross_entropy
-from infuse.training.ranks import ALONE, Ranks, full, gather, meeting
+from infuse.training.ranks import ALONE, Ranks, meeting
+from infuse.training.sharding import full, gather
 
 log = logging.getLogger("infuse")
 
@@ -83,7 +84,8 @@ class Engine:
     _loss: torch.nn.Module = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        model = whole(self.model.to(self.compute.device))
+        device = self.compute.device
+        model = whole(self.model if self.ranks.sharded else self.model.to(device))
         if self.compute.layout == "packed":
             model.set_attn_implementation(PACKED)
         if self.compute.gradient_checkpointing == "always":
@@ -98,7 +100,7 @@ class Engine:
             torch._dynamo.config.fail_on_recompile_limit_hit = True
             for layer in layers:
                 layer.compile(dynamic=False)
-        object.__setattr__(self, "_loss", self.ranks.spread(_Loss(self.model), layers))
+        object.__setattr__(self, "_loss", self.ranks.spread(_Loss(self.model), layers, device))
 
     def step(
         self, documents: Documents, rows: Rows, max_norm: float, seed: int
@@ -232,7 +234,7 @@ class Engine:
         return None if stop else every / int(documents.supervised.sum())
 
     def gather(self) -> None:
-        """Give every rank the whole model, after which it is trained no more."""
+        """Have the whole of a sharded model on rank 0; it can't be trained any more."""
         if self.ranks.sharded:
             gather(self._loss)
 
