@@ -4,8 +4,8 @@ Run as: python benchmarks/triples.py [--rows 35000 70000] [--characters 20000] [
 
 Makes a chat-shaped parquet file of so many rows, runs `scripts/triples.py` on it and then
 `scripts/tokens.py` on what that has made, each as its own process, and prints for each stage and
-size seconds, peak resident memory, and both relative to the first size and per row. The last line
-is one JSON object.
+size, once it is done, seconds, peak resident memory, and both relative to the first size and per
+row. The last line is one JSON object.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,8 +53,8 @@ def make(path: Path, rows: int, characters: int) -> None:
             file.write_table(pa.table({"messages": chats}, _schema()))
 
 
-def measure(folder: Path, rows: int, characters: int) -> list[dict[str, Any]]:
-    """Seconds of wall time and peak resident MB of one run of each stage."""
+def measure(folder: Path, rows: int, characters: int) -> Iterator[dict[str, Any]]:
+    """Seconds of wall time and peak resident MB of one run of each stage, as it ends."""
     source = folder / "chats.parquet"
     make(source, rows, characters)
     base = folder / f"base-{KEY}"
@@ -73,10 +74,8 @@ def measure(folder: Path, rows: int, characters: int) -> list[dict[str, Any]]:
         "inputs": {"base": str(base), "triples": str(folder / f"triples-{KEY}")},
     }  # fmt: skip
     size = {"rows": rows, "input_mb": rows * characters / 1e6}
-    return [
-        {"stage": stage} | size | _run(folder, stage, spec)
-        for stage, spec in (("triples", triples), ("tokens", tokens))
-    ]
+    for stage, spec in (("triples", triples), ("tokens", tokens)):
+        yield {"stage": stage} | size | _run(folder, stage, spec)
 
 
 def make_base(folder: Path) -> None:
@@ -127,19 +126,20 @@ def main() -> None:
     parser.add_argument("--characters", type=int, default=20_000)
     parser.add_argument("--folder", type=Path, help="where there is room")
     arguments = parser.parse_args()
-    results = []
+    results: list[dict[str, Any]] = []
+    print("stage    rows     MB in   seconds  peak MB  time per row x  memory x", flush=True)
     for rows in arguments.rows:
         with tempfile.TemporaryDirectory(dir=arguments.folder) as folder:
-            results += measure(Path(folder), rows, arguments.characters)
-    print("stage    rows     MB in   seconds  peak MB  time per row x  memory x")
-    for row in results:
-        first = next(other for other in results if other["stage"] == row["stage"])
-        per_row = row["seconds"] / row["rows"] / (first["seconds"] / first["rows"])
-        print(
-            f"{row['stage']:<8s} {row['rows']:<8d} {row['input_mb']:<7.0f} {row['seconds']:<8.1f}"
-            f" {row['peak_mb']:<8.0f}"
-            f" {per_row:<15.2f} {row['peak_mb'] / first['peak_mb']:.2f}"
-        )
+            for row in measure(Path(folder), rows, arguments.characters):
+                results.append(row)
+                first = next(other for other in results if other["stage"] == row["stage"])
+                per_row = row["seconds"] / row["rows"] / (first["seconds"] / first["rows"])
+                print(
+                    f"{row['stage']:<8s} {row['rows']:<8d} {row['input_mb']:<7.0f}"
+                    f" {row['seconds']:<8.1f} {row['peak_mb']:<8.0f}"
+                    f" {per_row:<15.2f} {row['peak_mb'] / first['peak_mb']:.2f}",
+                    flush=True,
+                )
     print(json.dumps(results))
 
 
