@@ -3,9 +3,9 @@
 Run as: python benchmarks/forecast.py [--cores 1] [PART ...]    (parts: time, memory)
 
 time: the true workflow on the default experiment; the forecast of each training and writing against
-the seconds that its provenance then tells. memory: models of growing size in a process each; the forecast against
-the growth of resident memory over two steps. Prints a Markdown table; the last line is one JSON
-object.
+the seconds that its provenance then tells. memory: models of growing size in a process each; the
+forecast against the growth of resident memory over two steps. Prints a Markdown table; the last
+line is one JSON object.
 """
 
 from __future__ import annotations
