@@ -199,11 +199,6 @@ def said(*command: str) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout
 
 
-def state(job: str) -> str:
-    """The state of a job, in Slurm's words."""
-    return said("squeue", "-h", "--states=all", "-j", job, "-o", "%T").strip()
-
-
 @contextmanager
 def _known(host: str) -> Iterator[None]:
     """Let the machine's name lead to itself, where it does not, as long as this goes on."""

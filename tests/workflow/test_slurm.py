@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import importlib.util
+import math
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -85,19 +86,25 @@ def screen_of(tree: Tree, run: subprocess.Popen[str]) -> str:
     return (tree.root / SCREEN).read_text()
 
 
-def saved(tree: Tree, training: Script) -> int:
+def saved(tree: Tree, training: str) -> int:
     """The step of a training's last saved state."""
-    states = tree.root.glob(f"results/unfinished/classifier-{training.id}/checkpoint-*[0-9]")
+    states = tree.root.glob(f"results/unfinished/classifier-{training}/checkpoint-*[0-9]")
     return max((int(state.name.rpartition("-")[2]) for state in states), default=0)
 
 
-def begun(tree: Tree, run: subprocess.Popen[str], wanted: Callable[[Script], bool]) -> Script:
-    """A training that has saved a state, held where it is until a signal lets it go on."""
+def begun(
+    tree: Tree, run: subprocess.Popen[str], past: Mapping[str, float] | None = None
+) -> Script:
+    """A training that has saved a state, held where it is until a signal lets it go on.
+
+    Args:
+        past: steps, by training; its state must lie behind.
+    """
     found: list[Script] = []
 
     def ready() -> bool:
         scripts = slurm_cluster.running("classifier")
-        found[:] = [script for script in scripts if wanted(script) and saved(tree, script)]
+        found[:] = [one for one in scripts if saved(tree, one.id) > (past or {}).get(one.id, 0)]
         return bool(found)
 
     wait_until(ready, run)
@@ -112,62 +119,62 @@ def test_the_same_bytes_whatever_the_cluster_does(built: Tree, cluster: Path, tr
     controller is away for a while.
     """
     with submitted(tree) as run:
-        seen = disturbed(tree, run, cluster)
+        disturb(tree, run, cluster)
         screen = screen_of(tree, run)
     assert run.returncode == 0, screen
     assert artifacts(tree) == artifacts(built)
-    submissions = screen.count("has been submitted with SLURM jobid")
-    assert submissions == 3 + 3, screen  # what is put back into the queue is not submitted again
-    for training in seen:
-        log = tree.root / f"results/logs/classifier/{training.id}.log"
-        assert "resumed after step" in log.read_text()
+    # Three trainings, their answers, and those that have ended; what Slurm starts again is none.
+    assert screen.count("has been submitted with SLURM jobid") == 3 + 3 + 3, screen
 
 
-def stopped(
-    tree: Tree, run: subprocess.Popen[str], others: Sequence[Script], orders: Sequence[list[str]]
-) -> list[Script]:
+def disturb(tree: Tree, run: subprocess.Popen[str], cluster: Path) -> None:
+    """Do all that a cluster may do."""
+    update = ["scontrol", "update"]
+    steps = stop(tree, run, {}, [[*update, "EndTime=now+100"], [*update, "EndTime=now"]])
+    steps |= stop(tree, run, steps, [["scancel"]])
+    assert resumed(tree, begun(tree, run, steps))
+    slurm_cluster.crash_node(cluster)
+    steps = {id: saved(tree, id) for id in steps}
+    slurm_cluster.start_node()
+    training = begun(tree, run, steps)
+    assert resumed(tree, training)
+    urgent = ["sbatch", "-p", "urgent", "--exclusive", "-o", "/dev/null", "--wrap", "true"]
+    subprocess.run(urgent, check=True)
+    wait_until(lambda: not slurm_cluster.alive(training.process), run)
+    slurm_cluster.stop(cluster / "slurmctld.pid")
+    slurm_cluster.start_controller()
+
+
+def stop(
+    tree: Tree, run: subprocess.Popen[str], others: Mapping[str, int], orders: list[list[str]]
+) -> dict[str, int]:
     """Have trainings that are none of `others` stopped, each by one of the orders; they have saved
-    their state when they end.
+    their state when they end. Gives its step, by training.
     """
     before: dict[Script, int] = {}
-    after: dict[Script, int] = {}
+    after: dict[str, int] = {}
     for _ in orders:
-        known = {one.id for one in (*others, *before)}
-        training = begun(tree, run, lambda one, known=known: one.id not in known)
-        before[training] = saved(tree, training)
+        known = [*others, *(one.id for one in before)]
+        training = begun(tree, run, dict.fromkeys(known, math.inf))
+        before[training] = saved(tree, training.id)
     for order, training in zip(orders, before, strict=True):
         job = f"JobId={training.job}" if order[0] == "scontrol" else training.job
         subprocess.run([*order, job], check=True)
 
     def ended() -> bool:
-        for training in before.keys() - after.keys():
-            if not slurm_cluster.alive(training.process):
-                after[training] = saved(tree, training)
-        return after.keys() == before.keys()
+        for training in before:
+            if training.id not in after and not slurm_cluster.alive(training.process):
+                after[training.id] = saved(tree, training.id)
+        return len(after) == len(before)
 
     wait_until(ended, run)
-    assert all(after[training] > before[training] for training in before), (before, after)
-    return [*before]
+    assert all(after[one.id] > step for one, step in before.items()), (before, after)
+    return after
 
 
-def disturbed(tree: Tree, run: subprocess.Popen[str], cluster: Path) -> list[Script]:
-    """Do all that a cluster may do; the trainings that it was done to."""
-    update = ["scontrol", "update"]
-    seen = stopped(tree, run, [], [[*update, "EndTime=now+100"], [*update, "EndTime=now"]])
-    seen += stopped(tree, run, seen, [["scancel"]])
-    for training, state in zip(seen, ("FAILED", "TIMEOUT", "CANCELLED"), strict=True):
-        wait_until(lambda job=training.job, last=state: slurm_cluster.state(job) == last, run)
-    first = {training.process for training in seen}
-    seen.append(begun(tree, run, lambda one: one.process not in first))
-    slurm_cluster.crash_node(cluster)
-    slurm_cluster.start_node()
-    seen.append(begun(tree, run, lambda _: True))
-    urgent = ["sbatch", "-p", "urgent", "--exclusive", "-o", "/dev/null", "--wrap", "true"]
-    subprocess.run(urgent, check=True)
-    wait_until(lambda: not slurm_cluster.alive(seen[-1].process), run)
-    slurm_cluster.stop(cluster / "slurmctld.pid")
-    slurm_cluster.start_controller()
-    return seen
+def resumed(tree: Tree, training: Script) -> bool:
+    """Whether a training goes on from a saved state."""
+    return "resumed after" in (tree.root / f"results/logs/classifier/{training.id}.log").read_text()
 
 
 @needs_slurm
@@ -208,7 +215,7 @@ def test_a_slurm_that_does_not_answer_is_told_in_a_line(tree: Tree) -> None:
 
 @needs_plugin
 def test_a_machine_without_slurm_is_told_in_a_line(tree: Tree, tmp_path: Path) -> None:
-    for name in ("bash", "sh"):
+    for name in ("bash", "sh", "which"):
         (tmp_path / name).symlink_to(str(shutil.which(name)))
     path = f"{Path(sys.executable).parent}{os.pathsep}{tmp_path}"
     assert refusal(tree, PATH=path).startswith("executor: slurm, but sbatch is not on the path: ")
@@ -230,7 +237,7 @@ def test_why_jobs_have_failed_is_read_in_the_logs_of_their_last_submissions(
         for job, number in (("a", 1), ("a", 2), ("b", 3), ("c", 4), ("d", 5), ("e", 6))
     )
     memory, mistake = slurm.failures(said)
-    assert "more memory" in memory and memory.endswith("(3.log, 4.log)")
+    assert "more memory" in memory and memory.endswith("(3.log and 1 more)")
     assert mistake == f"{ours} (5.log)"
 
 

@@ -10,7 +10,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from infuse.core.errors import UserError, few, first_line, meant, quoted
+from infuse.core.errors import UserError, few, meant, quoted
 
 # As the executor's plugin tells it: the job of Snakemake, and what Slurm writes of it.
 SUBMITTED = re.compile(r"^Job (\S+) has been submitted with SLURM jobid \d+ \(log: (.+)\)\.$", re.M)
@@ -56,7 +56,7 @@ def require(partitions: Iterable[str]) -> None:
         ["sinfo", "-h", "-a", "-o", "%R"], capture_output=True, text=True, check=False
     )
     if said.returncode:
-        failure = first_line(OSError(said.stderr))
+        failure, *_ = said.stderr.strip().splitlines() or ["without a word"]
         raise UserError(f"executor: slurm, but Slurm does not answer ({failure}): ask its keepers")
     known = sorted(set(said.stdout.split()))
     for wanted in partitions:
@@ -77,8 +77,8 @@ def failures(run_log: str) -> Iterator[str]:
     for path in filter(Path.is_file, map(Path, last.values())):
         if reason := _reason(path.read_text(encoding="utf-8", errors="replace")):
             logs[reason].append(os.path.relpath(path))
-    for reason, paths in logs.items():
-        yield f"{reason} ({few(paths)})"
+    for reason, (first, *others) in logs.items():
+        yield f"{reason} ({first}{f' and {len(others)} more' if others else ''})"
 
 
 def _reason(log: str) -> str | None:
