@@ -8,7 +8,7 @@
 #   snakemake --cores all --configfile experiments/NAME.yaml           another one
 #   snakemake --cores all --configfile experiments/quality-small.yaml results/quality.csv    ratings
 #   snakemake --cores 1 figures                                        the figures alone
-#   snakemake --cores all costs                                        what trainings will take, before they start
+#   snakemake --cores all costs                                        what trainings and answers take, before they start
 #   snakemake --cores 1 fetch                                          what is on the hub; no network after it
 #   snakemake --report results/report.html                             one page of all
 #
@@ -41,7 +41,7 @@ rule costs:
     conda:
         "envs/environment.yaml"
     message:
-        "What the trainings will take"
+        "What trainings and answers will take"
     shell:
         "cat {input}/*.md {input}/notes.txt | tee {log:q}"
 
@@ -76,8 +76,21 @@ onstart:
             gpus.require(experiment.compute)
         except UserError as mistake:
             raise WorkflowError(str(mistake)) from None
+    if on_slurm():
+        wanted = {job.resources.get("slurm_partition") for job in workflow.dag.needrun_jobs()}
+        try:
+            slurm.require(map(str, wanted - {None}))
+        except UserError as mistake:
+            raise WorkflowError(str(mistake)) from None
     begin()
 
 
 onsuccess:
     show_results()
+
+
+onerror:
+    if on_slurm():
+        for file in log:
+            for line in slurm.failures(Path(file).read_text(encoding="utf-8")):
+                print(f"error: {line}", file=sys.stderr)

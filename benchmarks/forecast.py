@@ -1,11 +1,11 @@
-"""Does the forecast tell what trainings then take? Time and memory, told and measured, as ratios.
+"""Does the forecast tell what jobs then take? Time and memory, told and measured, as ratios.
 
 Run as: python benchmarks/forecast.py [--cores 1] [PART ...]    (parts: time, memory)
 
-time: the true workflow on the default experiment; each training's forecast against the seconds that
-its provenance then tells. memory: models of growing size in a process each; the forecast against
-the growth of resident memory over two steps. Prints a Markdown table; the last line is one JSON
-object.
+time: the true workflow on the default experiment; the forecast of each training and writing against
+the seconds that its provenance then tells. memory: models of growing size in a process each; the
+forecast against the growth of resident memory over two steps. Prints a Markdown table; the last
+line is one JSON object.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ def snakemake(tree: Path, cores: int, *arguments: str) -> None:
 
 
 def time_rows(cores: int) -> Iterator[Row]:
-    """Seconds of each kind of training of the default experiment."""
+    """Seconds of each kind of training and writing of the default experiment."""
     with tempfile.TemporaryDirectory() as folder:
         tree = Path(folder, "tree")
         ignore = shutil.ignore_patterns("__pycache__")
@@ -67,12 +67,12 @@ def time_rows(cores: int) -> Iterator[Row]:
             shutil.copy(ROOT / name, tree)
         snakemake(tree, cores, "--until", "training_set", "--", "all")
         snakemake(tree, cores, "costs")
-        snakemake(tree, cores, "--until", "classifier", "--", "all")
+        snakemake(tree, cores, "--until", "predictions", "--", "all")
         (file,) = tree.glob("results/*/forecast/*/forecast.csv")
         with file.open() as stream:
-            lines = [line for line in csv.DictReader(stream) if line["steps"]]
+            lines = [*csv.DictReader(stream)]
         for line in lines:
-            stage, name = line["training"].split(" ", 1)
+            stage, name = line["what"].split(" ", 1)
             provenances = [
                 json.loads((folder / "provenance.json").read_text())
                 for folder in tree.glob(f"results/artifacts/{stage}/{name}-*")
@@ -82,7 +82,7 @@ def time_rows(cores: int) -> Iterator[Row]:
                 int(n) * f for n, f in zip(line["h:mm:ss"].split(":"), (3600, 60, 1), strict=True)
             )
             took = sum(provenance["cost"]["seconds"] for provenance in provenances)
-            what = f"{line['training']}, {line['runs']} runs"
+            what = f"{line['what']}, {line['runs']} runs"
             yield {"what": what, "unit": "s", "told": expected, "measured": took}
 
 
@@ -105,7 +105,7 @@ def one_model(layers: int, width: int, words: int, tokens: int, recomputed: int)
     from transformers import LlamaConfig, LlamaForCausalLM
 
     from infuse.data.examples import Documents
-    from infuse.models import loading
+    from infuse.models import loading, shapes
     from infuse.training import cost_model
     from infuse.training.optimizers import new_optimizer
     from infuse.training.step import Engine
@@ -129,7 +129,7 @@ def one_model(layers: int, width: int, words: int, tokens: int, recomputed: int)
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         size.save_pretrained(folder)
-        shape = cost_model.shape(Path(folder), RECIPE.tuning)
+        shape = shapes.shape(Path(folder), RECIPE.tuning)
         computed = cost_model.memory(shape, Path(folder), compute, RECIPE, bool(recomputed), tokens)
     before = _resident()
     model = loading.tune(LlamaForCausalLM(size), RECIPE, 0)

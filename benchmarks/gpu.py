@@ -45,7 +45,7 @@ if "enable_gqa" not in inspect.signature(varlen.varlen_attn).parameters:
 from infuse.config.compute import Compute
 from infuse.config.recipe import Recipe, TokenBatching
 from infuse.data.examples import Documents
-from infuse.models import loading
+from infuse.models import loading, shapes
 from infuse.training import batching, cost_model
 from infuse.training.optimizers import new_optimizer
 from infuse.training.step import Engine
@@ -216,7 +216,7 @@ def measured(arguments: argparse.Namespace) -> Iterator[Row]:
     size = SIZES[arguments.size]
     with tempfile.TemporaryDirectory() as folder:
         LlamaConfig(**size, architectures=["LlamaForCausalLM"]).save_pretrained(folder)
-        shape = cost_model.shape(Path(folder), RECIPE.tuning)
+        shape = shapes.shape(Path(folder), RECIPE.tuning)
     count = arguments.warm_up + arguments.steps
     for name in arguments.lengths:
         documents = drawn_documents(name, size, arguments.window, arguments.windows * count)

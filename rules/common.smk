@@ -24,7 +24,7 @@ from infuse.config.experiment import load
 from infuse.config.revisions import pinned
 from infuse.core.errors import UserError
 from infuse.core.locks import join
-from infuse.workflow import cli, dvc_store, forecast_node
+from infuse.workflow import cli, dvc_store, forecast_node, slurm
 from infuse.workflow.node import script_path
 from infuse.workflow.plan import build
 
@@ -218,6 +218,11 @@ def provenance(node):
     file = Path(node.path, "provenance.json")
     commit = json.loads(file.read_text(encoding="utf-8"))["commit"] if file.exists() else None
     return f"Made by scripts/{node.stage}.py, key {node.key}, commit {commit or 'not known'}."
+
+
+def on_slurm():
+    """Whether jobs are submitted from here; it is not known before jobs start."""
+    return workflow.executor_plugin.name == "slurm"
 
 
 def begin():

@@ -1,9 +1,9 @@
-"""What the trainings will take, before they start.
+"""What trainings, reasonings and answers will take, before they start.
 
 IN   results/artifacts/{base,task,tokens}/, and training sets that are there
 OUT  results/<experiment>/forecast/<name>-<key>/
 COST what comes before stage 1; then, on the device that is here, half a minute for each training, and
-     what its layers take to compile
+     what its layers take to compile; and of what is written, a batch of each kind
 """
 
 
@@ -24,6 +24,6 @@ rule forecast:
     params:
         spec=forecast.spec_path,
     message:
-        "Forecast: what the trainings will take"
+        "Forecast: what trainings and answers will take"
     shell:
         f"python {SCRIPTS}/forecast.py " "{params.spec} --log {log:q}"

@@ -1,19 +1,20 @@
-"""What an experiment's trainings will take, before they start.
+"""What an experiment's trainings and writings will take, before they start.
 
 IN   base model; task; tokens of the triples; those training sets that are here
-OUT  forecast.csv, .md, .html: of each training its documents, tokens, steps, work, memory, time
+OUT  forecast.csv, .md, .html: of each training its documents, tokens, steps, work, memory, time; of
+     reasonings and answers too, but for steps
      left_out.csv, .md, .html: documents left out, by reason and domain, where there are any
      notes.txt: what should be looked at before the start
 
 Tokens, steps and drops are counted. Where a training set is not here yet, its reasonings are taken
-to be as long as they may be. Memory is computed. Time is measured on the device that is here, in a
-few passes; for one that is named it is computed from its data sheet.
+to be as long as they may be, and so is all that is written. Memory is computed. Time is measured on
+the device that is here, in a few passes; for one that is named it is computed from its data sheet.
 
 Run as: python scripts/forecast.py results/specs/forecast/NAME-KEY.json
 """
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,42 +22,39 @@ from typing import Any
 import numpy as np
 import torch
 
-from infuse.config.compute import Compute
+from infuse.config.compute import Arithmetic, Compute
 from infuse.config.model_params import ClassifierParams
 from infuse.config.recipe import Full, Recipe
 from infuse.config.report_params import (
     ClassifierForecast,
     ForecastParams,
+    PredictionsForecast,
     ReasonerForecast,
-    WritingForecast,
+    ReasoningsForecast,
 )
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_rows, write_text
 from infuse.core.gpu_models import KNOWN, GpuModel
 from infuse.core.manifest import read_provenance
 from infuse.core.schemas import TASK
-from infuse.data.examples import Documents, Encoder, reasoner_prompt
+from infuse.data.examples import Documents, Encoder
+from infuse.inference import writing_costs
+from infuse.inference.backends import load_writer
+from infuse.inference.writing_costs import Pace, Writing
 from infuse.models import gpus, loading
+from infuse.models.shapes import shape
 from infuse.reporting.cells import write
 from infuse.training import batching
-from infuse.training.cost_model import (
-    SUSTAINED,
-    Work,
-    memory,
-    pace,
-    padding_and_targets,
-    shape,
-    training_flops,
-    writing_flops,
-)
+from infuse.training.cost_model import Work, memory, pace, padding_and_targets, training_flops
 from infuse.training.loop import account, short_warmup
 from infuse.training.matching import Lesson, lesson
 from infuse.training.setup import engine_for
 from infuse.training.training_data import ExpectedSets, open_documents
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 Row = dict[str, Any]
+PlannedWriting = ReasoningsForecast | PredictionsForecast
 
 
 @dataclass(frozen=True)
@@ -120,12 +118,18 @@ def forecast(job: Job) -> dict[str, Any]:
             {"training": training.name, "reason": reason, "domain": domain, "documents": str(count)}
             for (reason, domain), count in sorted(training.dropped.items())
         ]
-    lines += [_writing(job, writing) for writing in params.writings]
+    paces: dict[Hashable, Pace | None] = {}
+    for asked in params.writings:
+        line, remarks = _writing_line(job, asked, gpu, params, paces)
+        lines.append(line)
+        notes += [f"{_name(asked)}: {remark}" for remark in remarks]
     where = f"{gpu.name}, by its data sheet" if gpu else f"measured on {_device(params)}"
     many = params.distributed
     if many.processes > 1:
         whole = "of one rank, as if it had the whole model" if many.sharded else "of each rank"
         notes.append(f"{many.processes} ranks: time as if sharing cost nothing; memory {whole}")
+    if gpu and params.writings:
+        notes.append("time of reasonings and predictions: the least that so many tokens may take")
     notes.append(f"time: {where}; memory: of the tensors, without what the process itself takes")
     write(job.out / "forecast", lines)
     if dropped:
@@ -134,7 +138,7 @@ def forecast(job: Job) -> dict[str, Any]:
     return {}
 
 
-def _name(planned: ReasonerForecast | ClassifierForecast) -> str:
+def _name(planned: ReasonerForecast | ClassifierForecast | PlannedWriting) -> str:
     return f"{planned.stage} {planned.name}"
 
 
@@ -191,15 +195,15 @@ def _line(
         takes = memory(size, base, compute, recipe, recomputed, targets)
     remarks = list(_remarks(training, takes, room))
     if gpu:
-        speed = SUSTAINED * gpu.flops * 1e12
-        seconds: float | None = computed * (learned * work.again(recomputed) + checks) / speed
+        operations = computed * (learned * work.again(recomputed) + checks)
+        seconds: float | None = operations / gpu.products(compute.dtype)
     else:
         seconds = _measured(job, training, work, recomputed)
     runs = training.planned.runs
-    hours = None if seconds is None else runs * seconds / 3600  # of all ranks together
     line = {
-        "training": training.name,
+        "what": training.name,
         "runs": str(runs),
+        "ranks": str(params.distributed.processes),
         "documents": str(len(documents)),
         "dropped": str(sum(training.dropped.values())),
         "tokens": str(counted["tokens"]),
@@ -208,19 +212,32 @@ def _line(
         "counted": "exactly" if training.exact else "at most",
         "FLOP": f"{runs * (learned + checks):.3g}",
         "GiB": f"{takes / gpus.GIB:.3g}",
-        "h:mm:ss": "" if hours is None else _clock(3600 * hours / params.distributed.processes),
-        "kWh": f"{hours * gpu.watts / 1000:.3g}" if gpu and hours else "",
     }
-    if params.gpu_price is not None and hours is not None:
-        line["price"] = f"{hours * params.gpu_price:.2f}"
-    return line, remarks
+    all_runs = None if seconds is None else runs * seconds
+    return line | _expense(all_runs, params.distributed.processes, gpu, params), remarks
+
+
+def _expense(
+    seconds: float | None, ranks: int, gpu: GpuModel | None, params: ForecastParams
+) -> Row:
+    """Time that is waited, energy and money, of `seconds` of all ranks together."""
+    if seconds is None:
+        return {"h:mm:ss": "", "kWh": ""}
+    hours = seconds / 3600
+    spent = {
+        "h:mm:ss": _clock(seconds / ranks),
+        "kWh": f"{hours * gpu.watts / 1000:.3g}" if gpu else "",
+    }
+    if params.gpu_price is not None:
+        spent["price"] = f"{hours * params.gpu_price:.2f}"
+    return spent
 
 
 def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _room(compute: Compute) -> float | None:
+def _room(compute: Arithmetic) -> float | None:
     """Bytes of the GPU that is here."""
     if compute.device != "cuda":
         return None
@@ -228,24 +245,75 @@ def _room(compute: Compute) -> float | None:
     return float(torch.cuda.get_device_properties(0).total_memory)
 
 
-def _writing(job: Job, writing: WritingForecast) -> Row:
-    """The row of reasonings to be written; how long that takes is the engine's business."""
-    most = writing.params.max_new_tokens
-    texts = [
-        row
-        for split in ("train", "validation")
-        for row in read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
-        * (writing.params.candidates if split == "train" else 1)
-    ]
-    encoder = Encoder(loading.load_tokenizer(job.inputs["base"]))
-    prompts = encoder.plain([reasoner_prompt(row["text"], row["label"]) for row in texts])
-    lengths = [1 + len(ids) + most for ids in prompts]
-    work = writing_flops(shape(job.inputs["base"], Full(kind="full")), lengths, most)
-    return {
-        "training": f"{writing.stage} of {writing.params.kind}", "runs": "1",
-        "documents": str(len(texts)), "tokens": str(sum(lengths)), "counted": "at most",
-        "FLOP": f"{work:.3g}",
-    }  # fmt: skip
+def _writing_line(
+    job: Job,
+    planned: PlannedWriting,
+    gpu: GpuModel | None,
+    params: ForecastParams,
+    paces: dict[Hashable, Pace | None],
+) -> tuple[Row, list[str]]:
+    """The row of what is written, by one process, and what is remarkable.
+
+    Args:
+        paces: those that were measured before.
+    """
+    writing, compute = _writing(job, planned), planned.params.compute
+    size = shape(job.inputs["base"], Full(kind="full"))
+    if gpu:
+        seconds: float | None = writing_costs.seconds_by_data_sheet(size, writing, gpu)
+    else:
+        how = planned.stage, planned.params.backend, compute.model_dump_json(), writing.batch_rows
+        like = (*how, writing.written)
+        if like not in paces:
+            paces[like] = _pace(job, planned, writing)
+        measured = paces[like]
+        seconds = None if measured is None else measured.seconds(writing)
+    takes = writing_costs.memory(size, writing)
+    room = gpu.memory * gpus.GIB if gpu else _room(compute)
+    remarks = []
+    if room and takes > room:
+        helps = f"lower batch_rows ({writing.batch_rows})"
+        remarks.append(
+            f"{takes / gpus.GIB:.1f} GiB do not fit in {room / gpus.GIB:.1f} GiB: {helps}"
+        )
+    runs = planned.runs
+    line = {
+        "what": _name(planned),
+        "runs": str(runs),
+        "ranks": "1",
+        "documents": str(len(writing.prompts)),
+        "tokens": str(writing.tokens),
+        "counted": writing.counted,
+        "FLOP": f"{runs * sum(writing_costs.flops(size, writing)):.3g}",
+        "GiB": f"{takes / gpus.GIB:.3g}",
+    }
+    all_runs = None if seconds is None else runs * seconds
+    return line | _expense(all_runs, 1, gpu, params), remarks
+
+
+def _pace(job: Job, planned: PlannedWriting, writing: Writing) -> Pace | None:
+    """How fast the device that is here writes; None if a batch does not fit."""
+    try:
+        writer = load_writer(planned.params.backend, job.inputs["base"], planned.params.compute)
+        return writing_costs.pace(writer, writing)
+    except torch.OutOfMemoryError:
+        return None
+
+
+def _writing(job: Job, planned: PlannedWriting) -> Writing:
+    """What is read and written; the models that write have the shape of the base."""
+    tokenizer, task = loading.load_tokenizer(job.inputs["base"]), job.inputs["task"]
+
+    def texts(*splits: str) -> list[Row]:
+        return [row for split in splits for row in read_rows(task / f"{split}.parquet", TASK)]
+
+    if isinstance(planned, ReasoningsForecast):
+        encoder = Encoder(tokenizer, date_string=planned.params.date_string)
+        asked = texts("train") * planned.params.candidates + texts("validation")
+        return writing_costs.of_reasonings(encoder, asked, planned.params)
+    encoder = Encoder(tokenizer, **planned.form.chat.model_dump())
+    tested, labels = [row["text"] for row in texts("test")], read_labels(task)
+    return writing_costs.of_answers(encoder, tested, labels, planned.form, planned.params)
 
 
 def _remarks(training: Training, takes: float, room: float | None) -> Iterator[str]:

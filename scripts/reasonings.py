@@ -37,10 +37,11 @@ from infuse.core.files import (
     write_rows,
 )
 from infuse.core.schemas import REASONINGS, TASK, TEXT_REASONING_LABEL
-from infuse.data.examples import Encoder, asked, reasoner_prompt
+from infuse.data.examples import Encoder
 from infuse.data.keywords import cross_fitted, reasons_of
 from infuse.data.labels import LabelRule, NoLabel
 from infuse.data.linear_text import linear_model
+from infuse.data.prompts import asked, reasoning_prompts
 from infuse.data.sources import hub_label_names, names_in_notes, read_file, read_hub
 from infuse.data.splits import grouped
 from infuse.data.texts import folded
@@ -124,12 +125,9 @@ def _write(job: Job, params: WrittenParams, texts: list[Row]) -> Reasonings:
     encoder = Encoder(tokenizer, date_string=params.date_string)
     writer = load_writer(params.backend, job.inputs["reasoner"], params.compute)
     ends = {encoder.end_of_text, *loading.ends(job.inputs["reasoner"])}
-    if params.prompt is None:
-        questions = [reasoner_prompt(row["text"], row["label"]) for row in texts]
-        prompts = [encoder.begin + ids for ids in encoder.plain(questions)]
-    else:
-        prompts = encoder.chats([asked(params.prompt, row["text"], row["label"]) for row in texts])
+    if params.prompt is not None:
         ends.add(encoder.end_of_turn)
+    prompts = reasoning_prompts(encoder, params.prompt, texts)
 
     def write(before: int, chunk: list[int]) -> list[Row]:
         drawn = [before * len(texts) + row for row in chunk]

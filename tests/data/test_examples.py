@@ -21,13 +21,12 @@ from infuse.data.examples import (
     Encoder,
     Piece,
     Target,
-    asked,
     classifier_pieces,
     collect,
     reasoner_pieces,
-    reasoner_prompt,
     text_pieces,
 )
+from infuse.data.prompts import asked, reasoner_prompt
 from infuse.data.targets import EXPLAINED, REASONED
 from infuse.models.loading import SPECIAL
 

@@ -22,10 +22,11 @@ import tiny
 from infuse.config import experiment
 from infuse.config.recipe import Full, Lora, RowBatching
 from infuse.config.settings import Settings
-from infuse.core.files import read_json
+from infuse.core.files import read_json, read_rows
 from infuse.core.gpu_models import KNOWN
+from infuse.core.schemas import REASONINGS
 from infuse.data.examples import Documents
-from infuse.models import loading
+from infuse.models import loading, shapes
 from infuse.training import batching, cost_model
 from infuse.training.step import Engine
 from infuse.workflow import forecast_node, plan
@@ -54,12 +55,12 @@ def test_sizes_are_those_of_the_model(tmp_path: Path, tied: bool) -> None:
     )  # fmt: skip
     model = LlamaForCausalLM(config)
     config.save_pretrained(tmp_path)
-    size = cost_model.shape(tmp_path, tiny.FULL)
+    size = shapes.shape(tmp_path, tiny.FULL)
     assert size.weights == size.trained == model.num_parameters()
     assert size.attention == 3 * 4 * 12
     tuned = loading.tune(model, tiny.tuned(tiny.LORA), 0)
     trained = sum(weight.numel() for weight in tuned.parameters() if weight.requires_grad)
-    assert cost_model.shape(tmp_path, tiny.LORA).trained == trained
+    assert shapes.shape(tmp_path, tiny.LORA).trained == trained
 
 
 @settings(max_examples=10)
@@ -72,7 +73,7 @@ def test_operations_are_those_that_torch_counts(folder: Path, seed: int, count: 
     with FlopCounterMode(display=False) as counter:
         for part in engine.passes(documents, np.arange(count)):
             engine.loss_sum(documents, part).backward()  # type: ignore[no-untyped-call]
-    size = replace(cost_model.shape(folder, tiny.FULL), attention=0)
+    size = replace(shapes.shape(folder, tiny.FULL), attention=0)
     products = cost_model.training_flops(size, FULL, documents, [np.arange(count)])
     norms = sum(
         weight.numel() for weight in engine.model.parameters() if weight.dim() == 1
@@ -89,7 +90,7 @@ def test_adapters_spare_the_gradients_of_weights(folder: Path) -> None:
     model.train()
     with FlopCounterMode(display=False) as counter:
         engine.step(documents, steps[0], 1.0, 0)
-    size = replace(cost_model.shape(folder, tuning), attention=0)
+    size = replace(shapes.shape(folder, tuning), attention=0)
     flops = cost_model.training_flops(size, cost_model.Work.of(tuning), documents, steps)
     assert flops == pytest.approx(counter.get_total_flops(), rel=0.08)
     assert cost_model.training_flops(size, FULL, documents, steps) > 1.3 * flops
@@ -112,7 +113,7 @@ def test_weights_in_4_bits_take_the_memory_that_is_told(tmp_path: Path) -> None:
         for part in model.modules():
             if state := getattr(part, "quant_state", None):
                 held[bits] += state.absmax.nbytes + state.state2.absmax.nbytes
-        size = cost_model.shape(tmp_path, recipe.tuning)
+        size = shapes.shape(tmp_path, recipe.tuning)
         trained = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
         assert size.trained == trained
         predicted[bits] = cost_model.memory(size, tmp_path, compute, recipe, False, 8)
@@ -175,10 +176,10 @@ def test_memory_follows_from_its_settings(folder: Path) -> None:
         recomputed: bool = False, optimizer: str = "adamw", targets: int = 9, **changed: Any
     ) -> float:
         recipe = tiny.tuned(tiny.FULL) | {"optimizer": optimizer}
-        size = cost_model.shape(folder, tiny.FULL)
+        size = shapes.shape(folder, tiny.FULL)
         return cost_model.memory(size, folder, PACKED | changed, recipe, recomputed, targets)
 
-    size = cost_model.shape(folder, tiny.FULL)
+    size = shapes.shape(folder, tiny.FULL)
     assert needed() > 16 * size.weights
     assert needed(recomputed=True) < needed()
     assert needed(micro_tokens=64) < needed()
@@ -202,7 +203,7 @@ def test_what_is_counted_is_what_trainings_report(built: Tree) -> None:
     assert said.returncode == 0, said.stderr
     (file,) = built.root.glob("results/tiny/forecast/*/forecast.csv")
     with file.open() as stream:
-        lines = {line["training"]: line for line in csv.DictReader(stream)}
+        lines = {line["what"]: line for line in csv.DictReader(stream)}
     folders = {f"reasoner {name}": folder for name, folder in nodes(built, "reasoner").items()}
     for name, folder in nodes(built, "classifier").items():
         folders.setdefault(f"classifier {name.partition('-')[0]}", folder)
@@ -217,8 +218,19 @@ def test_what_is_counted_is_what_trainings_report(built: Tree) -> None:
         assert int(line["dropped"]) == sum(part["rows"] for part in facts["dropped"].values())
         assert re.fullmatch(r"\d+:\d\d:\d\d", line["h:mm:ss"]) and float(line["GiB"]) > 0
         assert name in said.stdout
-    (writing,) = (line for name, line in lines.items() if name not in trainings)
-    assert writing["counted"] == "at most" and float(writing["FLOP"]) > 0
+    writings = {name: line for name, line in lines.items() if name not in trainings}
+    folders = {f"reasonings {name}": folder for name, folder in nodes(built, "reasonings").items()}
+    for name, folder in nodes(built, "predictions").items():
+        folders[f"predictions {name.partition('-')[0]}"] = folder
+    assert writings.keys() == folders.keys()
+    for name, line in writings.items():
+        stage, arm = name.split()
+        label = stage == "predictions" and arm != "reason_label"
+        assert line["counted"] == ("longest label" if label else "at most")
+        assert re.fullmatch(r"\d+:\d\d:\d\d", line["h:mm:ss"]) and float(line["GiB"]) > 0
+        assert line["ranks"] == "1" and float(line["FLOP"]) > 0
+    rows = read_rows(folders["reasonings scratch"] / "reasonings.parquet", REASONINGS)
+    assert int(writings["reasonings scratch"]["documents"]) == len(rows)
 
 
 def test_before_any_training_a_forecast_waits_for_none(
@@ -272,7 +284,7 @@ def test_a_warm_up_that_never_ends_is_named(lines: Any) -> None:
 def test_ranks_take_less_time_and_as_much_money(
     lines: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setitem(KNOWN, "a40", replace(KNOWN["a40"], flops=1e-5))
+    monkeypatch.setitem(KNOWN, "a40", replace(KNOWN["a40"], float32_flops=1e-5))
     ((alone,), _), ((shared,), notes) = (lines(ranks=ranks, price=3600.0) for ranks in (1, 4))
     seconds = [
         int(hours) * 3600 + int(minutes) * 60 + int(rest)
@@ -281,7 +293,8 @@ def test_ranks_take_less_time_and_as_much_money(
     ]
     assert seconds[0] > 100
     assert seconds == [round(float(alone["price"]) / ranks) for ranks in (1, 4)]
-    assert shared | {"h:mm:ss": alone["h:mm:ss"]} == alone
+    assert [alone["ranks"], shared["ranks"]] == ["1", "4"]
+    assert shared | {part: alone[part] for part in ("h:mm:ss", "ranks")} == alone
     assert "Note: 4 ranks: time as if sharing cost nothing; memory of each rank" in notes
 
 

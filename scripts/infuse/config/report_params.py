@@ -11,7 +11,13 @@ from pydantic import Field
 
 from infuse.config.arms import AnyArm
 from infuse.config.compute import Distributed
-from infuse.config.model_params import ClassifierParams, ReasonerParams, WrittenParams
+from infuse.config.model_params import (
+    ClassifierParams,
+    PredictionsParams,
+    ReasonerParams,
+    TargetForm,
+    WrittenParams,
+)
 from infuse.config.recipe import Recipe
 from infuse.config.values import PositiveInt, Section, Seed
 from infuse.core.gpu_models import GpuName
@@ -101,12 +107,23 @@ class ClassifierForecast(TrainingForecast):
     params: ClassifierParams
 
 
-class WritingForecast(Section):
+class ReasoningsForecast(Section):
     """The writing of reasonings."""
 
     stage: Literal["reasonings"]
     name: str
+    runs: PositiveInt
     params: WrittenParams
+
+
+class PredictionsForecast(Section):
+    """The answers of an arm's classifiers, one for each seed."""
+
+    stage: Literal["predictions"]
+    name: str
+    runs: PositiveInt
+    params: PredictionsParams
+    form: TargetForm
 
 
 class ForecastParams(Section):
@@ -116,4 +133,6 @@ class ForecastParams(Section):
     gpu_price: float | None
     distributed: Distributed
     trainings: list[Annotated[ReasonerForecast | ClassifierForecast, Field(discriminator="stage")]]
-    writings: list[WritingForecast]
+    writings: list[
+        Annotated[ReasoningsForecast | PredictionsForecast, Field(discriminator="stage")]
+    ]

@@ -34,11 +34,12 @@ class _Listener:
     heard: int | None = None
 
     def __call__(self, number: int, _: FrameType | None) -> None:
-        if self.holding and self.heard is None:
+        again = self.heard is not None
+        if not self.holding or (again and number == signal.SIGINT):
+            raise Stopped(number)
+        if not again:
             self.heard = number
             log.info("%s: stops after this step", signal.Signals(number).name)
-        else:
-            raise Stopped(number)
 
 
 _listener = _Listener()
@@ -58,7 +59,10 @@ def ignore() -> None:
 
 @contextmanager
 def held() -> Iterator[Callable[[], bool]]:
-    """Keep a signal until the block ends; it is told whether there is one. A second stops at once.
+    """Keep a signal until the block ends; it is told whether there is one.
+
+    A second SIGINT, as of a person who waits, stops at once. A second SIGTERM does not: at the end
+    of a job's time, Slurm sends it by two ways.
 
     Raises:
         Stopped: at the end of a block in which a signal came.

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -19,6 +18,7 @@ import numpy.typing as npt
 
 from infuse.core.errors import UserError
 from infuse.data.chat_template import Frame, frame
+from infuse.data.prompts import reasoner_prompt
 from infuse.data.targets import Target
 
 Ids = list[int]
@@ -281,18 +281,6 @@ class Encoder:
         if not 0 < place < len(text):
             raise UserError(f"{text!r} is a token of the chat template, and nothing else")
         return list(itertools.chain(*self.plain([text[:place], text[place:]])))
-
-
-def reasoner_prompt(question: str, answer: str) -> str:
-    """The plain-text prompt of stage 1 (arXiv 2507.00214, section 3)."""
-    return f"Question: {question} Answer: {answer} Reasoning: "
-
-
-def asked(prompt: str, text: str, label: str) -> str:
-    """A message that asks why a text has its label, from a prompt with {text} and {label}."""
-    known = {"{text}": text, "{label}": label}
-    # One pass, so that a text which holds "{label}" stays as it is.
-    return re.sub(r"{text}|{label}", lambda place: known[place[0]], prompt)
 
 
 def reasoner_pieces(

@@ -56,15 +56,13 @@ def in_chunks(
         shard: [i, n], where n jobs share the chunks: the i-th chunk and each n-th after it.
     """
     number, jobs = shard
-    order = sorted(range(len(prompts)), key=lambda row: len(prompts[row]))
-    chunks = [order[at : at + chunk_rows] for at in range(0, len(order), chunk_rows)]
-    chunks = chunks[number - 1 :: jobs]
-    folders = [work / f"chunk-{index:06d}" for index in range(len(chunks))]
+    ours = chunks([len(prompt) for prompt in prompts], chunk_rows)[number - 1 :: jobs]
+    folders = [work / f"chunk-{index:06d}" for index in range(len(ours))]
     missing = [not whole(folder) for folder in folders]
-    rest = sum(map(len, itertools.compress(chunks, missing)))
-    total = sum(map(len, chunks))
+    rest = sum(map(len, itertools.compress(ours, missing)))
+    total = sum(map(len, ours))
     progress = Progress(total, "rows", total - rest)
-    for chunk, folder in itertools.compress(zip(chunks, folders, strict=True), missing):
+    for chunk, folder in itertools.compress(zip(ours, folders, strict=True), missing):
         unfinished = work / "chunk.part"
         shutil.rmtree(unfinished, ignore_errors=True)
         unfinished.mkdir(parents=True)
@@ -73,9 +71,15 @@ def in_chunks(
         settle(unfinished, folder)
         progress.advance(len(chunk))
     rows: dict[int, dict[str, Any]] = {}
-    for chunk, folder in zip(chunks, folders, strict=True):
+    for chunk, folder in zip(ours, folders, strict=True):
         rows |= zip(chunk, read_rows(folder / "rows.parquet", schema), strict=True)
     return [rows[row] for row in sorted(rows)]
+
+
+def chunks(lengths: Sequence[int], chunk_rows: int) -> list[list[int]]:
+    """Rows in chunks of like prompt length, the shortest first."""
+    order = sorted(range(len(lengths)), key=lambda row: lengths[row])
+    return [order[at : at + chunk_rows] for at in range(0, len(order), chunk_rows)]
 
 
 class Prefilled(NamedTuple):

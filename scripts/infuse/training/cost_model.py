@@ -18,80 +18,18 @@ import torch
 from infuse.config.compute import Compute
 from infuse.config.recipe import Lora, Recipe, Tuning
 from infuse.data.examples import Documents
-from infuse.models.checks import ALL_LINEAR
 from infuse.models.hf import AutoConfig, AutoModelForCausalLM
 from infuse.models.loading import backbone, tune
+from infuse.models.shapes import Shape
 from infuse.training.attention import PACKED, places
 from infuse.training.batching import Rows, total_tokens
 from infuse.training.cross_entropy import LOGITS
 from infuse.training.optimizers import EIGHT_BITS, new_optimizer
 from infuse.training.step import Engine, pass_size, passes
 
-SUSTAINED = 0.45  # of a data sheet's products, where nothing was measured: 0.35-0.60 are published
 COARSE = 0.5 + 1 / 64 + 4 / (64 * 256)  # bytes of a weight in 4 bits, with its constants
 MEASURED_SECONDS = 20.0  # seconds that a measurement may take
 _TOKENS = 64  # of the pass that counts activations
-
-
-@dataclass(frozen=True)
-class Shape:
-    """Sizes of a model.
-
-    Attributes:
-        body: weights of the layers, each used once for every token.
-        head: weights of the output layer, used once for every target token.
-        embedding: weights that only look up; 0 where the head shares them.
-        attention: layers x heads x width of a head.
-        trained: weights that the tuning trains.
-        coarse: weights, all of the body, that the tuning keeps in 4 bits.
-    """
-
-    body: int
-    head: int
-    embedding: int
-    attention: int
-    trained: int
-    coarse: int
-
-    @property
-    def weights(self) -> int:
-        """All of them."""
-        return self.body + self.head + self.embedding
-
-
-def shape(folder: Path, tuning: Tuning) -> Shape:
-    """The sizes of the model in a folder, of which no weight is read."""
-    config = AutoConfig.from_pretrained(folder)
-    with torch.device("meta"):
-        model = AutoModelForCausalLM.from_config(config)
-    decoder, head = backbone(model)
-    words, out = model.get_input_embeddings().weight, head.layer.get_parameter("weight")
-    lookups = 0 if out is words else words.numel()
-    body = sum(weight.numel() for weight in decoder.parameters()) - words.numel()
-    trained, coarse = body + out.numel() + lookups, 0
-    if tuning.kind == "lora":
-        layers = {
-            name: layer
-            for name, layer in decoder.named_modules()
-            if isinstance(layer, torch.nn.Linear)
-        }
-        ends = ("",) if tuning.modules == [ALL_LINEAR] else tuple(tuning.modules)
-        trained = sum(
-            tuning.rank * (layer.in_features + layer.out_features)
-            for name, layer in layers.items()
-            if name.endswith(ends)
-        )
-        if tuning.bits is not None:
-            coarse = sum(layer.weight.numel() for layer in layers.values())
-    width = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return Shape(
-        body,
-        out.numel(),
-        lookups,
-        config.num_hidden_layers * config.num_attention_heads * width,
-        trained,
-        coarse,
-    )
 
 
 @dataclass(frozen=True)
@@ -151,13 +89,6 @@ def padding_and_targets(
             computed += used if padded else pass_size(used, compute)
             most = max(most, int(documents.supervised[part].sum()))
     return computed / total_tokens(documents.lengths, steps), most
-
-
-def writing_flops(size: Shape, lengths: Sequence[int], written: int) -> float:
-    """Operations of continuing prompts to `lengths` tokens, of which so many are written each."""
-    squares = sum(length**2 for length in lengths)
-    products = size.body * sum(lengths) + size.head * written * len(lengths)
-    return 2.0 * (products + size.attention * squares)
 
 
 def memory(
