@@ -21,7 +21,7 @@ from infuse.evaluation.scores import Row
 from infuse.reporting import verdict as report
 from infuse.workflow.job import Job, run
 
-VERSION = 1
+VERSION = 2
 
 
 def verdict(job: Job) -> dict[str, Any]:
@@ -65,10 +65,12 @@ def _side(
         row["seconds"] for row in costs if row["stage"] == "predictions" and row["name"] in names
     )
     form = params.arms[arm]
+    vote = form.vote if isinstance(form, Arm) else None
     return report.Side(
         arm,
         form.target,
         isinstance(form, Arm) and form.perturb is not None,
+        vote.answers if vote else 1,
         str(job.inputs[f"classifier {arm}-seed{params.seeds[0]}"]),
         fmean(row["tokens"] for row in answers),
         seconds / len(answers),

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infuse.evaluation import scores
+from infuse.evaluation import scores, stats
 from infuse.evaluation.votes import elected
 
 LABELS = ["joy", "fear", "love"]
@@ -50,6 +50,20 @@ def test_what_can_not_be_read_moves_no_vote(said: list[str]) -> None:
         assert elected(drawn(said), LABELS)[part] == fewer[part]
 
 
+@given(said=st.lists(st.sampled_from(["1", "4", ""]), min_size=2, max_size=9))
+def test_a_text_without_a_vote_has_an_expected_rating(said: list[str]) -> None:
+    scale = ["1", "2", "4"]
+    rows = [
+        elected([row | {"label": "4", "rating": 3.5} for row in drawn(answers)], scale)
+        for answers in (said, ["4", "4"])
+    ]
+    votes = [int(name) for name in said if name] or [1, 2, 4]
+    errors = scores.rating_errors(rows, scale)
+    expected = (abs(sum(votes) / len(votes) - 3.5) + 0.5) / 2
+    assert errors["expected_mae"] == pytest.approx(expected)
+    assert ("mae" in errors) == any(said)
+
+
 def test_a_text_that_was_not_asked_has_no_vote() -> None:
     row = drawn([""])[0] | {"outcome": "too_long", "tokens": 0}
     assert elected([row] * 3, LABELS) == row
@@ -62,7 +76,9 @@ def test_a_share_of_the_votes_is_a_confidence(texts: list[list[str]]) -> None:
     shares = np.exp([answer["log_probabilities"] for answer in answers])
     assert row["closed_set_accuracy"] == row["accuracy"]
     assert row["closed_set_brier"] == pytest.approx(((shares - [1, 0, 0]) ** 2).sum(1).mean())
-    assert 0 <= row["closed_set_ece"] <= 1
+    won = [answer["predicted"] == "joy" for answer in answers]  # of a tie too
+    error = stats.calibration_error(shares.max(1), np.array(won))
+    assert row["closed_set_ece"] == pytest.approx(error)
     likelihood = shares[:, 0]
     if likelihood.all():
         assert row["closed_set_nll"] == pytest.approx(-np.log(likelihood).mean())

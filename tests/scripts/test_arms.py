@@ -92,6 +92,7 @@ def test_another_arm_schedules_its_own_jobs_and_no_others(built: Tree) -> None:
     voted = REASON | {"vote": {"answers": 3}}  # of the classifier that is there
     expected = after | {"predictions": 1}
     assert built.scheduled(arms=PLAIN | {"another": voted}) == expected
+    assert built.scheduled(arms={"another": voted} | PLAIN) == expected
 
 
 def test_each_arm_takes_the_budget_that_it_says(study: Tree) -> None:

@@ -21,10 +21,9 @@ from trees import Tree, environment, nodes
 
 
 def classify(
-    tree: Tree, arm: str, *arguments: str, lines: bytes = b""
+    tree: Tree, arm: str, *arguments: str, lines: bytes = b"", **locale: str
 ) -> subprocess.CompletedProcess[bytes]:
     model = str(nodes(tree, "classifier")[f"{arm}-seed1"].relative_to(tree.root))
-    locale = {"LC_ALL": "C", "PYTHONUTF8": "0"} if lines else {}
     return subprocess.run(
         [warm.python(), "scripts/classify.py", "--model", model, *arguments],
         cwd=tree.root, env=environment() | locale,
@@ -71,7 +70,9 @@ def test_the_answers_are_those_of_the_tables(built: Tree, arm: str, tmp_path: Pa
 
 def test_lines_of_standard_input_and_texts_that_cannot_be_asked(built: Tree) -> None:
     lines = ["so\u00e9 glad", "", "  ", "word " * 300, "the end"]
-    said = classify(built, "label", "--max-new-tokens", "2", lines="\r\n".join(lines).encode())
+    short = ("--max-new-tokens", "2")
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0"}
+    said = classify(built, "label", *short, lines="\r\n".join(lines).encode(), **plain)
     predictions = answers(said)
     assert [answer["text"] for answer in predictions] == lines
     outcomes = [answer["outcome"] for answer in predictions]
@@ -79,7 +80,7 @@ def test_lines_of_standard_input_and_texts_that_cannot_be_asked(built: Tree) -> 
     for answer in predictions[1:4]:
         assert answer["label"] is None and answer["probabilities"] is None
     assert sum(predictions[0]["probabilities"].values()) == pytest.approx(1, abs=1e-5)
-    by_argument = classify(built, "label", "--max-new-tokens", "2", *(lines[0], lines[4]))
+    by_argument = classify(built, "label", *short, lines[0], lines[4], **plain)
     for prediction, other in zip(
         answers(by_argument), (predictions[0], predictions[4]), strict=True
     ):

@@ -63,6 +63,13 @@ def test_what_is_said_and_which_arm_is_named(
     assert ("One seed was trained." in page) == (len(seeds) == 1)
 
 
+def test_where_answers_vote_the_page_says_that_the_command_asks_once(tmp_path: Path) -> None:
+    arms = {"label": pages.LABEL, "why": pages.WHY | {"vote": {"answers": 5}}}
+    study = pages.Study(arms=arms, rates={"why": 0.95, "label": 0.3}, test=120)
+    page = written(tmp_path, study)
+    assert "It asks once. The numbers above are of 5 answers that vote." in page
+
+
 def test_texts_are_data(tmp_path: Path) -> None:
     """Nothing of a text is read as Markdown or HTML; a wrong reading quotes what was written."""
     study = pages.Study(

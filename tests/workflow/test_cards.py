@@ -50,10 +50,14 @@ def test_a_model_from_the_hub_names_its_base(tmp_path: Path) -> None:
     (tmp_path / "provenance.json").write_text(json.dumps(base))
     provenance = {
         "stage": "reasoner", "name": "reasoner r", "key": "0123456789ab", "commit": None,
-        "params": {"recipe": {"epochs": 1, "tuning": {"kind": "lora", "rank": 8}}},
+        "params": {
+            "recipe": {"epochs": 1, "tuning": {"kind": "lora", "rank": 8}},
+            "label_weight": None, "label_smoothing": 0.25,
+        },
         "facts": {"steps": 7, "dropped": {"longer than 9 tokens": {"rows": 1234, "first": [1]}}},
         "inputs": {"base": "results/artifacts/base/b-1"}, "versions": {"torch": "2"},
     }  # fmt: skip
     text = cards.card(provenance, {"base": tmp_path})
     assert text is not None and ModelCard(text).data.base_model == base["params"]["id"]
+    assert "0.25" in text and "label_weight" not in text and "label weight" not in text
     assert "lora, rank 8" in text and "1,234 rows" in text and "not known" in text

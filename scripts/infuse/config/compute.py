@@ -71,5 +71,6 @@ class Distributed(Section):
         for recipe in recipes:
             if recipe.optimizer != "adamw":
                 raise ValueError(
-                    f".sharded: expected false, since {recipe.optimizer} of a recipe can't be split"
+                    f".sharded: {recipe.optimizer} can't be split, expected false, or recipes"
+                    " with optimizer adamw"
                 )

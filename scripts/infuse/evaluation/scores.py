@@ -165,11 +165,12 @@ def _closed_set(rows: Sequence[Row], labels: Sequence[str]) -> Row:
     true = np.array([labels.index(row["label"]) for row in rows])
     probabilities = chances(rows)
     nll = float(-_log_chances(rows)[np.arange(len(rows)), true].mean())
+    right = np.array([row["closed_set"] == row["label"] for row in rows])
     return {
-        "closed_set_accuracy": float(np.mean([row["closed_set"] == row["label"] for row in rows])),
+        "closed_set_accuracy": float(right.mean()),
         "closed_set_nll": nll if np.isfinite(nll) else None,
         "closed_set_brier": stats.brier(probabilities, true),
-        "closed_set_ece": stats.calibration_error(probabilities, true),
+        "closed_set_ece": stats.calibration_error(probabilities.max(1), right),
     }
 
 
@@ -187,21 +188,22 @@ def chances(rows: Sequence[Row]) -> stats.Values:
 def rating_errors(rows: Sequence[Row], labels: Sequence[str]) -> Row:
     """Errors of ratings: of the closed set's, or where there is none of those that were written.
 
-    Nothing where an answer holds no rating. Cohen's kappa with quadratic weights (Psychological
-    Bulletin 70, 1968) is None where gold and given ratings are one and the same number.
+    Where an answer holds no rating, only the error of expected ratings, if each text has chances.
+    Cohen's kappa with quadratic weights (Psychological Bulletin 70, 1968) is None where gold and
+    given ratings are one and the same number.
     """
     from sklearn.metrics import cohen_kappa_score
 
-    said = _rated(rows)
+    errors: Row = {}
+    if _scored(rows):
+        errors["expected_mae"] = float(absolute_errors(rows, labels).mean())
+    said, true = _rated(rows), [row["label"] for row in rows]
     if not all(said):
-        return {}
-    true = [row["label"] for row in rows]
-    errors: Row = {"mae": float(absolute_errors(rows).mean()), "quadratic_kappa": None}
+        return errors
+    errors |= {"mae": float(absolute_errors(rows).mean()), "quadratic_kappa": None}
     if len({*true, *said}) > 1:
         kappa = cohen_kappa_score(true, said, labels=list(labels), weights="quadratic")
         errors["quadratic_kappa"] = float(kappa)
-    if "log_probabilities" in rows[0]:
-        errors["expected_mae"] = float(absolute_errors(rows, labels).mean())
     return errors
 
 

@@ -289,18 +289,17 @@ def brier(chances: Values, true: Codes) -> float:
     return float(((chances - np.eye(chances.shape[1])[true]) ** 2).sum(1).mean())
 
 
-def calibration_error(chances: Values, true: Codes, bins: int = 15) -> float:
+def calibration_error(sure: Values, right: npt.NDArray[np.bool_], bins: int = 15) -> float:
     """The expected calibration error of the largest chance (Guo et al., 2017), 0 to 1.
 
     Items fall into bins of equal width by their largest chance; the mean over items of the distance
     between their bin's mean chance and its share of right answers.
 
     Args:
-        chances: float [items, classes].
-        true: int [items].
+        sure: float [items], of the class that was chosen.
+        right: [items], whether it is the true one.
     """
-    sure, right = chances.max(1), chances.argmax(1) == true
     # A chance on a bin's edge, as votes have it, is not to fall by its rounding.
     bin_of = np.minimum(np.round(sure * bins, 9).astype(int), bins - 1)
     gap = np.bincount(bin_of, sure - right, bins)
-    return float(np.abs(gap).sum() / len(true))
+    return float(np.abs(gap).sum() / len(sure))

@@ -222,7 +222,7 @@ def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -
     clusters = ev.clusters_of(rows[0])
     right = right_answers(name, runs, MEASURES["accuracy"])
     errors = [ev.rating_errors(answers, labels) for answers in rows]
-    rated = all(errors)
+    rated = all("mae" in each for each in errors)
     line = {"arm": name, "n": str(len(clusters)), "clusters": str(len(set(clusters)))}
     line |= _share("accuracy %", right, clusters)
     closed = right_answers(name, runs, MEASURES["closed set accuracy"])
@@ -238,7 +238,7 @@ def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -
         line["against"] = other
         line |= _cells("accuracy, points more", "{:+.2f}", *(100 * end for end in more[:3]))
         line["accuracy, points more, p"] = f"{more.p:.2g}"
-        if rated and all(theirs):
+        if rated and all("mae" in each for each in theirs):
             worse = _errors(name, runs) - _errors(other, runs)
             line |= _interval("MAE, more", worse, clusters, signed=True)
     return line

@@ -26,6 +26,7 @@ class Side(NamedTuple):
         name: of the arm.
         target: what it writes.
         perturbed: whether pseudo-reasonings stand in place of reasonings.
+        answers: to each text, of which the label is voted where they are several.
         classifier: the folder of its first seed's classifier.
         tokens: written for a text, the mean.
         seconds: that a text took, the mean.
@@ -34,6 +35,7 @@ class Side(NamedTuple):
     name: str
     target: str
     perturbed: bool
+    answers: int
     classifier: str
     tokens: float
     seconds: float
@@ -180,8 +182,8 @@ def _table(sides: Sequence[Side], means: Sequence[Row], baselines: Sequence[Row]
 def _cost(ours: Side, other: Side) -> str:
     """What the numbers of the table are, and how many times as much one arm writes."""
     seconds = (
-        "Seconds are those of the machine that wrote the answers. Loading the model and scoring"
-        " every label are part of them."
+        "Seconds are those of the machine that wrote the answers. They hold all that is done for a"
+        " text, and the loading of the model."
     )
     if not other.tokens:
         return seconds
@@ -200,8 +202,13 @@ def _use(chosen: Side, comparison: Row) -> str:
     }[verdict(comparison)]
     if comparison["high"] < 0:
         why = "The other is right less often."
+    once = (
+        f" It asks once. The numbers above are of {chosen.answers} answers that vote."
+        if chosen.answers > 1
+        else ""
+    )
     return (
-        f"`{chosen.name}`. {why} This labels a new text:\n\n"
+        f"`{chosen.name}`. {why} This labels a new text.{once}\n\n"
         f'    python scripts/classify.py --model {chosen.classifier} "a text"'
     )
 

@@ -65,6 +65,8 @@ def _model(provenance: Provenance, inputs: Mapping[str, Path]) -> str:
         ]
     recipe = params.get("recipe") or params.get("pretraining")
     if recipe:
+        own = {name: params.get(name) for name in ("label_weight", "label_smoothing")}
+        recipe = recipe | {name: value for name, value in own.items() if value is not None}
         parts += ["## Training", _table(_flat(recipe)), _table(_numbers(facts))]
     explains = provenance["stage"] == "reasoner" or target in REASONED
     limits = [f"{GOLD} {MANNER}"] if provenance["stage"] != "base" and explains else []

@@ -211,11 +211,12 @@ class Graph:
         return self._training_set(arms[part or next(iter(arms))], self.task)
 
     def _classifier(self, name: str, seed: int, texts: Node) -> Node:
-        """The classifier of an arm, under the name of the first that is trained alike: arms that
-        differ in how they are asked share one.
+        """The classifier of an arm. Arms that differ in how they are asked share one, under the
+        name of the first of them, and sooner of one that is asked once.
         """
         config, arm = self.config, self.config.arms[name] | {"vote": None}
-        first = next(one for one, other in config.arms.items() if other | {"vote": None} == arm)
+        alike = [one for one, other in config.arms.items() if other | {"vote": None} == arm]
+        first = min(alike, key=lambda one: config.arms[one].vote is not None)
         params: dict[str, Any] = {
             **self._form(arm),
             "label_weight": arm.label_weight,
