@@ -7,7 +7,6 @@ import logging
 import re
 import signal
 import subprocess
-import time
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -59,9 +58,7 @@ def test_stopped_on_two_ranks_a_training_goes_on_on_one(built: Tree) -> None:
     subprocess.run(undisturbed, cwd=built.root, check=True, capture_output=True)
     process = start(built, command(built, "stopped", TWO))
     wait_until(lambda: saved(built, "stopped"), process)
-    for _ in range(2):  # as Slurm does at the end of a job's time
-        process.send_signal(signal.SIGTERM)
-        time.sleep(0.05)
+    process.send_signal(signal.SIGTERM)
     said = process.communicate(timeout=PATIENCE)[0]
     assert process.returncode == 128 + signal.SIGTERM, said
     assert not (built.root / "results/stopped").exists()
