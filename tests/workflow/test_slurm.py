@@ -19,8 +19,9 @@ import yaml
 
 import slurm_cluster
 from faults.harness import artifacts
+from infuse.core.errors import UserError
 from infuse.workflow import slurm
-from patience import wait_until
+from patience import PATIENCE, wait_until
 from slurm_cluster import Script
 from trees import ROOT, Tree, environment, nodes
 
@@ -82,7 +83,7 @@ def submitted(tree: Tree, *arguments: str, **own: str) -> Iterator[subprocess.Po
 
 def screen_of(tree: Tree, run: subprocess.Popen[str]) -> str:
     """What a run has said, once it has ended."""
-    run.wait()
+    run.wait(PATIENCE)
     return (tree.root / SCREEN).read_text()
 
 
@@ -221,6 +222,37 @@ def test_a_machine_without_slurm_is_told_in_a_line(tree: Tree, tmp_path: Path) -
     assert refusal(tree, PATH=path).startswith("executor: slurm, but sbatch is not on the path: ")
 
 
+def test_each_program_of_slurm_must_be_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for program in ("sbatch", "sinfo"):
+        with pytest.raises(UserError, match=f"{program} is not on the path: start on"):
+            slurm.require([])
+        (tmp_path / program).touch(mode=0o755)
+
+
+# What Snakemake and its plugin say of a job, and of two that failed: one by itself, one of a group.
+SUBMITTED = "Job {job} has been submitted with SLURM jobid {number} (log: {log})."
+ALONE = """[Sat Nov 28 15:47:29 2026]
+Error in rule classifier:
+    message: None
+    jobid: {job}
+    output: results/artifacts/classifier/label-seed1-6fb838a60f2a
+    log: results/logs/classifier/label-seed1.log, {log} (check log file(s) for error details)
+    shell:
+        python scripts/classifier.py results/specs/classifier/label-seed1-6fb838a60f2a.json
+        (command exited with non-zero exit code)"""
+IN_A_GROUP = """[Sat Nov 28 15:47:29 2026]
+    message: Error in group sets
+    log: {log} (check log file(s) for error details)
+    jobs:
+        rule training_set:
+            jobid: 3
+            output: results/artifacts/training_set/label-af6e2d1f3a30
+            log: results/logs/training_set/label.log (check log file(s) for error details)"""
+
+
 def test_why_jobs_have_failed_is_read_in_the_logs_of_their_last_submissions(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -228,17 +260,29 @@ def test_why_jobs_have_failed_is_read_in_the_logs_of_their_last_submissions(
     killed = "slurmstepd-a: error: Detected 1 oom-kill event(s) in StepId=3.0. Some of your ..."
     late = "error: *** STEP 1.0 ON a CANCELLED AT 2026-11-28T15:43:53 DUE TO TIME LIMIT ***"
     ours = "classifier label: error: step 3 (rows 1): no token bears loss"
-    logs = {1: late, 2: "all is well", 3: killed, 4: killed, 5: f"{ours}\n{late}"}
-    for number, text in logs.items():
-        Path(f"{number}.log").write_text(f"{text}\n")
-    submitted = "Job {} has been submitted with SLURM jobid {} (log: {}/{}.log)."
-    said = "\n".join(
-        submitted.format(job, number, tmp_path, number)
-        for job, number in (("a", 1), ("a", 2), ("b", 3), ("c", 4), ("d", 5), ("e", 6))
-    )
-    memory, mistake = slurm.failures(said)
-    assert "more memory" in memory and memory.endswith("(3.log and 1 more)")
-    assert mistake == f"{ours} (5.log)"
+    preempted = "error: *** JOB 7 ON a CANCELLED AT 2026-11-28T15:44:20 DUE TO PREEMPTION ***"
+    warned = "classifier label: stopped by SIGTERM; the same command goes on from what is saved"
+    submissions = [
+        ("a", late, ALONE),
+        ("a", "all is well", ""),
+        ("b", killed, ALONE),
+        ("c", killed, IN_A_GROUP),
+        ("d", f"{ours}\n{late}", ALONE),
+        ("e", None, ALONE),
+        ("f", preempted, ""),  # and done, when Slurm had started it again
+        ("g", warned, ALONE),
+    ]
+    said = []
+    for number, (job, text, failure) in enumerate(submissions):
+        log = tmp_path / f"{number}.log"
+        if text is not None:
+            log.write_text(f"{text}\n")
+        told = {"job": job, "number": number, "log": log}
+        said += [SUBMITTED.format(**told), failure.format(**told)]
+    memory, mistake, stopped = slurm.failures("\n".join(said))
+    assert "more memory" in memory and memory.endswith("(2.log and 1 more)")
+    assert mistake == f"{ours} (4.log)"
+    assert "told to stop" in stopped and "runtime" in stopped and stopped.endswith("(7.log)")
 
 
 def test_the_profile_names_what_is_there() -> None:

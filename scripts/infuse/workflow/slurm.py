@@ -14,6 +14,12 @@ from infuse.core.errors import UserError, few, meant, quoted
 
 # As the executor's plugin tells it: the job of Snakemake, and what Slurm writes of it.
 SUBMITTED = re.compile(r"^Job (\S+) has been submitted with SLURM jobid \d+ \(log: (.+)\)\.$", re.M)
+# As Snakemake tells the logs of a job that failed; Slurm's is the last.
+FAILED = re.compile(r"^ +log: (?:.*, )?(/.+) \(check log file\(s\) for error details\)$", re.M)
+MORE_TIME = (
+    "the same command goes on from the saved state; or give it more (runtime in your profile, or"
+    " --set-resources RULE:runtime=MINUTES)"
+)
 # What stands in the log of a job that was ended, why it was, and what helps.
 ENDED = [
     (
@@ -22,17 +28,12 @@ ENDED = [
         "give it more (mem_mb in your profile, or --set-resources RULE:mem_mb=MB), or lower"
         " compute.micro_tokens",
     ),
-    (
-        r"DUE TO TIME LIMIT",
-        "ran out of time",
-        "the same command goes on from the saved state; or give it more (runtime in your profile,"
-        " or --set-resources RULE:runtime=MINUTES)",
-    ),
+    (r"DUE TO TIME LIMIT", "ran out of time", MORE_TIME),
     (r"DUE TO NODE FAILURE", "was on a node that failed", "the same command goes on"),
     (
         r"stopped by SIG|DUE TO PREEMPTION|CANCELLED AT",
-        "was told to stop, as before its time is over, or by somebody",
-        "the same command goes on from the saved state",
+        "was told to stop, since its time was nearly over, or it was cancelled or preempted",
+        MORE_TIME,
     ),
 ]
 OURS = re.compile(r"^\w+ \S+: error: .*$", re.M)  # what a script says of a mistake
@@ -47,17 +48,20 @@ def require(partitions: Iterable[str]) -> None:
     Raises:
         UserError: there is no Slurm, it does not answer, or a partition is not there.
     """
-    if shutil.which("sbatch") is None:
-        raise UserError(
-            "executor: slurm, but sbatch is not on the path: start on a login node of your"
-            " cluster, or leave the profile out"
-        )
+    for program in ("sbatch", "sinfo"):
+        if shutil.which(program) is None:
+            raise UserError(
+                f"executor: slurm, but {program} is not on the path: start on a login node of your"
+                " cluster, or leave the profile out"
+            )
     said = subprocess.run(
         ["sinfo", "-h", "-a", "-o", "%R"], capture_output=True, text=True, check=False
     )
     if said.returncode:
         failure, *_ = said.stderr.strip().splitlines() or ["without a word"]
-        raise UserError(f"executor: slurm, but Slurm does not answer ({failure}): ask its keepers")
+        raise UserError(
+            f"executor: slurm, but Slurm does not answer ({failure}): ask whoever runs the cluster"
+        )
     known = sorted(set(said.stdout.split()))
     for wanted in partitions:
         for name in wanted.split(","):
@@ -69,12 +73,15 @@ def require(partitions: Iterable[str]) -> None:
 def failures(run_log: str) -> Iterator[str]:
     """Why jobs of a run have failed, a line for each reason.
 
+    A job that failed, and went well when it was submitted again, is none of them.
+
     Args:
         run_log: all that Snakemake has said.
     """
     last = dict(SUBMITTED.findall(run_log))  # of a job, its last submission
+    failed = set(FAILED.findall(run_log))
     logs = defaultdict[str, list[str]](list)
-    for path in filter(Path.is_file, map(Path, last.values())):
+    for path in filter(Path.is_file, (Path(log) for log in last.values() if log in failed)):
         if reason := _reason(path.read_text(encoding="utf-8", errors="replace")):
             logs[reason].append(os.path.relpath(path))
     for reason, (first, *others) in logs.items():
