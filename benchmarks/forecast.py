@@ -56,6 +56,15 @@ def snakemake(tree: Path, cores: int, *arguments: str) -> None:
         raise SystemExit(said.stdout + said.stderr)
 
 
+def artifacts(tree: Path, stage: str, name: str) -> list[Path]:
+    """What the forecast calls so: reasonings by their section of the config, others by theirs."""
+    if stage == "reasonings":
+        (spec,) = tree.glob("results/specs/arms/*.json")
+        return [tree / json.loads(spec.read_text())["inputs"][f"{stage} {name}"]]
+    found = tree.glob(f"results/artifacts/{stage}/{name}-*")
+    return [path for path in found if re.fullmatch(rf"{name}(-seed\d+)?-\w+", path.name)]
+
+
 def time_rows(cores: int) -> Iterator[Row]:
     """Seconds of each kind of training and writing of the default experiment."""
     with tempfile.TemporaryDirectory() as folder:
@@ -75,8 +84,7 @@ def time_rows(cores: int) -> Iterator[Row]:
             stage, name = line["what"].split(" ", 1)
             provenances = [
                 json.loads((folder / "provenance.json").read_text())
-                for folder in tree.glob(f"results/artifacts/{stage}/{name}-*")
-                if re.fullmatch(rf"{name}(-seed\d+)?-\w+", folder.name)
+                for folder in artifacts(tree, stage, name)
             ]
             expected = sum(
                 int(n) * f for n, f in zip(line["h:mm:ss"].split(":"), (3600, 60, 1), strict=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +22,7 @@ def node(plan: Plan, config: Experiment) -> Node:
     """
     own = reached(plan.arms.inputs["metrics"]).values()
     trainings = _alike(node for stage in TRAINED for node in own if node.stage == stage)
-    writings = _alike(
-        node
-        for stage in ("reasonings", "predictions")
-        for node in own
-        if node.stage == stage and node.params.get("kind", WRITERS[0]) in WRITERS
-        if "shard" not in node.params
-    )
+    answers = _alike(node for node in own if node.stage == "predictions")
     inputs = {"task": plan.arms.inputs["task"]}
     for seeds in trainings:
         for source in seeds[0].inputs.values():
@@ -39,7 +33,7 @@ def node(plan: Plan, config: Experiment) -> Node:
         "gpu_price": config.gpu_price,
         "distributed": config.distributed.model_dump(),
         "trainings": [_training(seeds) for seeds in trainings],
-        "writings": [_writing(seeds) for seeds in writings],
+        "writings": [*_reasonings(plan), *map(_answers, answers)],
     }
     return Node("forecast", plan.experiment, params, inputs, folder=f"results/{plan.experiment}")
 
@@ -57,14 +51,28 @@ def _name(node: Node) -> str:
     return node.name.rpartition("-seed")[0] or node.name
 
 
-def _writing(seeds: list[Node]) -> dict[str, Any]:
-    """What is written, once for each of its seeds; of answers, how their classifiers are asked."""
+def _reasonings(plan: Plan) -> Iterator[dict[str, Any]]:
+    """What a model writes here, by the name of its section in the config; what is alike, once."""
+    told = set[str]()
+    for role, source in plan.arms.inputs.items():
+        if source.stage != "reasonings" or source.params["kind"] not in WRITERS:
+            continue
+        if source.path not in told:
+            told.add(source.path)
+            params = source.inputs.get("shard 1", source).params  # the first of all that share it
+            name = role.removeprefix("reasonings ")
+            yield {"stage": source.stage, "name": name, "runs": 1, "params": params}
+
+
+def _answers(seeds: list[Node]) -> dict[str, Any]:
+    """The answers of an arm, once for each of its seeds, and how its classifiers are asked."""
     first = seeds[0]
-    told = {"stage": first.stage, "name": _name(first), "runs": len(seeds), "params": first.params}
-    if first.stage == "predictions":
-        asked = first.inputs["classifier"].params
-        told["form"] = {part: asked[part] for part in TargetForm.model_fields}
-    return told
+    asked = first.inputs["classifier"].params
+    form = {part: asked[part] for part in TargetForm.model_fields}
+    return {
+        "stage": first.stage, "name": _name(first), "runs": len(seeds), "params": first.params,
+        "form": form,
+    }  # fmt: skip
 
 
 def _role(source: Node) -> str:
