@@ -3,7 +3,7 @@
 IN   results/artifacts/{base,task,tokens}/, and training sets that are there
 OUT  results/<experiment>/forecast/<name>-<key>/
 COST what comes before stage 1; then, on the device that is here, half a minute for each training, and
-     what its layers take to compile; and of what is written, a batch of each kind
+     what its layers take to compile; and of what transformers writes, a batch of each kind
 """
 
 

@@ -8,13 +8,14 @@ OUT  forecast.csv, .md, .html: of each training its documents, tokens, steps, wo
 
 Tokens, steps and drops are counted. Where a training set is not here yet, its reasonings are taken
 to be as long as they may be, and so is all that is written. Memory is computed. Time is measured on
-the device that is here, in a few passes; for one that is named it is computed from its data sheet.
+the device that is here, in a few passes, but for what vLLM writes; for one that is named it is
+computed from its data sheet.
 
 Run as: python scripts/forecast.py results/specs/forecast/NAME-KEY.json
 """
 
 from collections import Counter
-from collections.abc import Hashable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -23,7 +24,7 @@ import numpy as np
 import torch
 
 from infuse.config.compute import Arithmetic, Compute
-from infuse.config.model_params import ClassifierParams
+from infuse.config.model_params import ClassifierParams, PredictionsParams
 from infuse.config.recipe import Full, Recipe
 from infuse.config.report_params import (
     ClassifierForecast,
@@ -39,10 +40,9 @@ from infuse.core.manifest import read_provenance
 from infuse.core.schemas import TASK
 from infuse.data.examples import Documents, Encoder
 from infuse.inference import writing_costs
-from infuse.inference.backends import load_writer
-from infuse.inference.writing_costs import Pace, Writing
+from infuse.inference.writing_costs import Paces, Writing
 from infuse.models import gpus, loading
-from infuse.models.shapes import shape
+from infuse.models.shapes import Shape, shape
 from infuse.reporting.cells import write
 from infuse.training import batching
 from infuse.training.cost_model import Work, memory, pace, padding_and_targets, training_flops
@@ -52,7 +52,7 @@ from infuse.training.setup import engine_for
 from infuse.training.training_data import ExpectedSets, open_documents
 from infuse.workflow.job import Job, run
 
-VERSION = 2
+VERSION = 3
 Row = dict[str, Any]
 PlannedWriting = ReasoningsForecast | PredictionsForecast
 
@@ -115,21 +115,29 @@ def forecast(job: Job) -> dict[str, Any]:
         lines.append(line)
         notes += [f"{training.name}: {remark}" for remark in remarks]
         dropped += [
-            {"training": training.name, "reason": reason, "domain": domain, "documents": str(count)}
+            {"what": training.name, "reason": reason, "domain": domain, "documents": str(count)}
             for (reason, domain), count in sorted(training.dropped.items())
         ]
-    paces: dict[Hashable, Pace | None] = {}
+    paces = Paces(job.inputs["base"])
     for asked in params.writings:
-        line, remarks = _writing_line(job, asked, gpu, params, paces)
+        writing = _writing(job, asked)
+        line, remarks = _writing_line(job, asked, writing, gpu, params, paces)
         lines.append(line)
         notes += [f"{_name(asked)}: {remark}" for remark in remarks]
+        if writing.left_out:
+            why, count = "leaves no place for a label", str(writing.left_out)
+            dropped.append(
+                {"what": _name(asked), "reason": why, "domain": "all", "documents": count}
+            )
     where = f"{gpu.name}, by its data sheet" if gpu else f"measured on {_device(params)}"
     many = params.distributed
     if many.processes > 1:
         whole = "of one rank, as if it had the whole model" if many.sharded else "of each rank"
         notes.append(f"{many.processes} ranks: time as if sharing cost nothing; memory {whole}")
     if gpu and params.writings:
-        notes.append("time of reasonings and predictions: the least that so many tokens may take")
+        notes.append(
+            "time of reasonings and predictions: an estimate; starts of kernels are left out"
+        )
     notes.append(f"time: {where}; memory: of the tensors, without what the process itself takes")
     write(job.out / "forecast", lines)
     if dropped:
@@ -193,7 +201,8 @@ def _line(
     if room and compute.gradient_checkpointing == "auto" and takes > room:
         recomputed = True
         takes = memory(size, base, compute, recipe, recomputed, targets)
-    remarks = list(_remarks(training, takes, room))
+    saving = gpus.SAVING.format(**compute.model_dump())
+    remarks = [short_warmup(len(steps), recipe), *_too_large(takes, room, saving)]
     if gpu:
         operations = computed * (learned * work.again(recomputed) + checks)
         seconds: float | None = operations / gpu.products(compute.dtype)
@@ -214,7 +223,8 @@ def _line(
         "GiB": f"{takes / gpus.GIB:.3g}",
     }
     all_runs = None if seconds is None else runs * seconds
-    return line | _expense(all_runs, params.distributed.processes, gpu, params), remarks
+    told = line | _expense(all_runs, params.distributed.processes, gpu, params)
+    return told, [remark for remark in remarks if remark]
 
 
 def _expense(
@@ -248,40 +258,29 @@ def _room(compute: Arithmetic) -> float | None:
 def _writing_line(
     job: Job,
     planned: PlannedWriting,
+    writing: Writing,
     gpu: GpuModel | None,
     params: ForecastParams,
-    paces: dict[Hashable, Pace | None],
+    paces: Paces,
 ) -> tuple[Row, list[str]]:
-    """The row of what is written, by one process, and what is remarkable.
-
-    Args:
-        paces: those that were measured before.
-    """
-    writing, compute = _writing(job, planned), planned.params.compute
-    size = shape(job.inputs["base"], Full(kind="full"))
+    """The row of what is written, by one process, and what is remarkable."""
+    size, compute = shape(job.inputs["base"], Full(kind="full")), planned.params.compute
+    seconds: float | None = None
     if gpu:
-        seconds: float | None = writing_costs.seconds_by_data_sheet(size, writing, gpu)
-    else:
-        how = planned.stage, planned.params.backend, compute.model_dump_json(), writing.batch_rows
-        like = (*how, writing.written)
-        if like not in paces:
-            paces[like] = _pace(job, planned, writing)
-        measured = paces[like]
-        seconds = None if measured is None else measured.seconds(writing)
+        seconds = writing_costs.seconds_by_data_sheet(size, writing, gpu)
+    elif planned.params.backend == "transformers":
+        seconds = paces.seconds(planned.stage, writing, compute)
     takes = writing_costs.memory(size, writing)
     room = gpu.memory * gpus.GIB if gpu else _room(compute)
-    remarks = []
-    if room and takes > room:
-        helps = f"lower batch_rows ({writing.batch_rows})"
-        remarks.append(
-            f"{takes / gpus.GIB:.1f} GiB do not fit in {room / gpus.GIB:.1f} GiB: {helps}"
-        )
+    helps = _smaller(planned, size, writing, room)
+    remarks = [*_writing_remarks(planned, gpu), *_too_large(takes, room, helps)]
     runs = planned.runs
     line = {
         "what": _name(planned),
         "runs": str(runs),
         "ranks": "1",
         "documents": str(len(writing.prompts)),
+        "dropped": str(writing.left_out),
         "tokens": str(writing.tokens),
         "counted": writing.counted,
         "FLOP": f"{runs * sum(writing_costs.flops(size, writing)):.3g}",
@@ -291,13 +290,29 @@ def _writing_line(
     return line | _expense(all_runs, 1, gpu, params), remarks
 
 
-def _pace(job: Job, planned: PlannedWriting, writing: Writing) -> Pace | None:
-    """How fast the device that is here writes; None if a batch does not fit."""
-    try:
-        writer = load_writer(planned.params.backend, job.inputs["base"], planned.params.compute)
-        return writing_costs.pace(writer, writing)
-    except torch.OutOfMemoryError:
-        return None
+def _writing_remarks(planned: PlannedWriting, gpu: GpuModel | None) -> Iterator[str]:
+    params = planned.params
+    if gpu is None and params.backend == "vllm":
+        yield "time is not told: vLLM is not measured here; gpu: NAME computes it from a data sheet"
+    if isinstance(params, PredictionsParams):
+        if params.vote:
+            yield f"documents are texts x {params.vote.answers} answers"
+        return
+    if params.candidates > 1:
+        yield f"documents are training texts x {params.candidates} candidates, and validation texts"
+    if params.shard:
+        yield f"time is as of one process; {params.shard[1]} share the work (shards)"
+
+
+def _smaller(planned: PlannedWriting, size: Shape, writing: Writing, room: float | None) -> str:
+    """What helps where memory is too small for what is written."""
+    weights = writing.weight_bytes * size.weights
+    if room and weights > room:
+        alone = f"{weights / gpus.GIB:.1f} GiB"
+        return f"the weights alone take {alone}: take a larger GPU or a smaller base"
+    own = planned.name if planned.name == "reasonings" else f"other_reasonings.{planned.name}"
+    section = own if planned.stage == "reasonings" else "prediction"
+    return f"lower {section}.batch_rows ({writing.batch_rows})"
 
 
 def _writing(job: Job, planned: PlannedWriting) -> Writing:
@@ -313,14 +328,12 @@ def _writing(job: Job, planned: PlannedWriting) -> Writing:
         return writing_costs.of_reasonings(encoder, asked, planned.params)
     encoder = Encoder(tokenizer, **planned.form.chat.model_dump())
     tested, labels = [row["text"] for row in texts("test")], read_labels(task)
-    return writing_costs.of_answers(encoder, tested, labels, planned.form, planned.params)
+    most = loading.positions(job.inputs["base"])
+    return writing_costs.of_answers(encoder, tested, labels, planned.form, planned.params, most)
 
 
-def _remarks(training: Training, takes: float, room: float | None) -> Iterator[str]:
-    if remark := short_warmup(len(training.lesson.steps), training.recipe):
-        yield remark
+def _too_large(takes: float, room: float | None, helps: str) -> Iterator[str]:
     if room and takes > room:
-        helps = gpus.SAVING.format(**training.compute.model_dump())
         yield f"{takes / gpus.GIB:.1f} GiB do not fit in {room / gpus.GIB:.1f} GiB: {helps}"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,13 +15,14 @@ from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
 
 import tiny
+from infuse.config.compute import Arithmetic
 from infuse.config.model_params import PredictionsParams, TargetForm, WrittenParams
 from infuse.config.reasonings import Decoding
 from infuse.core.gpu_models import SUSTAINED, GpuModel
 from infuse.data.examples import Encoder, Ids
 from infuse.inference import generation, writing_costs
 from infuse.inference.generation import Written
-from infuse.inference.writing_costs import Writing
+from infuse.inference.writing_costs import Paces, Writing
 from infuse.models import loading, shapes
 from infuse.models.shapes import Shape
 
@@ -132,9 +134,12 @@ def test_where_products_take_longer_they_count() -> None:
 
 
 class Clock:
-    """A writer that takes 2 s to start, 1 s a prompt's token, 10 s a row of each further step."""
+    """A writer that takes 1 s a prompt's token, and 10 s a row of each further step.
 
-    now = 0.0
+    It reads once the tokens with which all prompts begin.
+    """
+
+    now, shared = 0.0, 0
 
     def __call__(self) -> float:
         return self.now
@@ -144,7 +149,8 @@ class Clock:
     ) -> list[Written]:
         """Let the time pass."""
         assert not ends and len(prompts) == len(rows)
-        self.now += sum(map(len, prompts)) + 10 * len(prompts) * (decoding.max_new_tokens - 1)
+        self.now += sum(map(len, prompts)) - self.shared * (len(prompts) - 1)
+        self.now += 10 * len(prompts) * (decoding.max_new_tokens - 1)
         return []
 
 
@@ -156,8 +162,40 @@ def test_a_measured_pace_is_that_of_the_writer(
     monkeypatch.setattr(writing_costs.time, "monotonic", clock)
     writing = writing_of(apart(5, 7), written, scored=2, batch_rows=2)
     pace = writing_costs.pace(clock, writing)
-    assert pace == (1.0, 10.0 if written > 1 else 0.0)
+    assert pace == (1.0, 1.0, 10.0 if written > 1 else 0.0)
     assert pace.seconds(writing) == 5 * 7 + 5 * 2 + 10 * 5 * max(written - 1, 0)
+
+
+def test_scores_share_no_beginning_but_that_of_their_prompts(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    clock = Clock()
+    clock.shared = 5
+    monkeypatch.setattr(writing_costs.time, "monotonic", clock)
+    prompts = [[1] * 5 + [row + 2] * 2 for row in range(4)]
+    writing = writing_of(prompts, 1, scored=3, batch_rows=2)
+    pace = writing_costs.pace(clock, writing)
+    batch = 5 + 2 * 2
+    assert pace.seconds(writing) == pytest.approx(2 * batch + 4 * 3)
+    again = replace(writing, read_again=writing.read + 6)  # prompts, and what is written to each
+    assert pace.seconds(again) == pytest.approx(2 * 2 * batch + 4 * (3 + 6))
+
+
+def test_one_model_is_loaded_for_all_that_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    loaded, clock = [], Clock()
+
+    def load(*how: Any) -> Clock:
+        loaded.append(how)
+        return clock
+
+    monkeypatch.setattr(writing_costs, "TransformersWriter", load)
+    monkeypatch.setattr(writing_costs.time, "monotonic", clock)
+    paces, compute = Paces(Path("base")), Arithmetic.model_validate(ARITHMETIC)
+    for written in (1, 2, 3):
+        seconds = paces.seconds("predictions", writing_of(apart(4, 5), written), compute)
+        assert seconds == 4 * 5 + 10 * 4 * (written - 1)
+    assert paces.seconds("predictions", writing_of([], 4), compute) == 0
+    assert loaded == [(Path("base"), compute)]
 
 
 TEXTS = ["i feel so happy", "the day was long, and i felt sad again"]
@@ -165,7 +203,11 @@ LABELS = ["joy", "sadness"]
 
 
 def answers(
-    target: str, separator: str | None, backend: str = "transformers", **own: Any
+    target: str,
+    separator: str | None,
+    backend: str = "transformers",
+    positions: int = sys.maxsize,
+    **own: Any,
 ) -> Writing:
     """What the classifiers of an arm will write."""
     form = TargetForm.model_validate({"chat": CHAT, "target": target, "separator": separator})
@@ -173,14 +215,17 @@ def answers(
         {"max_new_tokens": 30, "batch_rows": 8, "backend": backend, "compute": ARITHMETIC} | own
     )
     encoder = Encoder(tiny.tokenizer(), **CHAT)
-    return writing_costs.of_answers(encoder, TEXTS, LABELS, form, params)
+    return writing_costs.of_answers(encoder, TEXTS, LABELS, form, params, positions)
 
 
-@pytest.mark.parametrize(
+TARGETS = pytest.mark.parametrize(
     ("target", "separator"),
     [("label", None), ("multi_task", " Why? "), ("reason_label", " So: "),
      ("label_reason", " Why? "), ("head", None)],
 )  # fmt: skip
+
+
+@TARGETS
 def test_answers_read_and_score_what_a_reader_does(
     target: str, separator: str | None, tmp_path: Path
 ) -> None:
@@ -206,6 +251,40 @@ def test_answers_read_and_score_what_a_reader_does(
         assert (writing.written, writing.counted) == (longest, "longest label")
     else:
         assert (writing.written, writing.counted) == (30, "at most")
+
+
+@TARGETS
+def test_texts_without_place_for_a_label_are_left_out_as_a_reader_does(
+    target: str, separator: str | None, tmp_path: Path
+) -> None:
+    from infuse.inference.classification import Form, Reader
+
+    if target == "head":
+        whole = [len(prompt) for prompt in answers(target, separator).prompts]
+        assert [answers(target, separator, positions=most).left_out for most in whole] == [
+            sum(length > most for length in whole) for most in whole
+        ]
+        return
+    loading.save(tiny.model(), tiny.tokenizer(), tmp_path)
+    Form(LABELS, target, separator, CHAT).save(tmp_path)
+    reader = Reader(tmp_path, "transformers", tiny.COMPUTE)
+    every = reader.prompts(TEXTS)
+    found = set()
+    for positions in range(min(map(len, every)), max(map(len, every)) + 50):
+        reader.positions = positions
+        fit = [prompt for prompt in every if reader._room(prompt) >= 0]
+        writing = answers(target, separator, positions=positions)
+        assert ([*writing.prompts], writing.left_out) == (fit, len(every) - len(fit))
+        found.add(writing.left_out)
+        if target == "reason_label" and fit:
+            reasons = [" ".join(["so"] * 30)] * len(fit)
+            assert len(reader._encoder.plain(reasons[:1])[0]) >= writing.written
+            prefixes = map(len, reader._prefixes(fit, reasons))
+            most = writing.read + writing.written + len(reader._between)
+            assert [*writing.read_again] == [*np.minimum([*prefixes], most)]
+        assert writing_costs.seconds_by_data_sheet(SIZE, writing, GPU) >= 0
+        assert writing_costs.memory(SIZE, writing) >= 4 * SIZE.weights
+    assert found == {0, 1, 2}
 
 
 def test_what_vllm_writes_transformers_scores() -> None:
@@ -239,6 +318,9 @@ def test_reasonings_are_asked_for_as_their_stage_does() -> None:
     )
     assert plain.prompts != chat.prompts and plain.tokens == sum(map(len, plain.prompts)) + 2 * 20
     assert plain.weight_bytes == 4  # vLLM in float32, as the config says
+    long = [*rows, {"text": "so " * 9_999, "label": "joy"}]  # past the positions of the tiny model
+    every = writing_costs.of_reasonings(encoder, long, WrittenParams.model_validate(params))
+    assert (len(every.prompts), every.left_out) == (3, 0)
     narrow = params | {"compute": ARITHMETIC | {"dtype": "bfloat16"}}
     assert writing_costs.of_reasonings(
         encoder, rows, WrittenParams.model_validate(narrow)

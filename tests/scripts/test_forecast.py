@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -219,7 +219,7 @@ def test_what_is_counted_is_what_trainings_report(built: Tree) -> None:
         assert re.fullmatch(r"\d+:\d\d:\d\d", line["h:mm:ss"]) and float(line["GiB"]) > 0
         assert name in said.stdout
     writings = {name: line for name, line in lines.items() if name not in trainings}
-    folders = {f"reasonings {name}": folder for name, folder in nodes(built, "reasonings").items()}
+    folders = {"reasonings reasonings": nodes(built, "reasonings")["scratch"]}
     for name, folder in nodes(built, "predictions").items():
         folders[f"predictions {name.partition('-')[0]}"] = folder
     assert writings.keys() == folders.keys()
@@ -229,8 +229,8 @@ def test_what_is_counted_is_what_trainings_report(built: Tree) -> None:
         assert line["counted"] == ("longest label" if label else "at most")
         assert re.fullmatch(r"\d+:\d\d:\d\d", line["h:mm:ss"]) and float(line["GiB"]) > 0
         assert line["ranks"] == "1" and float(line["FLOP"]) > 0
-    rows = read_rows(folders["reasonings scratch"] / "reasonings.parquet", REASONINGS)
-    assert int(writings["reasonings scratch"]["documents"]) == len(rows)
+    rows = read_rows(folders["reasonings reasonings"] / "reasonings.parquet", REASONINGS)
+    assert int(writings["reasonings reasonings"]["documents"]) == len(rows)
 
 
 def test_before_any_training_a_forecast_waits_for_none(
@@ -245,12 +245,38 @@ def test_before_any_training_a_forecast_waits_for_none(
     }  # fmt: skip
 
 
+def test_sources_are_told_apart_by_their_sections(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    arms = {
+        name: {"target": "reason_label"} | ({"reasons": name} if name != "first" else {})
+        for name in ("first", "drawn", "same", "base")
+    }
+    own = {"kind": "reasoner", "max_new_tokens": 12, "batch_rows": 32}
+    own |= {"temperature": 0.0, "top_p": 1.0, "seed": 0}
+    other = {"drawn": own | {"temperature": 0.5}, "same": own, "base": own | {"kind": "base"}}
+    other["base"]["prompt"] = "Why is {text} called {label}?"
+    change = {"arms": arms, "other_reasonings": other, "reasonings": own, "shards": 3}
+    config = experiment.load(tiny_change() | change)
+    told = forecast_node.node(plan.build(config), config).params["writings"]
+    sources = {one["name"]: one["params"] for one in told if one["stage"] == "reasonings"}
+    assert len(sources) == sum(one["stage"] == "reasonings" for one in told)
+    assert [*sources] == ["reasonings", "drawn", "base"]  # "same" is what "reasonings" is
+    assert [one["temperature"] for one in sources.values()] == [0.0, 0.5, 0.0]
+    assert all(one["shard"] == [1, 3] for one in sources.values())
+
+
 @pytest.fixture
 def lines(built: Tree, tmp_path: Path) -> Callable[..., tuple[list[dict[str, str]], str]]:
     """The forecast of one classifier of the tiny experiment, with another recipe."""
 
     def forecast_of(
-        gpu: str | None = "a40", ranks: int = 1, price: float | None = None, **recipe: Any
+        gpu: str | None = "a40",
+        ranks: int = 1,
+        price: float | None = None,
+        writings: Sequence[dict[str, Any]] = (),
+        **recipe: Any,
     ) -> tuple[list[dict[str, str]], str]:
         folder = nodes(built, "classifier")["label-seed1"]
         provenance = read_json(folder / "provenance.json")
@@ -266,7 +292,7 @@ def lines(built: Tree, tmp_path: Path) -> Callable[..., tuple[list[dict[str, str
         out.mkdir(exist_ok=True)
         params = {
             "gpu": gpu, "gpu_price": price, "distributed": {"ranks": ranks},
-            "trainings": [training], "writings": [],
+            "trainings": [training], "writings": [*writings],
         }  # fmt: skip
         stage.forecast(Job("forecast", params, Settings(), inputs, work, out))
         with (out / "forecast.csv").open() as stream:
@@ -310,7 +336,7 @@ def test_documents_left_out_are_listed(lines: Any, tmp_path: Path) -> None:
     assert int(line["dropped"]) > 0
     left_out = (tmp_path / "out/left_out.csv").read_text().splitlines()
     assert left_out == [
-        "training,reason,domain,documents",
+        "what,reason,domain,documents",
         f"classifier label,longer than 55 tokens,all,{line['dropped']}",
     ]
 
@@ -327,3 +353,71 @@ def test_a_measured_training_may_be_too_large(lines: Any, monkeypatch: pytest.Mo
 def test_time_is_measured_where_no_chip_is_named(lines: Any) -> None:
     (line,), notes = lines(gpu=None)
     assert line["kWh"] == "" and "Note: time: measured on 1 thread(s) of the processor" in notes
+
+
+def answers(**own: Any) -> dict[str, Any]:
+    """The answers of an arm that learns the label alone."""
+    config = experiment.load(tiny_change())
+    asked, *_ = (
+        one
+        for one in forecast_node.node(tiny_plan(), config).params["writings"]
+        if one["stage"] == "predictions"
+    )
+    return asked | {"params": asked["params"] | own}
+
+
+def reasonings(name: str = "reasonings", **own: Any) -> dict[str, Any]:
+    """The writing of reasonings, under the name of a section."""
+    config = experiment.load(tiny_change())
+    first, *_ = forecast_node.node(tiny_plan(), config).params["writings"]
+    return first | {"name": name, "params": first["params"] | own}
+
+
+def test_what_vllm_writes_is_not_measured(lines: Any) -> None:
+    """vLLM need not be here, and one process can't hold several."""
+    writings = [answers(backend="vllm"), reasonings(backend="vllm"), reasonings()]
+    (training, *told, measured), notes = lines(gpu=None, writings=writings)
+    assert training["h:mm:ss"] and measured["h:mm:ss"]
+    for line in told:
+        assert line["h:mm:ss"] == "" and int(line["tokens"]) > 0 and float(line["FLOP"]) > 0
+        assert f"Note: {line['what']}: time is not told: vLLM is not measured here" in notes
+    (_, *told), notes = lines(writings=writings)
+    assert all(line["h:mm:ss"] for line in told) and "not told" not in notes
+
+
+def test_writing_that_is_too_large_names_the_key_that_helps(
+    lines: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    writings = [answers(), reasonings(), reasonings("drawn")]
+    (_, *told), _ = lines(writings=writings)
+    takes = min(float(line["GiB"]) for line in told)
+    for memory, helps in (
+        (0.99 * takes, ["prediction", "reasonings", "other_reasonings.drawn"]),
+        (0.01 * takes, []),
+    ):
+        monkeypatch.setitem(KNOWN, "a40", replace(KNOWN["a40"], memory=memory))
+        _, notes = lines(writings=writings)
+        assert re.findall(r"GiB: lower (\S+)\.batch_rows \(", notes) == helps
+        alone = "the weights alone take 0.0 GiB: take a larger GPU or a smaller base"
+        assert notes.count(alone) == 3 - len(helps)
+
+
+def test_documents_and_processes_of_writings_are_explained(lines: Any) -> None:
+    plain = [answers(), reasonings()]
+    shared = [answers(vote={"answers": 3}), reasonings(candidates=2, shard=(1, 4), temperature=0.5)]
+    ((_, *once), before), ((_, *more), notes) = (lines(writings=each) for each in (plain, shared))
+    assert int(more[0]["documents"]) == 3 * int(once[0]["documents"])
+    assert "documents are" not in before and "process;" not in before
+    assert f"Note: {more[0]['what']}: documents are texts x 3 answers" in notes
+    assert f"{more[1]['what']}: documents are training texts x 2 candidates" in notes
+    assert f"{more[1]['what']}: time is as of one process; 4 share the work (shards)" in notes
+
+
+def test_texts_without_place_for_a_label_are_listed(
+    lines: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stage.loading, "positions", lambda _: 8)
+    (_, line), _ = lines(gpu=None, writings=[answers()])
+    assert line["documents"] == "0" and line["h:mm:ss"] == "0:00:00" and int(line["dropped"]) > 0
+    listed = (tmp_path / "out/left_out.csv").read_text().splitlines()
+    assert listed[-1] == f"{line['what']},leaves no place for a label,all,{line['dropped']}"

@@ -11,19 +11,23 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache, cached_property, partial
+from itertools import takewhile
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import torch
 
+from infuse.config.compute import Arithmetic
 from infuse.config.model_params import PredictionsParams, TargetForm, WrittenParams
 from infuse.config.reasonings import Decoding
 from infuse.core.gpu_models import GpuModel
 from infuse.data.examples import Encoder, Ids
 from infuse.data.prompts import reasoning_prompts
 from infuse.data.targets import EXPLAINED
-from infuse.inference.backends import Writer
+from infuse.inference.backends import TransformersWriter, Writer
 from infuse.inference.generation import MOST_SCORES, chunks
 from infuse.models.shapes import Shape
 
@@ -45,6 +49,7 @@ class Writing:
             each prompt.
         batch_rows: rows of a batch.
         weight_bytes: of each weight of the model that writes.
+        left_out: prompts beside these that are not asked, since they leave no place for a label.
     """
 
     prompts: Sequence[Ids]
@@ -54,6 +59,7 @@ class Writing:
     read_again: npt.NDArray[np.int64]
     batch_rows: int
     weight_bytes: int
+    left_out: int = 0
 
     @cached_property
     def read(self) -> npt.NDArray[np.int64]:
@@ -78,7 +84,7 @@ class Writing:
 def of_reasonings(
     encoder: Encoder, texts: Sequence[dict[str, Any]], params: WrittenParams
 ) -> Writing:
-    """The writing of a reasoning for each text."""
+    """The writing of a reasoning for each text; its stage leaves out none."""
     prompts = reasoning_prompts(encoder, params.prompt, texts)
     nothing = np.zeros(len(prompts), np.int64)
     return Writing(
@@ -92,34 +98,41 @@ def of_answers(
     labels: Sequence[str],
     form: TargetForm,
     params: PredictionsParams,
+    positions: int,
 ) -> Writing:
     """The answers of a classifier, and the scores of all labels; answers that vote have none.
 
     An arm that answers with the label alone has learned to end there, and is taken to do so. The
     model is taken to be one in which each token sees all before it; others read more for scores.
+
+    Args:
+        positions: most tokens of a prompt and an answer together.
     """
-    prompts = encoder.chats(texts) * (params.vote.answers if params.vote else 1)
-    read = np.array([len(prompt) for prompt in prompts], np.int64)
-    weight_bytes = _bytes(params)
-    if form.target == "head":
-        return Writing(prompts, 0, EXACTLY, 0, 0 * read, params.batch_rows, 4)
-    if params.vote:
-        most = params.max_new_tokens
-        return Writing(prompts, most, AT_MOST, 0, 0 * read, params.batch_rows, weight_bytes)
     between = len(encoder.plain([form.separator])[0]) if form.separator else 0
     names = [len(ids) for ids in encoder.plain(labels)]
-    written, counted = max(names) + 1, LONGEST_LABEL
-    if form.target in EXPLAINED:
-        written, counted = params.max_new_tokens, AT_MOST
     after = between if form.target == "label_reason" else 1
-    many = min(params.batch_rows, len(prompts)) * len(names) > MOST_SCORES
-    again = 0 * read
-    if form.target == "reason_label":
-        again = read + written + between
-    elif many or params.backend == "vllm":  # whose cache nobody else reads
-        again = read
-    scored = sum(names) + (after - 1) * len(names)  # the last of each is not read
-    return Writing(prompts, written, counted, scored, again, params.batch_rows, weight_bytes)
+    first = between if form.target == "reason_label" else 0
+    place = 0 if form.target == "head" else first + max(names) + after  # of a label
+    every = encoder.chats(texts) * (params.vote.answers if params.vote else 1)
+    prompts = [prompt for prompt in every if len(prompt) + place <= positions]
+    read = np.array([len(prompt) for prompt in prompts], np.int64)
+    written, counted, scored, again = params.max_new_tokens, AT_MOST, 0, 0 * read
+    if form.target == "head":
+        written, counted = 0, EXACTLY
+    elif not params.vote:
+        if form.target not in EXPLAINED:
+            written, counted = max(names) + 1, LONGEST_LABEL
+        many = min(params.batch_rows, len(prompts)) * len(names) > MOST_SCORES
+        if form.target == "reason_label":
+            again = read + np.minimum(written, positions - place - read) + between
+        elif many or params.backend == "vllm":  # whose cache nobody else reads
+            again = read
+        scored = sum(names) + (after - 1) * len(names)  # the last of each is not read
+    weight_bytes = 4 if form.target == "head" else _bytes(params)
+    left_out = len(every) - len(prompts)
+    return Writing(
+        prompts, written, counted, scored, again, params.batch_rows, weight_bytes, left_out
+    )
 
 
 def _bytes(params: WrittenParams | PredictionsParams) -> int:
@@ -174,12 +187,13 @@ def memory(size: Shape, writing: Writing) -> float:
 
 
 def seconds_by_data_sheet(size: Shape, writing: Writing, gpu: GpuModel) -> float:
-    """The least that a GPU takes for all of it.
+    """What a GPU takes for all of it, as an estimate.
 
     Prompts and scores are bound by products. A step of a batch reads all weights once, and the keys
     and values of its rows; it is bound by this or by its products, whichever takes longer (the
     roofline, Williams et al., CACM 52(4), 2009; of decoding, arXiv 2211.05102, 2). The memory's
-    bandwidth is taken in full, and the start of kernels to take nothing.
+    bandwidth is taken in full, and 45 % of its products. What prompts share is counted for each of
+    them. How long kernels take to start is left out.
     """
     every = flops(size, writing)
     dtype = "bfloat16" if writing.weight_bytes == 2 else "float32"
@@ -199,17 +213,25 @@ def seconds_by_data_sheet(size: Shape, writing: Writing, gpu: GpuModel) -> float
 
 
 class Pace(NamedTuple):
-    """Seconds for a token that is read, and for one that is written, in a full batch."""
+    """Seconds for a token, in a full batch.
+
+    Attributes:
+        reading: of a prompt, whose batch reads once what all its prompts begin with.
+        scoring: that is read for scores; none of these is shared.
+        writing: that is written.
+    """
 
     reading: float
+    scoring: float
     writing: float
 
     def seconds(self, writing: Writing) -> float:
         """Of all that is read, scored and written."""
-        read = int(writing.read.sum()) + writing.tokens_for_scores
-        return self.reading * read + self.writing * max(writing.written - 1, 0) * len(
-            writing.prompts
-        )
+        again = int(np.minimum(writing.read_again, writing.read).sum())
+        read = int(writing.read.sum()) + again
+        steps = max(writing.written - 1, 0) * len(writing.prompts)
+        scored = writing.tokens_for_scores - again
+        return self.reading * read + self.scoring * scored + self.writing * steps
 
 
 def pace(writer: Writer, writing: Writing) -> Pace:
@@ -228,4 +250,38 @@ def pace(writer: Writer, writing: Writing) -> Pace:
     first = took(len(prompts), 1)
     steps = min(max(writing.written - 1, 0), SAMPLED_STEPS)
     further = took(len(prompts), 1 + steps) - first if steps else 0.0
-    return Pace(first / sum(map(len, prompts)), max(further, 0.0) / (max(steps, 1) * len(prompts)))
+    tokens = sum(map(len, prompts))
+    columns = zip(*(prompt[:-1] for prompt in prompts), strict=False)
+    alike = sum(1 for _ in takewhile(lambda column: len({*column}) == 1, columns))
+    shared = alike * (len(prompts) - 1)
+    for_step = max(further, 0.0) / (max(steps, 1) * len(prompts))
+    return Pace(first / tokens, first / (tokens - shared), for_step)
+
+
+class Paces:
+    """How fast transformers writes on the device that is here, measured once for what is alike.
+
+    Args:
+        base: the folder of a model like those that will write.
+    """
+
+    def __init__(self, base: Path) -> None:
+        self._load = cache(partial(TransformersWriter, base))
+        self._known: dict[tuple[str, Arithmetic, int, int], Pace | None] = {}
+
+    def seconds(self, stage: str, writing: Writing, compute: Arithmetic) -> float | None:
+        """Of all that is read, scored and written; None if a batch does not fit.
+
+        Args:
+            stage: whose prompts are alike.
+        """
+        if not writing.prompts:
+            return 0.0
+        alike = stage, compute, writing.batch_rows, writing.written
+        if alike not in self._known:
+            try:
+                self._known[alike] = pace(self._load(compute), writing)
+            except torch.OutOfMemoryError:
+                self._known[alike] = None
+        measured = self._known[alike]
+        return None if measured is None else measured.seconds(writing)
