@@ -111,7 +111,7 @@ def test_what_a_pretrained_model_reached_is_as_measured() -> None:
     low, high = (float(first[end]) for end in ("low", "high"))
     assert f"The difference is {difference:.1f} points ({low:.1f} to {high:.1f})" in readme
     assert (
-        f"Of {answers:,} answers, Q->RA alone is right in {only[0]}, the label alone in {only[1]}"
+        f"Of {answers:,} answers, Q->RA alone is right in {only[0]}, the label alone in {only[1]:,}"
         in readme
     )
 
