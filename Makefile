@@ -16,9 +16,8 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 table3: .venv/ready
 	snakemake --cores all results/table3.csv
 
-# Tests often wait, for a server or a browser: on two cores three at a time take less.
 test: check
-	pytest -n 3 --dist loadfile
+	pytest -n 2 --dist loadfile
 
 # docs/browse.md shows it.
 try: .venv-try/ready
