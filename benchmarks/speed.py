@@ -85,6 +85,7 @@ SCALE: dict[str, Any] = {
     "reasoner": {"recipe": {"epochs": 1}},
     "reasonings": {"max_new_tokens": 30},
     "seeds": [1],
+    "controls": [],
     "arms": {"label": {"target": "label"},
              "label_again": {"target": "label", "match": {"steps": "label"}},
              "reason_label": {"target": "reason_label"}},
