@@ -113,9 +113,8 @@ class Data:
         self.encoder = Encoder(self.tokenizer, CONFIG["task"]["system"], CONFIG["date_string"])
         pieces = classifier_pieces(self.encoder, texts, labels, reasons, "reason_label", SEPARATOR)
         self.documents = collect(pieces, RECIPE.max_length)[0]
-        asked = sorted(
-            pieces[-PROMPTS if folder is None else -64 :], key=lambda piece: len(piece.prompt)
-        )
+        last = pieces[-PROMPTS:] if folder is None else pieces[-64:]
+        asked = sorted(last, key=lambda piece: len(piece.prompt))
         self.prompts = [piece.prompt for piece in asked]
         self.prefixes = [piece.prompt + piece.target[: -piece.label_tokens - 1] for piece in asked]
         self.endings = [

@@ -195,7 +195,7 @@ def _line(
         checks = training_flops(size, work, training.validation, every) * work.forward / work.whole
     checks *= training.validations
     computed, targets = padding_and_targets(documents, steps, compute)
-    room = gpu.memory * gpus.GIB if gpu else _room(compute)
+    room = _room(gpu, compute)
     recomputed = compute.gradient_checkpointing == "always"
     takes = memory(size, base, compute, recipe, recomputed, targets)
     if room and compute.gradient_checkpointing == "auto" and takes > room:
@@ -247,8 +247,10 @@ def _clock(seconds: float) -> str:
     return str(timedelta(seconds=round(seconds)))
 
 
-def _room(compute: Arithmetic) -> float | None:
-    """Bytes of the GPU that is here."""
+def _room(gpu: GpuModel | None, compute: Arithmetic) -> float | None:
+    """Bytes of the GPU that is named, or else of the one that is here."""
+    if gpu:
+        return gpu.memory * gpus.GIB
     if compute.device != "cuda":
         return None
     loading.set_threads(compute)
@@ -271,7 +273,7 @@ def _writing_line(
     elif planned.params.backend == "transformers":
         seconds = paces.seconds(planned.stage, writing, compute)
     takes = writing_costs.memory(size, writing)
-    room = gpu.memory * gpus.GIB if gpu else _room(compute)
+    room = _room(gpu, compute)
     helps = _smaller(planned, size, writing, room)
     remarks = [*_writing_remarks(planned, gpu), *_too_large(takes, room, helps)]
     runs = planned.runs

@@ -36,13 +36,13 @@ def predictions(job: Job) -> dict[str, Any]:
     reader = Reader(job.inputs["classifier"], params.backend, params.compute)
     texts = read_rows(job.inputs["task"] / "test.parquet", TASK)
     decoding, times = params.decoding(), params.vote.answers if params.vote else 1
-    prompts = reader.prompts([row["text"] for row in texts]) * times
+    asked, prompts = texts * times, reader.prompts([row["text"] for row in texts]) * times
 
     def classify(chunk: list[int]) -> list[dict[str, Any]]:
         answers = reader.read([prompts[row] for row in chunk], chunk, decoding)
         return [
-            texts[row % len(texts)]
-            | read.answer.against(texts[row % len(texts)]["label"])
+            asked[row]
+            | read.answer.against(asked[row]["label"])
             | {
                 "tokens": read.tokens,
                 "closed_set": read.closed_set,

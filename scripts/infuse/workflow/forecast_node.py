@@ -42,7 +42,7 @@ def _alike(nodes: Iterable[Node]) -> Collection[list[Node]]:
     """Nodes that are alike but for the seed, together."""
     alike = defaultdict[tuple[str, str], list[Node]](list)
     for node in nodes:
-        alike[node.stage, node.name.rpartition("-seed")[0] or node.id].append(node)
+        alike[node.stage, _name(node)].append(node)
     return alike.values()
 
 
