@@ -59,7 +59,7 @@ def predictions(job: Job) -> dict[str, Any]:
     if too_long := [str(row["id"]) for row in rows if row["outcome"] == "too_long"]:
         log.warning(
             "%d of %d texts are too long for the model's %d positions, and count as errors: %s%s",
-            len(too_long), len(rows), reader.positions, f"row {', '.join(too_long[:NAMED])}",
+            len(too_long), len(rows), reader.slots.positions, f"row {', '.join(too_long[:NAMED])}",
             ", ..." if len(too_long) > NAMED else "",
         )  # fmt: skip
     log.info(

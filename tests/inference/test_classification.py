@@ -30,17 +30,18 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 @pytest.mark.parametrize("target", ["label", "reason_label"])
 def test_nothing_is_read_beyond_the_last_position(target: str, folders: dict[str, Path]) -> None:
     reader = Reader(folders[target], "transformers", tiny.COMPUTE)
-    assert reader.positions == tiny.WINDOW
+    assert reader.slots.positions == tiny.WINDOW
     texts = ["joy " * count for count in range(1, tiny.WINDOW)]
     prompts = reader.prompts(texts)
     read = reader.read(prompts, range(len(texts)), Decoding(max_new_tokens=tiny.WINDOW))
     outcomes = [reading.answer.outcome for reading in read]
     first = outcomes.index("too_long")
     assert first > 0 and set(outcomes[first:]) == {"too_long"}
-    longest = max(map(len, reader._endings)) + (target == "reason_label") * len(reader._between)
-    assert len(prompts[first - 1]) + longest <= reader.positions < len(prompts[first]) + longest
+    slots = reader.slots
+    longest = max(map(len, slots.endings)) + (target == "reason_label") * len(slots.between)
+    assert len(prompts[first - 1]) + longest <= slots.positions < len(prompts[first]) + longest
     for prompt, reading in zip(prompts, read[:first], strict=False):
-        assert len(prompt) + reading.tokens <= reader.positions
+        assert len(prompt) + reading.tokens <= reader.slots.positions
         assert np.isfinite(reading.log_probabilities).all() and reading.closed_set in LABELS
     for reading in read[first:]:
         assert (
@@ -48,7 +49,7 @@ def test_nothing_is_read_beyond_the_last_position(target: str, folders: dict[str
             and len(reading.log_probabilities) == 0
         )
     prefixes, _ = reader.before_labels(prompts[:first], ["so " * 99] * first)
-    assert max(map(len, prefixes)) < reader.positions
+    assert max(map(len, prefixes)) < reader.slots.positions
 
 
 def test_neighbours_that_are_too_long_change_no_answer(folders: dict[str, Path]) -> None:

@@ -241,13 +241,13 @@ def test_answers_read_and_score_what_a_reader_does(
     writing = answers(target, separator)
     prompts = reader.prompts(TEXTS)
     assert [*writing.prompts] == prompts
-    assert writing.scored == sum(len(ending) - 1 for ending in reader._endings)
+    assert writing.scored == sum(len(ending) - 1 for ending in reader.slots.endings)
     short = reader._encoder.plain([TEXTS[0]])[0]
     prefixes = reader._prefixes(prompts, [TEXTS[0]] * 2)
     longest = [len(prefix) + writing.written - len(short) for prefix in prefixes]
     assert [*writing.read_again] == (longest if target == "reason_label" else [0, 0])
     if target in ("label", "multi_task"):
-        longest = max(len(ending) for ending in reader._endings)
+        longest = max(len(ending) for ending in reader.slots.endings)
         assert (writing.written, writing.counted) == (longest, "longest label")
     else:
         assert (writing.written, writing.counted) == (30, "at most")
@@ -271,8 +271,8 @@ def test_texts_without_place_for_a_label_are_left_out_as_a_reader_does(
     every = reader.prompts(TEXTS)
     found = set()
     for positions in range(min(map(len, every)), max(map(len, every)) + 50):
-        reader.positions = positions
-        fit = [prompt for prompt in every if reader._room(prompt) >= 0]
+        reader.slots = replace(reader.slots, positions=positions)
+        fit = [prompt for prompt in every if reader.slots.room(prompt) >= 0]
         writing = answers(target, separator, positions=positions)
         assert ([*writing.prompts], writing.left_out) == (fit, len(every) - len(fit))
         found.add(writing.left_out)
@@ -280,7 +280,7 @@ def test_texts_without_place_for_a_label_are_left_out_as_a_reader_does(
             reasons = [" ".join(["so"] * 30)] * len(fit)
             assert len(reader._encoder.plain(reasons[:1])[0]) >= writing.written
             prefixes = map(len, reader._prefixes(fit, reasons))
-            most = writing.read + writing.written + len(reader._between)
+            most = writing.read + writing.written + len(reader.slots.between)
             assert [*writing.read_again] == [*np.minimum([*prefixes], most)]
         assert writing_costs.seconds_by_data_sheet(SIZE, writing, GPU) >= 0
         assert writing_costs.memory(SIZE, writing) >= 4 * SIZE.weights

@@ -79,6 +79,42 @@ class Read(NamedTuple):
     closed_set: str
 
 
+@dataclass(frozen=True)
+class Slots:
+    """What stands around the labels of an answer, and how much room is left.
+
+    Attributes:
+        labels, target, separator: of the `Form`.
+        positions: most tokens of a prompt and an answer together.
+    """
+
+    encoder: Encoder
+    labels: Sequence[str]
+    target: Target
+    separator: str | None
+    positions: int
+
+    @cached_property
+    def between(self) -> Ids:
+        """The separator."""
+        return self.encoder.plain([self.separator])[0] if self.separator else []
+
+    @cached_property
+    def endings(self) -> list[Ids]:
+        """Each label with what follows it."""
+        # A label that is followed by a reasoning does not end the turn but opens the separator.
+        follows = self.target == "label_reason"
+        after = self.between if follows else [self.encoder.end_of_turn]
+        return [ids + after for ids in self.encoder.plain(self.labels)]
+
+    def room(self, prompt: Ids) -> int:
+        """The positions that a prompt and the longest label leave; below 0 where they don't fit."""
+        if self.target == "head":
+            return self.positions - len(prompt)
+        between = len(self.between) if self.target == "reason_label" else 0
+        return self.positions - len(prompt) - between - max(map(len, self.endings))
+
+
 class Reader:
     """A classifier, loaded from its folder.
 
@@ -88,7 +124,7 @@ class Reader:
 
     Attributes:
         model: that of transformers, in float32.
-        positions: most tokens of a prompt and an answer together.
+        slots: what stands around its labels.
     """
 
     def __init__(self, folder: Path, backend: str, compute: Arithmetic) -> None:
@@ -102,7 +138,9 @@ class Reader:
             load = loading.load_head if self._head else loading.load_model
             self.model = load(folder).to(device).eval()
         most = loading.positions(self.model)
-        self.positions = min(most, getattr(self._writer, "positions", most))
+        most = min(most, getattr(self._writer, "positions", most))
+        form = self.form
+        self.slots = Slots(self._encoder, form.labels, form.target, form.separator, most)
 
     def prompts(self, texts: Sequence[str]) -> list[Ids]:
         """The tokens that ask for each text's label."""
@@ -114,7 +152,7 @@ class Reader:
         A prompt that leaves no place for a label is not asked. An answer ends, unfinished, at the
         last position.
         """
-        fit = [place for place, prompt in enumerate(prompts) if self._room(prompt) >= 0]
+        fit = [place for place, prompt in enumerate(prompts) if self.slots.room(prompt) >= 0]
         asked = [prompts[place] for place in fit]
         answers = self._ask(asked, [rows[place] for place in fit], decoding) if asked else []
         read = dict(zip(fit, answers, strict=True))
@@ -134,7 +172,7 @@ class Reader:
         scores: npt.NDArray[np.float64] | None = None
         if isinstance(self._writer, TransformersWriter) and self.form.target != "reason_label":
             written, scores = generation.continue_and_score(
-                self.model, prompts, rows, self._ends, decoding, self._endings
+                self.model, prompts, rows, self._ends, decoding, self.slots.endings
             )
         else:
             written = self._writer.write(prompts, rows, self._ends, decoding)
@@ -155,7 +193,7 @@ class Reader:
             return [Read(*both, np.empty(0), "") for both in zip(answers, tokens, strict=True)]
         if scores is None:
             prefixes = self._prefixes(prompts, [answer.reasoning for answer in answers])
-            scores = generation.score_endings(self.model, prefixes, self._endings)
+            scores = generation.score_endings(self.model, prefixes, self.slots.endings)
         return [
             Read(answer, count, score, form.labels[int(score.argmax())])
             for answer, count, score in zip(answers, tokens, scores, strict=True)
@@ -163,17 +201,10 @@ class Reader:
 
     def _within(self, prompt: Ids, output: Written) -> Written:
         """What is written within the model's positions, its end token included."""
-        left = self.positions - len(prompt)
+        left = self.slots.positions - len(prompt)
         if len(output.tokens) + (output.finish == "stop") <= left:
             return output
         return Written(output.tokens[:left], "length")
-
-    def _room(self, prompt: Ids) -> int:
-        """The positions that a prompt and the longest label leave; below 0 where they don't fit."""
-        if self._head:
-            return self.positions - len(prompt)
-        between = len(self._between) if self.form.target == "reason_label" else 0
-        return self.positions - len(prompt) - between - max(map(len, self._endings))
 
     def before_labels(
         self, prompts: Sequence[Ids], reasonings: Sequence[str]
@@ -186,11 +217,11 @@ class Reader:
         Args:
             reasonings: what the classifier itself wrote after each prompt.
         """
-        places = list(zip(*self._endings, strict=False))[:-1]
+        places = list(zip(*self.slots.endings, strict=False))[:-1]
         equal = itertools.takewhile(lambda tokens: len(set(tokens)) == 1, places)
         common = [token for token, *_ in equal]
         prefixes = [prefix + common for prefix in self._prefixes(prompts, reasonings)]
-        return prefixes, [ending[len(common)] for ending in self._endings]
+        return prefixes, [ending[len(common)] for ending in self.slots.endings]
 
     def _prefixes(self, prompts: Sequence[Ids], reasonings: Sequence[str]) -> list[Ids]:
         """All that stands before a label: where reasonings come first, they and the separator.
@@ -200,7 +231,7 @@ class Reader:
         if self.form.target != "reason_label":
             return list(prompts)
         return [
-            prompt + reason[: max(self._room(prompt), 0)] + self._between
+            prompt + reason[: max(self.slots.room(prompt), 0)] + self.slots.between
             for prompt, reason in zip(prompts, self._encoder.plain(reasonings), strict=True)
         ]
 
@@ -208,14 +239,3 @@ class Reader:
     def _head(self) -> bool:
         """Whether it gives labels by a linear head and writes nothing."""
         return self.form.target == "head"
-
-    @cached_property
-    def _between(self) -> Ids:
-        return self._encoder.plain([self.form.separator])[0] if self.form.separator else []
-
-    @cached_property
-    def _endings(self) -> list[Ids]:
-        # A label that is followed by a reasoning does not end the turn but opens the separator.
-        follows = self.form.target == "label_reason"
-        after = self._between if follows else [self._encoder.end_of_turn]
-        return [ids + after for ids in self._encoder.plain(self.form.labels)]

@@ -28,6 +28,7 @@ from infuse.data.examples import Encoder, Ids
 from infuse.data.prompts import reasoning_prompts
 from infuse.data.targets import EXPLAINED
 from infuse.inference.backends import TransformersWriter, Writer
+from infuse.inference.classification import Slots
 from infuse.inference.generation import MOST_SCORES, chunks
 from infuse.models.shapes import Shape
 
@@ -108,26 +109,23 @@ def of_answers(
     Args:
         positions: most tokens of a prompt and an answer together.
     """
-    between = len(encoder.plain([form.separator])[0]) if form.separator else 0
-    names = [len(ids) for ids in encoder.plain(labels)]
-    after = between if form.target == "label_reason" else 1
-    first = between if form.target == "reason_label" else 0
-    place = 0 if form.target == "head" else first + max(names) + after  # of a label
+    slots = Slots(encoder, labels, form.target, form.separator, positions)
     every = encoder.chats(texts) * (params.vote.answers if params.vote else 1)
-    prompts = [prompt for prompt in every if len(prompt) + place <= positions]
+    prompts = [prompt for prompt in every if slots.room(prompt) >= 0]
     read = np.array([len(prompt) for prompt in prompts], np.int64)
     written, counted, scored, again = params.max_new_tokens, AT_MOST, 0, 0 * read
     if form.target == "head":
         written, counted = 0, EXACTLY
     elif not params.vote:
         if form.target not in EXPLAINED:
-            written, counted = max(names) + 1, LONGEST_LABEL
-        many = min(params.batch_rows, len(prompts)) * len(names) > MOST_SCORES
+            written, counted = max(map(len, slots.endings)), LONGEST_LABEL
+        many = min(params.batch_rows, len(prompts)) * len(labels) > MOST_SCORES
         if form.target == "reason_label":
-            again = read + np.minimum(written, positions - place - read) + between
+            room = np.array([slots.room(prompt) for prompt in prompts], np.int64)
+            again = read + np.minimum(written, room) + len(slots.between)
         elif many or params.backend == "vllm":  # whose cache nobody else reads
             again = read
-        scored = sum(names) + (after - 1) * len(names)  # the last of each is not read
+        scored = sum(len(ending) - 1 for ending in slots.endings)  # the last of each is not read
     weight_bytes = 4 if form.target == "head" else _bytes(params)
     left_out = len(every) - len(prompts)
     return Writing(
