@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import signal
 import subprocess
 from pathlib import Path
 
@@ -44,6 +46,22 @@ def test_a_place_that_can_not_be_written_is_told_before_the_work(
     """Root may write anywhere, so the answer of the system is set here."""
     monkeypatch.setattr(job.os, "access", lambda *_: False)
     done = run_stage("task", TASK | {"source": None})  # which no work would survive
+    assert done.reason == f"{done.output.parent}: can't be written to"
+
+
+def test_who_has_told_a_mistake_ends_by_it(
+    run_stage: RunStage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where it is stopped a moment later, as a rank is whose neighbour ended first."""
+
+    def stopped(record: logging.LogRecord) -> bool:
+        if record.levelno == logging.ERROR:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return True
+
+    monkeypatch.setattr(job.log, "filters", [stopped])
+    monkeypatch.setattr(job.os, "access", lambda *_: False)
+    done = run_stage("task", TASK)
     assert done.reason == f"{done.output.parent}: can't be written to"
 
 

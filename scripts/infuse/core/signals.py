@@ -52,7 +52,7 @@ def listen() -> None:
 
 
 def ignore() -> None:
-    """From now on SIGTERM and SIGINT do nothing: the result is about to be there."""
+    """From now on SIGTERM and SIGINT do nothing: the run is about to end by itself."""
     for number in SIGNALS:
         signal.signal(number, signal.SIG_IGN)
 

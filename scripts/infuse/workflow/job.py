@@ -99,17 +99,25 @@ def _run(stage: Callable[[Job], dict[str, Any]], arguments: argparse.Namespace) 
         log.error("stopped by %s; the same command goes on from what is saved", end.name)
         raise
     except UserError as mistake:
-        log.error("error: %s", mistake)
+        _tell(mistake)
         sys.exit(1)
     except Exception as failure:
         lacking = not_installed(failure)
-        log.error("error: %s", lacking or f"{type(failure).__name__}: {failure}")
+        _tell(lacking or f"{type(failure).__name__}: {failure}")
         if lacking:
             sys.exit(1)
         if arguments.log is None:
             raise
         log.debug("", exc_info=True)
         sys.exit(1)
+
+
+def _tell(failure: object) -> None:
+    """Say why the run ends. It then ends by that: of a rank that had told it and was stopped before
+    its end, the launcher would tell it once more.
+    """
+    signals.ignore()
+    log.error("error: %s", failure)
 
 
 def _publish(spec: Spec, stage: Callable[[Job], dict[str, Any]]) -> None:
