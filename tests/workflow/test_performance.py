@@ -1,6 +1,7 @@
 """The page on speed shows what was measured."""
 
 import json
+import re
 
 from trees import ROOT
 
@@ -12,3 +13,14 @@ def test_the_page_shows_the_first_table_as_measured() -> None:
     for row in rows:
         before, after = row["before"], row["after"]
         assert f"| {row['what']} | {before:g} | {after:g} | {after / before:.2f} |" in page
+
+
+def test_the_page_shows_the_real_model_as_measured() -> None:
+    page = (ROOT / "docs/performance.md").read_text()
+    rows = json.loads((ROOT / "benchmarks/real_model.json").read_text())["rows"]
+    assert rows
+    for row in rows:
+        what = re.sub(r"SmolLM2-135M[^,]*", "SmolLM2-135M", row["what"])
+        numbers = [f"{row[side]:.3g}" if row[side] else "" for side in ("ours", "theirs")]
+        ratio = f"{row['ratio']:.3g}" if row["ratio"] else ""
+        assert f"| {what} | {' | '.join(numbers)} | {row['unit']} | {ratio} |" in page

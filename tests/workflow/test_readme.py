@@ -94,8 +94,8 @@ def test_controls_come_out_on_every_processor() -> None:
 
 
 def test_what_a_pretrained_model_reached_is_as_measured() -> None:
-    arms = {line["arm"]: line for line in lines("answer/arms.csv")}
-    first = lines("answer/comparisons.csv")[0]
+    arms = {line["arm"]: line for line in lines("answer/primary-arms.csv")}
+    first = lines("answer/primary-comparisons.csv")[0]
     assert (first["arm"], first["against"], first["measure"]) == (
         "reason_label",
         "label",
