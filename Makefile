@@ -4,7 +4,7 @@
 # make test-smollm2  a real language model, as a package, and its tests
 # make test-vllm  vLLM in an environment of its own, and its tests
 # make test-slurm  a real Slurm of one node, and its tests; by root, where Debian's packages are
-# make test-processors  goldens and bitwise promises, as on four other processors, in two minutes
+# make test-processors  goldens and bitwise promises, as on three other processors and with two threads
 # make faults     kills, damage, full disks, clones: the long form of tests/faults, under an hour
 # make benchmark  speed as ratios, in vLLM's environment with TRL on top
 

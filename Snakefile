@@ -6,7 +6,7 @@
 #   snakemake --cores all results/layers.csv                           what their layers hold
 #   snakemake --cores all results/browse.html                          every answer, as a page to look at
 #   snakemake --cores all --configfile experiments/NAME.yaml           another one
-#   snakemake --cores all --configfile experiments/quality-small.yaml results/quality.csv    ratings
+#   snakemake --cores all --configfile experiments/quality-small.yaml -- results/quality.csv    ratings
 #   snakemake --cores 1 figures                                        the figures alone
 #   snakemake --cores all costs                                        what trainings and answers take, before they start
 #   snakemake --cores 1 fetch                                          what is on the hub; no network after it

@@ -90,7 +90,7 @@ def _texts(arguments: argparse.Namespace) -> Iterator[str]:
             except UnicodeDecodeError as damage:
                 raise UserError(f"{text!r}: not valid UTF-8 ({damage.reason})") from None
     elif arguments.file:
-        for number, row in enumerate(read_file(arguments.file, [arguments.column])):
+        for number, row in enumerate(read_file(arguments.file, [arguments.column]), 1):
             text = row[arguments.column]
             if not isinstance(text, str):
                 raise UserError(f"{arguments.file}, row {number}: expected a text, found {text!r}")

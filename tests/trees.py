@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import fcntl
 import json
 import os
@@ -148,6 +149,12 @@ def rated(tmp_path_factory: pytest.TempPathFactory) -> Tree:
 def nodes(tree: Tree, stage: str) -> dict[str, Path]:
     """The artifacts of one stage of the tiny experiment, by name."""
     return {node.name: tree.root / node.path for node in tiny_plan().stage(stage)}
+
+
+def committed(table: str) -> list[dict[str, str]]:
+    """The lines of a table under docs/, copied there from results/."""
+    with (ROOT / "docs" / table).open(encoding="utf-8") as stream:
+        return list(csv.DictReader(stream))
 
 
 def tiny() -> dict[str, Any]:

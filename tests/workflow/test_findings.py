@@ -1,0 +1,63 @@
+"""The tables of docs/findings.md are those of the committed result files."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from trees import ROOT, committed
+
+PAGE = (ROOT / "docs/findings.md").read_text(encoding="utf-8")
+
+
+def rendered(columns: list[str], rows: Iterator[list[str]]) -> str:
+    """A table as the page has it."""
+    body = [columns, ["---"] * len(columns), *rows]
+    return "\n".join("| " + " | ".join(cells) + " |" for cells in body).replace(" --- ", "---")
+
+
+def between(low: str, high: str) -> str:
+    return f"{low} to {high}" if low else ""
+
+
+def primary() -> Iterator[list[str]]:
+    for line in committed("answer/primary-arms.csv"):
+        shown = ("accuracy %", "by seed", "closed set %", "label share of loss")
+        yield [line["arm"], *(line[name] for name in shown)]
+
+
+def emotion() -> Iterator[list[str]]:
+    for line in committed("findings/emotion-arms.csv"):
+        if line["budget"] == "adequate":
+            shown = ("accuracy %", "by seed", "closed set %", "steps", "label share of loss")
+            yield [line["arm"], *(line[name] for name in shown)]
+
+
+def grade() -> Iterator[list[str]]:
+    for line in committed("findings/ratings.csv"):
+        if line["set"] == "GRADE":
+            more = line["difference"]
+            if more:
+                more += f" ({between(line['difference low'], line['difference high'])})"
+            yield [line["arm"], *(line[name] for name in ("accuracy %", "mae", "kappa")), more]
+
+
+TABLES = {
+    "primary": (
+        ["arm", "accuracy %", "by seed", "closed set %", "label's share of the loss, %"],
+        primary,
+    ),
+    "emotion": (
+        ["arm", "accuracy %", "by seed", "closed set %", "steps", "label's share of the loss, %"],
+        emotion,
+    ),
+    "grade": (
+        ["arm", "accuracy %", "MAE", "kappa", "points more than the label alone (95 %)"],
+        grade,
+    ),
+}
+
+
+def test_tables_are_those_of_the_result_files() -> None:
+    for columns, rows in TABLES.values():
+        table = rendered(columns, rows())
+        assert table in PAGE, table
