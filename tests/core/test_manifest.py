@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infuse.core.errors import UserError
-from infuse.core.manifest import SEAL, Added, anew, check, names, seal
+from infuse.core import manifest
+from infuse.core.errors import UnreadError, UserError
+from infuse.core.manifest import SEAL, Added, anew, check, names, seal, whole
 
 NAMES = st.text("abc", min_size=1, max_size=3)
 TOLD = {"key": "0123456789ab", "facts": {"loss": 0.1, "name": "\u00e9"}}
@@ -82,6 +85,28 @@ def test_any_other_file_is_named_as_the_one_to_move(tmp_path: Path) -> None:
     (root / "x").write_bytes(b"123")
     with pytest.raises(UserError, match=f"^{root}/x: damaged"):
         check(root)
+
+
+def test_of_work_only_what_is_damaged_is_removed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what a disk would not read now, nor what someone put a file into."""
+    root = folder(tmp_path / "a", {"x": b"1234"})
+    (root / "notes.txt").write_bytes(b"?")
+    with pytest.raises(Added):
+        whole(root)
+    (root / "notes.txt").unlink()
+    with monkeypatch.context() as patch:
+        patch.setattr(manifest.hashlib, "file_digest", fails)
+        with pytest.raises(UnreadError, match=f"^{root}/x: Input/output error$"):
+            whole(root)
+    assert whole(root)
+    (root / "x").write_bytes(b"1235")
+    assert not whole(root) and not root.exists()
+
+
+def fails(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
 
 
 def test_advice_on_a_damaged_folder_says_what_it_costs(tmp_path: Path) -> None:

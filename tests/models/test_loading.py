@@ -12,7 +12,14 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import tiny
-from infuse.models.loading import load_model, load_tokenizer, save, scratch_model, scratch_tokenizer
+from infuse.models.loading import (
+    load_model,
+    load_tokenizer,
+    save,
+    scratch_model,
+    scratch_tokenizer,
+    tune,
+)
 from stage_runner import Outcome, RunStage
 
 SIZES = tiny.architecture(
@@ -181,6 +188,28 @@ def test_an_end_token_may_stand_in_the_generation_config(
     (folder / "generation_config.json").write_text('{"eos_token_id": [4, 1]}')
     tokenizer = load_tokenizer(imported(run_stage, folder).output)
     assert tokenizer.eos_token == "<|eot_id|>"
+
+
+def test_settings_of_sampling_without_sampling_are_left_out(
+    run_stage: RunStage, whole: Path, tmp_path: Path
+) -> None:
+    """transformers reads such a model, and would not write it."""
+    folder = tmp_path / "model"
+    shutil.copytree(whole, folder)
+    config = {"temperature": 0.9, "top_p": 0.6, "eos_token_id": [4, 1], "bos_token_id": 0}
+    (folder / "generation_config.json").write_text(json.dumps(config))
+    done = imported(run_stage, folder)
+    assert done.code == 0, done.reason
+    saved = json.loads((done.output / "generation_config.json").read_text())
+    assert saved["eos_token_id"] == [4, 1] and "temperature" not in saved
+
+
+def test_positions_are_exact_whatever_the_weights(whole: Path) -> None:
+    """Of weights in bfloat16 too: a model that is read again computes them anew."""
+    exact = dict(load_model(whole).named_buffers())
+    tuned = tune(load_model(whole), tiny.RECIPE | {"weights": "bfloat16"}, 0)
+    assert {weight.dtype for weight in tuned.parameters()} == {torch.bfloat16}
+    assert exact and all(torch.equal(exact[name], now) for name, now in tuned.named_buffers())
 
 
 def test_an_empty_folder_is_refused(run_stage: RunStage, tmp_path: Path) -> None:

@@ -13,12 +13,13 @@ import pytest
 import torch
 from torch.nn import functional
 
+import families
 import tiny
 from infuse.data.examples import Documents, Encoder, collect, head_pieces
 from infuse.inference import generation
 from infuse.models import loading
 from infuse.training.batching import Rows
-from infuse.training.step import Engine
+from infuse.training.step import Engine, pass_size
 
 Gradients = dict[str, torch.Tensor]
 
@@ -323,6 +324,20 @@ def test_compiled_layers_equal_eager_ones(packed: Engine) -> None:
     from torch._dynamo.utils import counters
 
     assert counters["stats"]["unique_graphs"] > 0  # something was compiled
+
+
+def test_padding_takes_no_position_that_a_model_lacks() -> None:
+    """Compiled passes are filled up, and learned positions end. Nothing is compiled here."""
+    documents, losses = tiny.documents([20] * 7, [5] * 7), []
+    documents = replace(documents, tokens=documents.tokens % 300)
+    for compiled in (False, True):
+        compute = tiny.COMPUTE | {"layout": "packed", "compile": compiled}
+        engine = Engine(families.model("GPT-2"), compute)
+        with torch.compiler.set_stance("force_eager"):
+            losses.append(engine.loss_sum(documents, np.arange(7)).item())
+    used = int(documents.lengths.sum())
+    assert pass_size(used, compute) - used > families.POSITIONS
+    assert losses[1] == pytest.approx(losses[0], rel=1e-5)
 
 
 @pytest.mark.parametrize(

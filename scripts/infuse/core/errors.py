@@ -26,6 +26,10 @@ class UserError(Exception):
         super().__init__(_bounded(message))
 
 
+class UnreadError(UserError):
+    """A file is there and can't be read: nothing is known of what it holds."""
+
+
 @contextlib.contextmanager
 def in_one_line(*others: type[Exception]) -> Iterator[None]:
     """Tell a mistake in one line on standard error, and exit with code 1.

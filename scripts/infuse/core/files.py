@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.csv as pa_csv
 import pyarrow.parquet as pq
 
-from infuse.core.errors import UserError, first_line
+from infuse.core.errors import UnreadError, UserError, first_line
 from infuse.core.schemas import RATED, REASONING, REASONINGS, TASK
 
 GROUP = 256  # rows that a `RowWriter` writes at a time
@@ -192,7 +192,7 @@ def read_json(path: Path) -> Any:
     except FileNotFoundError:
         raise UserError(f"{path}: no such file") from None
     except OSError as refusal:
-        raise UserError(f"{path}: {refusal.strerror}") from None
+        raise UnreadError(f"{path}: {refusal.strerror}") from None
     except ValueError as damage:
         raise UserError(f"{path}: not readable as JSON ({damage})") from None
 

@@ -10,7 +10,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
-from infuse.core.errors import UserError
+from infuse.core.errors import UnreadError, UserError
 from infuse.core.files import json_text, read_json, write_json
 from infuse.core.hashing import fingerprint
 
@@ -106,11 +106,17 @@ def whole(folder: Path, instead: str = "it is made again") -> bool:
 
     Args:
         instead: what happens then, for the log.
+
+    Raises:
+        UnreadError: a file can't be read, which the disk may get over.
+        Added: a file is no part of it; the rest is whole.
     """
     if not folder.is_dir():
         return False
     try:
         check(folder)
+    except (UnreadError, Added):
+        raise
     except UserError as damage:
         log.warning("%s; %s", damage, instead)
         shutil.rmtree(folder)
@@ -140,4 +146,4 @@ def _sha(file: Path) -> str:
         with file.open("rb") as stream:
             return hashlib.file_digest(stream, "sha256").hexdigest()
     except OSError as failure:
-        raise UserError(f"{file}: {failure.strerror}") from None
+        raise UnreadError(f"{file}: {failure.strerror}") from None

@@ -280,7 +280,10 @@ def tune(model: PreTrainedModel, recipe: Recipe, seed: int) -> PreTrainedModel:
     """
     tuning = recipe.tuning
     if recipe.bits is None:
-        model.to(dtype=getattr(torch, recipe.weights))
+        # Not what is computed from the config, as the angles of positions: a model that is read
+        # again has them exact.
+        for weight in model.parameters():
+            weight.data = weight.data.to(getattr(torch, recipe.weights))
     for _, layer in _coarse(model):
         # On some CPUs an evaluation would leave the weights in a form that has no gradients.
         layer.support_avx512bf16_for_cpu = False
@@ -335,8 +338,23 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     finite(model)
+    if model.generation_config is not None:
+        model.generation_config = _ends(model.generation_config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
+
+
+def _ends(config: GenerationConfig) -> GenerationConfig:
+    """A generation config; of one that transformers would not write, the tokens alone.
+
+    Some models on the hub have settings of sampling without sampling. Here none of them is read.
+    """
+    try:
+        config.validate(strict=True)
+    except ValueError:
+        tokens = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id")}
+        return GenerationConfig(**tokens, pad_token_id=config.pad_token_id)
+    return config
 
 
 def finite(model: PreTrainedModel) -> None:

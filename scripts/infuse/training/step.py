@@ -176,7 +176,9 @@ class Engine:
             inputs[0, :used] = np.concatenate([documents[row] for row in rows])
             begins = np.cumsum(lengths) - lengths
             laid = np.append(lengths, padding) if padding else lengths
-            positions = np.concatenate([np.arange(length) for length in laid])[None]
+            # Padding may be longer than the model has positions.
+            places_of = [*(np.arange(length) for length in lengths), np.zeros(padding, np.int64)]
+            positions = np.concatenate(places_of)[None]
             layout = places(laid, self.model.device) | {"position_ids": self._tensor(positions)}
         # The state at a token predicts the next, so targets are read one place earlier.
         wanted = np.concatenate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -36,16 +37,22 @@ def repositories(plan: Plan, namespace: str, pulls: str) -> list[Repository]:
     """The repositories of the experiment's artifacts that are here, once these are found whole.
 
     Args:
-        pulls: `sharing.pull_command` of this experiment.
+        pulls: `dvc_store.pull_command` of this experiment.
 
     Raises:
-        UserError: none is here, one is damaged, or the hub would not take a name.
+        UserError: none is here, one is damaged, two bear one name, or the hub would not take it.
     """
     here = [node for node in plan.own if is_here(node)]
     if not here:
         raise UserError(f"{plan.experiment}: nothing was made yet that could be pushed")
     check_all(here, pulls)
-    return [_repository(node, f"{namespace}/{plan.experiment}") for node in here]
+    found = [_repository(node, f"{namespace}/{plan.experiment}") for node in here]
+    for name, times in Counter(repository.id for repository in found).items():
+        if times > 1:
+            raise UserError(
+                f"--to: {times} artifacts would be {name}: name a source of reasonings otherwise"
+            )
+    return found
 
 
 def _repository(node: Node, start: str) -> Repository:
