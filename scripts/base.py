@@ -57,6 +57,8 @@ def base(job: Job) -> dict[str, Any]:
         words = str(mistake).removeprefix(f"{where}: ")
         raise UserError(f"{where}: {words}") from mistake
     _fits(job, tokenizer, model)
+    if job.settings.requirements is not None and job.settings.requirements.head:
+        checks.head(where, **how)
     loading.save(model, tokenizer, job.out)
     return {"parameters": model.num_parameters(), **facts}
 
@@ -94,8 +96,10 @@ def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
         "parameters": model.num_parameters(), "vocabulary": len(tokenizer), "texts": len(texts)
     }  # fmt: skip
     log.info("%s parameters, %s tokens known", f"{facts['parameters']:,}", len(tokenizer))
-    recipe, seed, first = params.pretraining, params.seed, True
-    if recipe is not None:
+    recipe, seed = params.pretraining, params.seed
+    if recipe is None:
+        loading.save(model, tokenizer, job.out)
+    else:
         encoder = Encoder(tokenizer)
         pieces = text_pieces(encoder, texts, recipe.max_length)
         documents, _ = collect(pieces, recipe.max_length)
@@ -110,12 +114,9 @@ def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
                 engine, documents, None, steps, recipe, seed, job.work,
                 job.settings.checkpoint_steps, watch,
             )  # fmt: skip
-            engine.gather()
-            first = ranks.rank == 0
+            preflight.save(engine, tokenizer, documents, job.out)
         write_json(job.out / "history.json", asdict(history))
         facts |= {"steps": len(steps), "tokens": batching.total_tokens(documents.lengths, steps)}
-    if first:
-        loading.save(model, tokenizer, job.out)
     return facts
 
 

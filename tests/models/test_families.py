@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import families
 import tiny
 from families import FAMILIES
 from infuse.config.reasonings import Decoding
+from infuse.core.errors import UserError
 from infuse.data.chat_template import standalone
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
 from infuse.inference import generation
@@ -66,6 +68,20 @@ def own_loss(model: PreTrainedModel, corpus: Documents) -> float:
 def test_it_is_taken_in(folders: Any, run_stage: RunStage, name: str) -> None:
     done = taken(run_stage, folders(name), None if FAMILIES[name].template else "plain")
     assert done.facts["packed"]
+
+
+@every_family
+def test_where_there_is_no_linear_head_it_is_told_before_one_is_tried(
+    folders: Any, name: str
+) -> None:
+    def fails(act: Callable[..., Any], *arguments: Any) -> bool:
+        try:
+            act(folders(name), *arguments)
+        except UserError:
+            return True
+        return False
+
+    assert fails(checks.head) == fails(loading.new_head, 2, 0)
 
 
 @every_family

@@ -122,7 +122,7 @@ def test_a_base_that_is_there_is_held_against_the_next_task(tmp_path: Path) -> N
     write_json(task / "labels.json", ["joy", "fear"])
     needed = Requirements(
         chats=[Chat(system="", date_string=DATE)], separators=[""], max_new_tokens=8,
-        max_length={"classifier.recipe.max_length": tiny.WINDOW}, modules={},
+        max_length={"classifier.recipe.max_length": tiny.WINDOW}, modules={}, head=True,
     )  # fmt: skip
 
     def held(layout: str = "padded", **change: Any) -> None:

@@ -57,6 +57,8 @@ class Scratch(Architecture):
             raise ValueError(": expected null, since base.corpus names no texts to learn from")
         if recipe is not None and getattr(recipe.tuning, "bits", None):
             raise ValueError(".tuning.bits: expected null, since nothing is there to be frozen")
+        if recipe is not None and recipe.evaluations_per_epoch:
+            raise ValueError(".evaluations_per_epoch: expected 0, a corpus has no validation texts")
         return recipe
 
 

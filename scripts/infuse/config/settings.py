@@ -20,6 +20,7 @@ class Requirements(Section):
     modules: dict[str, list[str]] = Field(
         description="that adapters change, by place in the config"
     )
+    head: bool = Field(description="whether an arm has a linear head")
 
 
 class Settings(Section):

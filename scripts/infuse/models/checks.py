@@ -12,6 +12,7 @@ import torch
 from infuse.core.errors import UserError, meant
 from infuse.models.hf import (
     MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+    MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
     AutoConfig,
     Conv1D,
     find_adapter_config_file,
@@ -56,6 +57,16 @@ def sizes(model: Any, tokenizer: Any) -> None:
             raise UserError(
                 f"the tokenizer has {tokens} tokens, the {name} of the model {rows} rows"
             )
+
+
+def head(folder: Path | str, **hub: Any) -> None:
+    """Refuse a model that transformers has in no form with a linear head."""
+    config = AutoConfig.from_pretrained(folder, **hub)
+    if config.model_type not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
+        raise UserError(
+            f"{folder}: transformers has no form of {config.model_type} with a linear head: leave"
+            " out the arms with target: head"
+        )
 
 
 def modules(model: torch.nn.Module, names: Sequence[str], where: str) -> None:

@@ -40,7 +40,10 @@ with _unseen("sklearn", "scipy", "pandas"):
     from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
     from transformers.modeling_layers import GradientCheckpointingLayer
     from transformers.modeling_utils import PreTrainedModel
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES,
+    )
     from transformers.pytorch_utils import Conv1D
     from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
     from transformers.utils import find_adapter_config_file
@@ -48,6 +51,7 @@ with _unseen("sklearn", "scipy", "pandas"):
 
 __all__ = [
     "MODEL_FOR_CAUSAL_LM_MAPPING_NAMES",
+    "MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES",
     "AttentionInterface",
     "AttentionMaskInterface",
     "AutoConfig",

@@ -183,6 +183,8 @@ def existing_base(
             "compute.layout: packed documents have another loss than the model's own: set"
             " compute.layout to padded"
         )
+    if needed is not None and needed.head:
+        checks.head(base)
     if folder is not None and needed is not None:
         task(tokenizer, loading.positions(base), needed, folder)
 

@@ -75,4 +75,5 @@ def requirements(config: Experiment) -> Requirements:
             f"{at}.tuning.modules": getattr(recipe.tuning, "modules", [])
             for at, recipe in recipes.items()
         },
+        head=any(arm.target == "head" for arm in arms),
     )
