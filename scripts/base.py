@@ -29,7 +29,7 @@ from infuse.training.ranks import joined
 from infuse.training.step import Engine
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 log = logging.getLogger("infuse")
 
 

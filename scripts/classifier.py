@@ -25,7 +25,7 @@ from infuse.training.setup import engine_for
 from infuse.training.training_data import TrainingSets
 from infuse.workflow.job import Job, run
 
-VERSION = 5
+VERSION = 6
 log = logging.getLogger("infuse")
 
 

@@ -59,13 +59,19 @@ PlannedWriting = ReasoningsForecast | PredictionsForecast
 
 @dataclass(frozen=True)
 class Training:
-    """One training, as it will be; what is dropped by (reason, domain)."""
+    """One training, as it will be; what is dropped by (reason, domain).
+
+    Attributes:
+        exact: whether all documents are known.
+        labels: of a linear head; None: it writes.
+    """
 
     planned: ReasonerForecast | ClassifierForecast
     lesson: Lesson
     validation: Documents | None
     dropped: Counter[tuple[str, str]]
     exact: bool
+    labels: int | None = None
 
     @property
     def name(self) -> str:
@@ -87,12 +93,6 @@ class Training:
         """The label's share of the loss, where it has one of its own."""
         params = self.planned.params
         return params.label_weight if isinstance(params, ClassifierParams) else None
-
-    @property
-    def has_linear_head(self) -> bool:
-        """Whether it gives labels by a linear head."""
-        params = self.planned.params
-        return isinstance(params, ClassifierParams) and params.target == "head"
 
     @property
     def validations(self) -> int:
@@ -169,9 +169,11 @@ def _training(job: Job, planned: ReasonerForecast | ClassifierForecast) -> Train
     sets = ExpectedSets(inputs, tokenizer, planned.params.recipe.max_length, limits)
     taught = lesson(sets, planned.params)
     dropped = Counter({(why, "all"): part["rows"] for why, part in taught.dropped.items()})
+    head = planned.params.target == "head"
     return Training(
-        planned, taught, sets.validation(planned.params), dropped, not any(limits.values())
-    )
+        planned, taught, sets.validation(planned.params), dropped, not any(limits.values()),
+        len(read_labels(job.inputs["task"])) if head else None,
+    )  # fmt: skip
 
 
 def _known(limit: int | None) -> int:
@@ -187,7 +189,7 @@ def _line(
     base, compute, recipe = job.inputs["base"], training.compute, training.recipe
     documents, steps = training.lesson.documents, training.lesson.steps
     counted = account(documents, steps, recipe, training.label_weight)
-    size, work = shape(base, recipe.tuning), Work.of(recipe.tuning)
+    size, work = shape(base, recipe.tuning, training.labels), Work.of(recipe.tuning)
     learned = training_flops(size, work, documents, steps)
     checks = 0.0
     if training.validation is not None:
@@ -344,9 +346,8 @@ def _measured(job: Job, training: Training, work: Work, recomputed: bool) -> flo
     recipe, seed = training.recipe, training.planned.params.seed
     if training.compute.compile:
         torch.compiler.reset()  # what was compiled for another training would count here
-    labels = len(read_labels(job.inputs["task"])) if training.has_linear_head else None
     engine = engine_for(
-        job.inputs["base"], recipe, training.compute, seed, labels, training.label_weight
+        job.inputs["base"], recipe, training.compute, seed, training.labels, training.label_weight
     )
     documents, steps = training.lesson.documents, training.lesson.steps
     try:

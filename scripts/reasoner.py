@@ -23,7 +23,7 @@ from infuse.training.setup import engine_for
 from infuse.training.training_data import open_documents
 from infuse.workflow.job import Job, run
 
-VERSION = 2
+VERSION = 3
 log = logging.getLogger("infuse")
 
 

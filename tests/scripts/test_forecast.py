@@ -15,7 +15,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch.utils.flop_counter import FlopCounterMode
-from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralForCausalLM
+from transformers import (
+    AutoModelForCausalLM,
+    GPT2Config,
+    LlamaConfig,
+    LlamaForCausalLM,
+    MistralConfig,
+    MistralForCausalLM,
+)
 
 import forecast as stage
 import tiny
@@ -36,7 +43,12 @@ from trees import tiny as tiny_change
 
 PACKED = tiny.COMPUTE | {"layout": "packed", "micro_tokens": 512}
 FULL = cost_model.Work.of(tiny.FULL)
-COARSE = tiny.LORA | {"modules": ["all-linear"], "bits": 4}
+EVERY_LAYER = tiny.LORA | {"modules": ["all-linear"]}
+COARSE = EVERY_LAYER | {"bits": 4}
+TWO_FAMILIES = (
+    LlamaConfig(hidden_size=16, intermediate_size=8, num_hidden_layers=2, num_attention_heads=2),
+    GPT2Config(n_embd=16, n_layer=2, n_head=2),
+)
 
 
 @pytest.fixture(scope="module")
@@ -61,6 +73,21 @@ def test_sizes_are_those_of_the_model(tmp_path: Path, tied: bool) -> None:
     tuned = loading.tune(model, tiny.tuned(tiny.LORA), 0)
     trained = sum(weight.numel() for weight in tuned.parameters() if weight.requires_grad)
     assert shapes.shape(tmp_path, tiny.LORA).trained == trained
+
+
+@pytest.mark.parametrize("tuning", [tiny.FULL, EVERY_LAYER])
+@pytest.mark.parametrize("config", TWO_FAMILIES)
+def test_sizes_of_a_linear_head_are_those_of_its_model(
+    tmp_path: Path, config: Any, tuning: Any
+) -> None:
+    """It has no output layer, and embeddings that only look up."""
+    AutoModelForCausalLM.from_config(config).save_pretrained(tmp_path)
+    tuned = loading.tune(loading.new_head(tmp_path, 3, 0), tiny.tuned(tuning), 0)
+    trained = sum(weight.numel() for weight in tuned.parameters() if weight.requires_grad)
+    size = shapes.shape(tmp_path, tuning, 3)
+    assert size.trained == trained and size.head == 3 * 16
+    if tuning == tiny.FULL:
+        assert size.weights == trained
 
 
 @settings(max_examples=10)

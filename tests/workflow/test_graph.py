@@ -217,6 +217,17 @@ def _candidates(name: str, value: Any) -> Iterator[Any]:
         )
 
 
+def test_the_order_of_arms_is_part_of_what_tables_show() -> None:
+    """And of nothing else: the first label arm is what others are held against."""
+    arms = experiment.load({}).model_dump()["arms"]
+    ours, other = (
+        plan.build(experiment.load({"arms": dict(order)}))
+        for order in (arms.items(), reversed(arms.items()))
+    )
+    moved = {stage for stage, key in ours.nodes.keys() - other.nodes.keys()}
+    assert "metrics" in moved and not moved & {"training_set", "classifier", "predictions"}
+
+
 def test_the_documented_layout_is_the_real_one() -> None:
     """A rule, its script and its test bear one name."""
     rules = set(re.findall(r"^(?:rule|use rule task as) (\w+)(?: with)?:", "".join(

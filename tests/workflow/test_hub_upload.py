@@ -11,10 +11,11 @@ from pathlib import Path
 import pytest
 
 from infuse.config import experiment
+from infuse.core.errors import UserError
 from infuse.core.files import read_rows
 from infuse.core.manifest import names
 from infuse.core.schemas import TEXT_REASONING_LABEL
-from infuse.workflow import plan
+from infuse.workflow import hub_upload, plan
 from loopback_hub import OWNER, STRANGER, TOKEN, Hub, serve
 from trees import ROOT, Tree, copied, environment, nodes
 
@@ -72,6 +73,21 @@ def test_regimes_and_controls_are_not_the_experiments_own() -> None:
     classifiers = [f"{arm}-seed{seed}" for arm in experiment.load({}).arms for seed in (1, 2)]
     sets = [name for name, stage in PUSHED.items() if stage == "training_set"]
     assert sorted(node.name for node in own) == sorted([*sets, "scratch", *classifiers])
+
+
+def test_two_artifacts_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One would lie over the other."""
+    sources = {"shuffle": {"kind": "keywords", "words": 5, "folds": 5}}
+    arms = {
+        "label": {"target": "label"},
+        "keywords": {"target": "reason_label", "reasons": "shuffle"},
+        "shuffled": {"target": "reason_label", "perturb": "shuffle"},
+    }
+    both = plan.build(experiment.load({"arms": arms, "other_reasonings": sources}))
+    monkeypatch.setattr(hub_upload, "is_here", lambda node: True)
+    monkeypatch.setattr(hub_upload, "check_all", lambda *_: None)
+    with pytest.raises(UserError, match=r"^--to: 2 artifacts would be me/diary-shuffle_text_rea"):
+        hub_upload.repositories(both, "me", "")
 
 
 def test_a_push_that_is_not_confirmed_sends_nothing(built: Tree) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import resource
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 RAPL = Path("/sys/class/powercap")
+OFTEN = 60  # seconds; counters of energy restart after some ten minutes at full power
 
 
 class Meter:
@@ -16,17 +18,43 @@ class Meter:
 
     def __init__(self) -> None:
         self._start = time.monotonic()
-        self._joules = _joules()
+        self._energy = _Energy()
 
     def read(self) -> dict[str, float | None]:
         """Wall time in s, peak resident memory in MB, the processor's energy in J or None."""
-        joules = _joules()
+        joules = self._energy.joules()
         return {
             "seconds": round(time.monotonic() - self._start, 1),
             "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-            "energy_joules": None if joules is None or self._joules is None
-            else round(joules - self._joules, 1),
-        }  # fmt: skip
+            "energy_joules": None if joules is None else round(joules, 1),
+        }
+
+
+class _Energy(threading.Thread):
+    """The energy of all processor packages (RAPL), of which a thread sees each restart."""
+
+    def __init__(self) -> None:
+        super().__init__(daemon=True)
+        self._lock = threading.Lock()
+        self._sum, self._last = 0, _counters()
+        if self._last:
+            self.start()
+
+    def run(self) -> None:
+        while True:
+            time.sleep(OFTEN)
+            self.joules()
+
+    def joules(self) -> float | None:
+        """Since the start; None where the counters can't be read."""
+        with self._lock:
+            now = _counters()
+            if not now or now.keys() != self._last.keys():
+                return None
+            for zone, (count, most) in now.items():
+                self._sum += (count - self._last[zone][0]) % (most + 1)
+            self._last = now
+            return self._sum / 1e6
 
 
 def commit(folder: Path) -> str | None:
@@ -52,10 +80,15 @@ def commit(folder: Path) -> str | None:
         return None
 
 
-def _joules() -> float | None:
-    """The energy counters of all processor packages (RAPL), None where they can't be read."""
+def _counters() -> dict[str, tuple[int, int]]:
+    """Of each processor package, microjoules and the most that its counter holds; none where they
+    can't be read.
+    """
+    names = ("energy_uj", "max_energy_range_uj")
     try:
-        counters = [zone / "energy_uj" for zone in sorted(RAPL.glob("intel-rapl:[0-9]"))]
-        return sum(int(counter.read_text()) for counter in counters) / 1e6 if counters else None
+        return {
+            zone.name: tuple(int((zone / name).read_text()) for name in names)  # type: ignore[misc]
+            for zone in sorted(RAPL.glob("intel-rapl:[0-9]"))
+        }
     except OSError:
-        return None
+        return {}

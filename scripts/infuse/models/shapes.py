@@ -9,7 +9,7 @@ import torch
 
 from infuse.config.recipe import Tuning
 from infuse.models.checks import ALL_LINEAR
-from infuse.models.hf import AutoConfig, AutoModelForCausalLM
+from infuse.models.hf import AutoConfig, AutoModelForCausalLM, Conv1D
 from infuse.models.loading import backbone
 
 
@@ -41,32 +41,41 @@ class Shape:
         return self.body + self.head + self.embedding
 
 
-def shape(folder: Path, tuning: Tuning) -> Shape:
-    """The sizes of the model in a folder, of which no weight is read."""
+def shape(folder: Path, tuning: Tuning, labels: int | None = None) -> Shape:
+    """The sizes of the model in a folder, of which no weight is read.
+
+    Args:
+        labels: of a linear head in the place of its output layer; None: it writes.
+    """
     config = AutoConfig.from_pretrained(folder)
     with torch.device("meta"):
         model = AutoModelForCausalLM.from_config(config)
-    decoder, head = backbone(model)
-    words, out = model.get_input_embeddings().weight, head.layer.get_parameter("weight")
-    lookups = 0 if out is words else words.numel()
+    decoder, output = backbone(model)
+    words, out = model.get_input_embeddings().weight, output.layer.get_parameter("weight")
+    head = out.numel() if labels is None else labels * config.hidden_size
+    lookups = 0 if labels is None and out is words else words.numel()
     body = sum(weight.numel() for weight in decoder.parameters()) - words.numel()
-    trained, coarse = body + out.numel() + lookups, 0
+    trained, coarse = body + head + lookups, 0
     if tuning.kind == "lora":
         linear = {
             name: layer
             for name, layer in decoder.named_modules()
-            if isinstance(layer, torch.nn.Linear)
+            if isinstance(layer, torch.nn.Linear | Conv1D)
         }
-        ends = ("",) if tuning.modules == [ALL_LINEAR] else tuple(tuning.modules)
-        trained = sum(
-            tuning.rank * (layer.in_features + layer.out_features)
-            for name, layer in linear.items()
-            if name.endswith(ends)
+        ends = (
+            ("",)
+            if tuning.modules == [ALL_LINEAR]
+            else tuple(f".{name}" for name in tuning.modules)
         )
+        trained = sum(
+            tuning.rank * sum(layer.weight.shape)
+            for name, layer in linear.items()
+            if f".{name}".endswith(ends)
+        ) + (0 if labels is None else head)
         if tuning.bits is not None:
             coarse = sum(layer.weight.numel() for layer in linear.values())
     layers, heads = config.num_hidden_layers, config.num_attention_heads
     width = getattr(config, "head_dim", None) or config.hidden_size // heads
     keys = getattr(config, "num_key_value_heads", None) or heads
     attention, cache = layers * heads * width, layers * 2 * keys * width
-    return Shape(body, out.numel(), lookups, attention, cache, trained, coarse)
+    return Shape(body, head, lookups, attention, cache, trained, coarse)

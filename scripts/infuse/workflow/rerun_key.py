@@ -24,7 +24,9 @@ def rerun_key(stage: str, params: Mapping[str, Any], inputs: Mapping[str, str]) 
     Args:
         inputs: role -> key of an input.
     """
-    return fingerprint([stage, stage_version(stage), params, inputs])
+    # Tables have arms in their order, and the first of a kind is what others are held against.
+    order = [list(params["arms"])] if isinstance(params.get("arms"), Mapping) else []
+    return fingerprint([stage, stage_version(stage), params, inputs, *order])
 
 
 @cache
