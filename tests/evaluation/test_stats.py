@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infuse.evaluation import stats
@@ -137,8 +137,9 @@ def test_crossed_p_worked_by_hand() -> None:
     """t = 3 at one degree of freedom, a Cauchy variable."""
     interval = stats.two_way_interval(np.array([[3.0, 1], [1, 1]]))
     assert interval.high - interval.mean == pytest.approx(T_1 / 2)
-    assert interval.p == 0.5  # of a t-test 0.20; but of two items an exact test has no smaller one
-    assert 1 - 2 * math.atan(3) / math.pi < interval.p
+    assert interval.p == pytest.approx(1 - 2 * math.atan(3) / math.pi)
+    # Of two items, an exact test of signs has no smaller one than this.
+    assert stats.mean_difference(np.array([[3.0, 1], [1, 1]]), ["a", "b"]).p == 0.5
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
@@ -166,6 +167,25 @@ def test_a_handful_of_answers_never_tells_all(
     assert (gain.low > 0 or gain.high < 0) == (gain.p < 0.05)
     turned = stats.gain(np.tile(-values, (seeds, 1)), [str(at) for at in range(len(values))])
     assert (-turned.high, -turned.low, turned.p) == pytest.approx((gain.low, gain.high, gain.p))
+
+
+@given(
+    differences=st.lists(st.lists(st.sampled_from([-1.0, 0, 1]), min_size=1, max_size=20),
+                         min_size=1, max_size=30),
+    seeds=st.integers(1, 3),
+)  # fmt: skip
+@example(differences=[[1.0] * 20] * 3 + [[0.0]] * 20, seeds=1)
+def test_clusters_without_a_difference_tell_no_sign(
+    differences: list[list[float]], seeds: int
+) -> None:
+    """They do not lower the least p, however large; and the interval does not contradict p."""
+    values = np.tile(np.concatenate(differences), (seeds, 1))
+    names = [str(at) for at, cluster in enumerate(differences) for _ in cluster]
+    signed = sum(sum(cluster) != 0 for cluster in differences)
+    for interval in (stats.gain(values, names), stats.mean_difference(values, names)):
+        if not math.isnan(interval.p):
+            assert interval.p >= min(1, 2 * 0.5**signed)
+            assert (interval.low <= 0 <= interval.high) == (interval.p > 0.05)
 
 
 @pytest.mark.parametrize("n", range(1, 9))
@@ -210,8 +230,7 @@ def test_one_seed_is_the_t_test(values: list[float]) -> None:
     two_way = stats.two_way_interval(np.array([values]))
     if np.var(values) > 1e-6:
         test = scipy.stats.ttest_1samp(values, 0)
-        exact = min(1, 2 * 0.5 ** np.count_nonzero(np.abs(values) > stats.ROUNDING))
-        assert two_way.p == pytest.approx(max(test.pvalue, exact))
+        assert two_way.p == pytest.approx(test.pvalue)
         interval = test.confidence_interval()
         assert (two_way.low, two_way.high) == pytest.approx((interval.low, interval.high))
 

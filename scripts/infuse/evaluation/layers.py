@@ -155,9 +155,9 @@ def layer_rows(
                 theirs = readings[reference]
                 against = theirs.entropy[:, texts, layer]
                 row |= {
-                    "difference": stats.mean_interval(entropy - against, clusters),
+                    "difference": stats.mean_difference(entropy - against, clusters),
                     "ratio": ratio(entropy, against, clusters),
-                    "activation_difference": stats.mean_interval(
+                    "activation_difference": stats.mean_difference(
                         activation - theirs.activation_entropy[:, texts, layer], clusters
                     ),
                 }
@@ -181,7 +181,7 @@ def output_rows(
         }  # fmt: skip
         if reference is not None:
             against = readings[reference].confidence[:, texts]
-            interval = stats.mean_interval(confidence - against, clusters)
+            interval = stats.mean_difference(confidence - against, clusters)
             low, high = np.clip(interval[1:3], -1, 1).tolist()  # it is of shares
             row["difference"] = interval._replace(low=low, high=high)
         rows.append(row)

@@ -72,8 +72,7 @@ def two_way_interval(values: Values, bounds: tuple[float, float] | None = None) 
 
     Few answers that are all alike show no spread, and leave much open. So with `bounds`, interval
     and p are of the values and two items more, one at each bound (Bonett and Price, J. of
-    Educational and Behavioral Statistics 37, 2012, for a difference of paired shares). And p is at
-    least 2 / 2^k, k the items whose mean is not 0: an exact test of their signs has no smaller one.
+    Educational and Behavioral Statistics 37, 2012, for a difference of paired shares).
 
     Without bounds, values that are all equal have neither interval nor p; nor has a single item.
 
@@ -91,9 +90,7 @@ def two_way_interval(values: Values, bounds: tuple[float, float] | None = None) 
     error, df = _error(len(values), values.shape[1], *_mean_squares(values))
     df = min(df, items - 1.0)
     centre, half = float(values.mean()), float(stats.t.ppf(0.975, df)) * error
-    # What was added is at the end, and of no weight in a test of signs.
-    signed = int((np.abs(values[:, :items].mean(0)) > ROUNDING).sum())
-    p = max(float(2 * stats.t.sf(abs(centre) / error, df)), min(2 * 0.5**signed, 1.0))
+    p = float(2 * stats.t.sf(abs(centre) / error, df))
     return Interval(
         mean, float(np.fmax(centre - half, low)), float(np.fmin(centre + half, high)), p, df
     )
@@ -179,6 +176,28 @@ def mean_interval(
     return two_way_interval(clustered(values, clusters), bounds)
 
 
+def mean_difference(
+    differences: Values, clusters: Sequence[str], bounds: tuple[float, float] | None = None
+) -> Interval:
+    """`mean_interval` of differences, whose p is held against an exact test of signs.
+
+    Of k clusters whose sum of differences is not 0, that test has no p below 2 / 2^k; so p is not
+    let below it. The interval holds 0 wherever p is above 5 %.
+
+    Args:
+        differences: float [seeds, items].
+        clusters: of the items.
+        bounds: as there.
+    """
+    interval = mean_interval(differences, clusters, bounds)
+    _, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    signed = int((np.abs(np.bincount(codes, differences.mean(0))) > ROUNDING).sum())
+    p = max(interval.p, min(2 * 0.5**signed, 1.0))
+    if not p > 0.05:  # or nan
+        return interval._replace(p=p)
+    return interval._replace(low=min(interval.low, 0.0), high=max(interval.high, 0.0), p=p)
+
+
 def share(right: Values, clusters: Sequence[str]) -> tuple[float, float]:
     """The 95 % interval of a share of right answers, over items and seeds.
 
@@ -201,7 +220,7 @@ def gain(differences: Values, clusters: Sequence[str]) -> Interval:
         differences: of right answers, -1, 0 or 1: [seeds, items].
         clusters: of the items.
     """
-    return mean_interval(differences, clusters, (-1, 1))
+    return mean_difference(differences, clusters, (-1, 1))
 
 
 def clustered(values: Values, clusters: Sequence[str]) -> Values:

@@ -258,7 +258,7 @@ def _interval(
     name: str, values: stats.Values, clusters: Sequence[str], signed: bool = False
 ) -> dict[str, str]:
     """A mean over seeds and texts with its interval; with its p, if zero would mean nothing."""
-    interval = stats.mean_interval(values, clusters)
+    interval = (stats.mean_difference if signed else stats.mean_interval)(values, clusters)
     line = _cells(name, "{:+.4f}" if signed else "{:.4f}", *interval[:3])
     if signed and not math.isnan(interval.p):
         line[f"{name}, p"] = f"{interval.p:.2g}"
