@@ -9,7 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from infuse.data.reasoning_checks import labels_named
+from infuse.evaluation import reasoning_sources
 from infuse.evaluation.reasoning_sources import Worth, worth
+from infuse.reporting.arm_tables import sources
 
 LABELS = ["joy", "sadness"]
 COUNTS = ("judged", "tokens")  # of a Worth; all else are shares
@@ -45,7 +47,8 @@ def test_a_reasoning_that_is_its_label_is_read_and_about_no_text() -> None:
 @given(st.lists(st.sampled_from(["", "joy", "Sadness, not joy", "the harbour0"]), min_size=1))
 def test_shares_are_of_the_reasonings(reasonings: list[str]) -> None:
     said = worth(rows(reasonings), LABELS)
-    assert all(0 <= share <= 1 for name, share in said._asdict().items() if name not in COUNTS)
+    shares = [share for name, share in said._asdict().items() if name not in COUNTS]
+    assert all(0 <= share <= 1 for share in shares if share is not None)
     assert said.distinct == len(set(reasonings)) / len(reasonings)
     assert said.judged == len(reasonings)
     named = sum("joy" in text.lower() or "sadness" in text.lower() for text in reasonings)
@@ -56,6 +59,20 @@ def test_of_names_within_each_other_the_longest_is_meant() -> None:
     assert labels_named(["Very-low, it seems", "low"], ["low", "very low"]) == [
         {"very low"}, {"low"}
     ]  # fmt: skip
+
+
+def test_rows_sorted_by_label_are_judged_as_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reasoning_sources, "MOST_JUDGED", 12)
+    told = [row | {"reasoning": f"It is {row['label']}"} for row in rows([""] * 24)]
+    ordered = sorted(told, key=lambda row: row["label"])
+    said = worth(ordered, LABELS)
+    assert said == worth(told, LABELS) and (said.judged, said.read) == (12, 1.0)
+
+
+def test_of_one_label_it_is_not_told_whether_it_can_be_read() -> None:
+    said = worth([row | {"label": "joy"} for row in rows(["joyful"] * 12)], LABELS)
+    assert said.read is said.text_read is None
+    assert sources({"own": ("reasoner", said)})[0]["label read from it %"] == ""
 
 
 def test_what_is_of_one_cluster_is_not_learned_from() -> None:
