@@ -407,6 +407,56 @@ def test_enough_is_more_than_there_is_and_no_more_than_needed(
     assert (many.seeds is None) or seeds > 1
 
 
+def exactly(parts: tuple[float, float, float, float], seeds: int, items: int) -> stats.Values:
+    """Values with just that mean, and the mean squares that its components of variance lead one to
+    expect: of seeds, of items, of the rest.
+    """
+    mean, a, b, c = parts
+    draw = np.random.default_rng(0)
+    rest = draw.normal(size=(seeds, items))
+    of_seeds, of_items = rest.mean(1, keepdims=True), rest.mean(0, keepdims=True)
+    rest = rest - of_seeds - of_items + rest.mean()
+    of_seeds, of_items = of_seeds - of_seeds.mean(), of_items - of_items.mean()
+    of_items *= math.sqrt((b + c / seeds) / of_items.var(ddof=1))
+    if seeds > 1:
+        of_seeds *= math.sqrt((a + c / items) / of_seeds.var(ddof=1))
+        rest *= math.sqrt(c * (seeds - 1) * (items - 1) / (rest**2).sum())
+    return mean + of_seeds + of_items + rest
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+@pytest.mark.parametrize(
+    "parts",
+    [(0, 0, 0, 0), (0.01, 0, 0, 0), (-0.02, 0, 0.04, 0.01), (0.04, 1e-4, 0.1, 0.1)],
+    ids=["alike", "a shift", "texts differ", "seeds differ"],
+)
+def test_what_is_enough_settles_it_and_clearly_less_does_not(
+    seeds: int, parts: tuple[float, float, float, float]
+) -> None:
+    def reach(seeds: int, items: int) -> float:
+        gain = stats.gain(exactly(parts, seeds, items), [str(at) for at in range(items)])
+        return max(gain.high - gain.mean, gain.mean - gain.low)
+
+    half, items = max(parts[0], 0.02 - parts[0]), 50
+    told = stats.enough(exactly(parts, seeds, items), [str(at) for at in range(items)], half)
+    assert reach(seeds, items) > half
+    if told.items is not None:
+        assert reach(seeds, told.items) < half < reach(seeds, math.floor(told.items / 1.06))
+    else:
+        assert reach(seeds, 10**4) > half
+    if told.seeds is not None:
+        assert reach(told.seeds, items) < half
+        assert told.seeds == seeds + 1 or half < reach(told.seeds - 1, items)
+    elif seeds > 1:
+        assert reach(stats.MOST_SEEDS, items) > half
+
+
+def test_two_arms_that_are_always_alike_need_more_texts_and_no_seeds() -> None:
+    """Of 50 texts, the two that are added leave 5.5 points on each side, whatever the seeds."""
+    told = stats.enough(np.zeros((2, 50)), [str(at) for at in range(50)], 0.02)
+    assert told.seeds is None and told.items is not None and 135 <= told.items <= 145
+
+
 def test_enough_of_one_seed_by_hand() -> None:
     draw = np.random.default_rng(0)
     values = draw.normal(0, 0.5, (1, 400))
