@@ -75,6 +75,26 @@ def test_of_one_label_it_is_not_told_whether_it_can_be_read() -> None:
     assert sources({"own": ("reasoner", said)})[0]["label read from it %"] == ""
 
 
+@pytest.mark.parametrize(
+    ("name", "named", "others"),
+    [
+        ("-1", ["It is -1.", "-1", "so, -1"], ["It is 1 of them", "1", "so 1", "x-1"]),
+        ("A-", ["an A-", "A-, then"], ["A boy", "A", "A-level"]),
+        ("_x_y-", ["an _x y-", "_X-Y- it is"], ["an x y", "x_y-", "_x y"]),
+    ],
+)
+def test_a_label_is_named_with_the_marks_at_its_ends(
+    name: str, named: list[str], others: list[str]
+) -> None:
+    assert labels_named(named, [name]) == [{name}] * len(named)
+    assert labels_named(others, [name]) == [set()] * len(others)
+
+
+@given(st.from_regex(r"[-_a-z0-9]{1,6}", fullmatch=True))
+def test_a_label_is_named_by_itself_and_not_by_white_space(name: str) -> None:
+    assert labels_named([f"so {name} then", "so  then"], [name]) == [{name}, set()]
+
+
 def test_what_is_of_one_cluster_is_not_learned_from() -> None:
     """Each cluster has a word of its own for each label: known, it tells all; unknown, nothing."""
     told = [
