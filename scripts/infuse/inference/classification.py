@@ -21,7 +21,6 @@ from infuse.data.examples import Encoder, Ids
 from infuse.data.targets import Target
 from infuse.inference import generation
 from infuse.inference.backends import TransformersWriter, load_writer
-from infuse.inference.generation import Written
 from infuse.models import loading
 
 FORM = "classifier.json"
@@ -176,7 +175,6 @@ class Reader:
             )
         else:
             written = self._writer.write(prompts, rows, self._ends, decoding)
-        written = [self._within(*both) for both in zip(prompts, written, strict=True)]
         form = self.form
         answers = [
             read_answer(
@@ -198,13 +196,6 @@ class Reader:
             Read(answer, count, score, form.labels[int(score.argmax())])
             for answer, count, score in zip(answers, tokens, scores, strict=True)
         ]
-
-    def _within(self, prompt: Ids, output: Written) -> Written:
-        """What is written within the model's positions, its end token included."""
-        left = self.slots.positions - len(prompt)
-        if len(output.tokens) + (output.finish == "stop") <= left:
-            return output
-        return Written(output.tokens[:left], "length")
 
     def before_labels(
         self, prompts: Sequence[Ids], reasonings: Sequence[str]
