@@ -169,6 +169,12 @@ def test_figures_are_there_and_numbers_are_written_in_the_maps(
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["gold", *LABELS]
 
 
+def test_of_groups_of_one_size_the_first_are_drawn() -> None:
+    names = [f"group {place}" for place in range(20)]
+    within = {name: _group(np.ones(3, bool)) for name in [layers.EVERY, *names]}
+    assert layers.largest(within, 4) == [layers.EVERY, *names[:4]]
+
+
 def test_a_curve_goes_through_its_differences() -> None:
     readings = _readings(["label", "why"])
     within = {

@@ -127,8 +127,11 @@ def groups(test: Path, ids: Sequence[int], labels: Sequence[str]) -> dict[str, G
 
 
 def largest(within: Mapping[str, Group], most: int) -> list[str]:
-    """The names of the group of all texts and of at most so many others, those with most texts."""
-    others = sorted(set(within) - {EVERY}, key=lambda name: -within[name].inside.sum())[:most]
+    """The names of the group of all texts and of at most so many others, those with most texts; of
+    equal ones, the first.
+    """
+    parts = [name for name in within if name != EVERY]
+    others = sorted(parts, key=lambda name: -within[name].inside.sum())[:most]
     return [name for name in within if name == EVERY or name in others]
 
 
