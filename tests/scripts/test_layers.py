@@ -148,6 +148,11 @@ def test_texts_with_sources_are_grouped_by_them(run_stage: RunStage, tmp_path: P
     assert [line["n"] for line in table[:3]] == ["40", "20", "20"]
 
 
+def test_ratings_without_a_source_are_grouped_by_label(run_stage: RunStage, tmp_path: Path) -> None:
+    table = lines(layers_of(run_stage, tmp_path, sources=[""]), "confidence")
+    assert {line["group"] for line in table} == {"all texts", *LABELS}
+
+
 def test_figures_are_there_and_numbers_are_written_in_the_maps(
     run_stage: RunStage, tmp_path: Path
 ) -> None:

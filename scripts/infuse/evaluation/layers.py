@@ -118,7 +118,7 @@ def groups(test: Path, ids: Sequence[int], labels: Sequence[str]) -> dict[str, G
     """
     rows = {row["id"]: row for row in read_task(test.parent, test.stem)}
     texts = [rows[number] for number in ids]
-    part = "source" if "source" in texts[0] else "label"
+    part = "source" if any(row.get("source") for row in texts) else "label"
     names, clusters = np.array([row[part] for row in texts]), np.array(clusters_of(texts))
     there = set(names)
     order = dict.fromkeys(names) if part == "source" else [name for name in labels if name in there]
