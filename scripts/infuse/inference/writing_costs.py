@@ -26,9 +26,9 @@ from infuse.config.reasonings import Decoding
 from infuse.core.gpu_models import GpuModel
 from infuse.data.examples import Encoder, Ids
 from infuse.data.prompts import reasoning_prompts
+from infuse.data.slots import Slots
 from infuse.data.targets import EXPLAINED
 from infuse.inference.backends import TransformersWriter, Writer
-from infuse.inference.classification import Slots
 from infuse.inference.generation import MOST_SCORES, chunks
 from infuse.models.shapes import Shape
 
