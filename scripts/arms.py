@@ -16,12 +16,12 @@ from infuse.core.files import read_labels, read_rows, read_task
 from infuse.core.manifest import read_provenance
 from infuse.core.schemas import REASONINGS
 from infuse.evaluation.metrics_files import read_numbers
-from infuse.evaluation.reasoning_sources import MOST_JUDGED, Worth, worth
+from infuse.evaluation.reasoning_sources import Worth, worth
 from infuse.reporting import arm_tables, plots
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
 
-VERSION = 4
+VERSION = 5
 
 
 def arms(job: Job) -> dict[str, Any]:
@@ -66,9 +66,8 @@ def _sources(job: Job) -> dict[str, tuple[str, Worth]]:
     for role, folder in job.inputs.items():
         if role.startswith("reasonings "):
             rows = read_rows(folder / "reasonings.parquet", REASONINGS)
-            train = [row for row in rows if row["split"] == "train"][:MOST_JUDGED]
             kind = read_provenance(folder)["params"]["kind"]
-            joined = [texts[row["id"]] | row for row in train]
+            joined = [texts[row["id"]] | row for row in rows if row["split"] == "train"]
             sources[role.partition(" ")[2]] = kind, worth(joined, labels)
     return sources
 

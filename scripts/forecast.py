@@ -52,7 +52,7 @@ from infuse.training.setup import engine_for
 from infuse.training.training_data import ExpectedSets, open_documents
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 Row = dict[str, Any]
 PlannedWriting = ReasoningsForecast | PredictionsForecast
 
@@ -125,7 +125,8 @@ def forecast(job: Job) -> dict[str, Any]:
         lines.append(line)
         notes += [f"{_name(asked)}: {remark}" for remark in remarks]
         if writing.left_out:
-            why, count = "leaves no place for a label", str(writing.left_out)
+            place = "reasoning" if isinstance(asked, ReasoningsForecast) else "label"
+            why, count = f"leaves no place for a {place}", str(writing.left_out)
             dropped.append(
                 {"what": _name(asked), "reason": why, "domain": "all", "documents": count}
             )
@@ -322,6 +323,7 @@ def _smaller(planned: PlannedWriting, size: Shape, writing: Writing, room: float
 def _writing(job: Job, planned: PlannedWriting) -> Writing:
     """What is read and written; the models that write have the shape of the base."""
     tokenizer, task = loading.load_tokenizer(job.inputs["base"]), job.inputs["task"]
+    most = loading.positions(job.inputs["base"])
 
     def texts(*splits: str) -> list[Row]:
         return [row for split in splits for row in read_rows(task / f"{split}.parquet", TASK)]
@@ -329,10 +331,9 @@ def _writing(job: Job, planned: PlannedWriting) -> Writing:
     if isinstance(planned, ReasoningsForecast):
         encoder = Encoder(tokenizer, date_string=planned.params.date_string)
         asked = texts("train") * planned.params.candidates + texts("validation")
-        return writing_costs.of_reasonings(encoder, asked, planned.params)
+        return writing_costs.of_reasonings(encoder, asked, planned.params, most)
     encoder = Encoder(tokenizer, **planned.form.chat.model_dump())
     tested, labels = [row["text"] for row in texts("test")], read_labels(task)
-    most = loading.positions(job.inputs["base"])
     return writing_costs.of_answers(encoder, tested, labels, planned.form, planned.params, most)
 
 

@@ -21,13 +21,13 @@ from infuse.config.data_params import (
     JudgmentsParams,
     SimulatedJudgmentsParams,
 )
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, counted
 from infuse.core.files import RowWriter
 from infuse.core.progress import Progress
 from infuse.core.schemas import JUDGMENTS
 from infuse.data.judge_styles import STYLES, StyleName
 from infuse.evaluation.judge_replies import read
-from infuse.evaluation.judges import listed, question, read_conversations, rescaled
+from infuse.evaluation.judges import question, read_conversations, rescaled
 from infuse.inference import api_client
 from infuse.inference.api_replies import Reply, shown, warn_of_few
 from infuse.workflow.job import Job, run
@@ -66,7 +66,7 @@ def judgments(job: Job) -> dict[str, Any]:
             progress.advance(len(chunk))
     if not outcomes["rated"]:
         raise UserError(
-            f"judgments: none of {outcomes.total()} replies holds a score ({listed(outcomes)}), "
+            f"judgments: none of {outcomes.total()} replies holds a score ({counted(outcomes)}), "
             f"for example {unread}"
         )
     warn_of_few(outcomes["rated"], spent, unread)

@@ -25,7 +25,7 @@ from infuse.evaluation import scores as ev
 from infuse.evaluation.metrics_files import SCHEMAS
 from infuse.workflow.job import Job, run
 
-VERSION = 7
+VERSION = 8
 NAMED = 8  # of labels, in a message
 log = logging.getLogger("infuse")
 

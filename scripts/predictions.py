@@ -17,6 +17,7 @@ from collections import Counter
 from typing import Any
 
 from infuse.config.model_params import PredictionsParams
+from infuse.core.errors import counted
 from infuse.core.files import read_rows, write_rows
 from infuse.core.schemas import PREDICTIONS, TASK
 from infuse.evaluation.votes import elected
@@ -62,9 +63,7 @@ def predictions(job: Job) -> dict[str, Any]:
             len(too_long), len(rows), reader.slots.positions, f"row {', '.join(too_long[:NAMED])}",
             ", ..." if len(too_long) > NAMED else "",
         )  # fmt: skip
-    log.info(
-        "%d texts: %s", len(rows), ", ".join(f"{n} {kind}" for kind, n in outcomes.most_common())
-    )
+    log.info("%d texts: %s", len(rows), counted(outcomes))
     return {"rows": len(rows), "outcomes": dict(outcomes), "tokens": sum(r["tokens"] for r in rows)}
 
 

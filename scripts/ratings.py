@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from infuse.config.data_params import RATINGS_PARAMS, MergedRatingsParams, RatingsParams
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, counted
 from infuse.core.files import RowWriter, read_table, write_csv
 from infuse.core.progress import Progress
 from infuse.core.schemas import JUDGMENTS, RATINGS, SPLITS
@@ -35,7 +35,6 @@ from infuse.evaluation.judges import (
     agreement,
     argued,
     dimension_rows,
-    listed,
     means_of_others,
     merge_question,
     merged_rating,
@@ -97,9 +96,9 @@ def ratings(job: Job) -> dict[str, Any]:
     if spent and not outcomes["merged"]:
         raise UserError(
             f"ratings: none of {len(spent)} replies of the merging model holds a whole explanation "
-            f"({listed(outcomes)})"
+            f"({counted(outcomes)})"
         )
-    warn_of_few(outcomes["merged"], spent, listed(outcomes))
+    warn_of_few(outcomes["merged"], spent, counted(outcomes))
     if not all(rows.values()):
         raise UserError(f"ratings: no conversation of a split has a rating: {rows}")
     write_csv(job.out / "judges.csv", _judge_rows(panel, conversations, dimensions), JUDGES)

@@ -47,7 +47,7 @@ from infuse.data.splits import grouped
 from infuse.data.texts import folded
 from infuse.workflow.job import Job, run
 
-VERSION = 5
+VERSION = 6
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 # The rows of each candidate, and facts of their making.
@@ -128,10 +128,18 @@ def _write(job: Job, params: WrittenParams, texts: list[Row]) -> Reasonings:
     if params.prompt is not None:
         ends.add(encoder.end_of_turn)
     prompts = reasoning_prompts(encoder, params.prompt, texts)
+    if long := sum(len(prompt) >= writer.positions for prompt in prompts):
+        log.warning(
+            "%d of %d texts fill the model's %d positions: they get no reasoning",
+            long, len(texts), writer.positions,
+        )  # fmt: skip
 
     def write(before: int, chunk: list[int]) -> list[Row]:
-        drawn = [before * len(texts) + row for row in chunk]
-        written = writer.write([prompts[row] for row in chunk], drawn, ends, params)
+        fit = [row for row in chunk if len(prompts[row]) < writer.positions]
+        drawn = [before * len(texts) + row for row in fit]
+        asked = [prompts[row] for row in fit]
+        said = dict(zip(fit, writer.write(asked, drawn, ends, params) if fit else (), strict=True))
+        written = [said.get(row) or generation.Written([], "length") for row in chunk]
         return [
             {
                 "split": texts[row]["split"],

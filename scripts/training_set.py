@@ -14,14 +14,14 @@ from typing import Any
 
 from infuse.config.model_params import TrainingSetParams
 from infuse.core.errors import UserError
-from infuse.core.files import read_candidates, read_labels, read_rows, write_rows
+from infuse.core.files import read_candidates, read_labels, read_task, write_rows
 from infuse.core.manifest import read_provenance
-from infuse.core.schemas import TASK, TEXT_LABEL, TEXT_REASONING_LABEL
+from infuse.core.schemas import TEXT_LABEL, TEXT_REASONING_LABEL
 from infuse.data.perturbations import Kind
 from infuse.data.reasoning_checks import Check, passed
 from infuse.workflow.job import Job, run
 
-VERSION = 2
+VERSION = 3
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 
@@ -44,7 +44,7 @@ def training_set(job: Job) -> dict[str, Any]:
     candidates: dict[str, list[Row]] = {}
     splits: dict[str, list[Row]] = {}
     for split in ("train", "validation"):
-        rows = read_rows(job.inputs["task"] / f"{split}.parquet", TASK)
+        rows = read_task(job.inputs["task"], split)
         missing: list[int] = []
         if reasons is not None:
             missing = [row["id"] for row in rows if (split, row["id"]) not in reasons]

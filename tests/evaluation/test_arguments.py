@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pytest
+
+from infuse.evaluation import arguments
 from infuse.evaluation.arguments import heard
 
 SAID = {"joy": "the smile is a sign", "fear": "the dark is near"}
@@ -21,6 +24,15 @@ def test_how_often_it_is_right_is_told_by_reasonings_it_has_not_seen() -> None:
     others = [{"label": "joy", "reasoning": said} for said in SAID.values()]
     assert heard(TRAIN, others, ["x"]).known == 0.5
     assert heard(TRAIN, [], ["x"]).known is None
+
+
+def test_a_training_set_that_is_sorted_by_label_is_read_all_the_same(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(arguments, "MOST_READ", 9)
+    ordered = sorted(TRAIN, key=lambda row: row["label"])
+    assert heard(ordered, [], ["in the dark", "a smile"]).labels == ["fear", "joy"]
+    assert heard(ordered[::-1], [], ["in the dark", "a smile"]).labels == ["fear", "joy"]
 
 
 def test_of_one_label_nothing_is_read() -> None:

@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 
 from infuse.evaluation import comparisons, stats
+from infuse.reporting import rating_tables
+from infuse.reporting.rating_tables import HeldOut
 
 Row = dict[str, Any]
 
@@ -69,6 +71,28 @@ def test_arms_that_answer_alike_are_not_shown_to_be_equal() -> None:
     assert row["detectable"] is None
     pair = comparisons.contrast_row("why", "label", 1, written["why", 1], written["label", 1])
     assert pair["z"] is pair["z_p"] is None and pair["mcnemar_p"] == 1
+
+
+def test_an_arm_with_a_text_too_long_is_compared_by_no_closed_set() -> None:
+    """Nor does a table of settings show one."""
+    rated = {"label": "1", "rating": 1.0, "cluster": "a"}
+    right, wrong = (
+        rated
+        | {"predicted": said, "outcome": outcome}
+        | {"closed_set": said, "log_probabilities": [0.0, 0.0]}
+        for said, outcome in (("1", "right"), ("2", "wrong"))
+    )
+    long = wrong | {"predicted": "", "outcome": "too_long"}
+    long |= {"closed_set": "", "log_probabilities": []}
+    written = {("why", 1): [right, long], ("label", 1): [right, wrong], ("bare", 1): [right, right]}
+    rows = comparisons.comparison_rows([("why", "label"), ("bare", "label")], written)
+    assert [(row["arm"], row["measure"]) for row in rows] == [
+        ("why", "accuracy"), ("bare", "accuracy"), ("bare", "closed set accuracy")
+    ]  # fmt: skip
+    for name in ("why", "bare"):
+        line = rating_tables.transfer({"a": HeldOut([], written, None)}, {}, ["1", "2"])
+        (own,) = [row for row in line if row["arm"] == name]
+        assert ("closed set %" in own) == (name == "bare")
 
 
 def test_a_pair_of_classifiers_worked_by_hand() -> None:

@@ -7,7 +7,7 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from infuse.evaluation import stats
@@ -137,8 +137,9 @@ def test_crossed_p_worked_by_hand() -> None:
     """t = 3 at one degree of freedom, a Cauchy variable."""
     interval = stats.two_way_interval(np.array([[3.0, 1], [1, 1]]))
     assert interval.high - interval.mean == pytest.approx(T_1 / 2)
-    assert interval.p == 0.5  # of a t-test 0.20; but of two items an exact test has no smaller one
-    assert 1 - 2 * math.atan(3) / math.pi < interval.p
+    assert interval.p == pytest.approx(1 - 2 * math.atan(3) / math.pi)
+    # Of two items, an exact test of signs has no smaller one than this.
+    assert stats.mean_difference(np.array([[3.0, 1], [1, 1]]), ["a", "b"]).p == 0.5
 
 
 @pytest.mark.parametrize("value", [0.0, 1.0, 0.1])
@@ -166,6 +167,25 @@ def test_a_handful_of_answers_never_tells_all(
     assert (gain.low > 0 or gain.high < 0) == (gain.p < 0.05)
     turned = stats.gain(np.tile(-values, (seeds, 1)), [str(at) for at in range(len(values))])
     assert (-turned.high, -turned.low, turned.p) == pytest.approx((gain.low, gain.high, gain.p))
+
+
+@given(
+    differences=st.lists(st.lists(st.sampled_from([-1.0, 0, 1]), min_size=1, max_size=20),
+                         min_size=1, max_size=30),
+    seeds=st.integers(1, 3),
+)  # fmt: skip
+@example(differences=[[1.0] * 20] * 3 + [[0.0]] * 20, seeds=1)
+def test_clusters_without_a_difference_tell_no_sign(
+    differences: list[list[float]], seeds: int
+) -> None:
+    """They do not lower the least p, however large; and the interval does not contradict p."""
+    values = np.tile(np.concatenate(differences), (seeds, 1))
+    names = [str(at) for at, cluster in enumerate(differences) for _ in cluster]
+    signed = sum(sum(cluster) != 0 for cluster in differences)
+    for interval in (stats.gain(values, names), stats.mean_difference(values, names)):
+        if not math.isnan(interval.p):
+            assert interval.p >= min(1, 2 * 0.5**signed)
+            assert (interval.low <= 0 <= interval.high) == (interval.p > 0.05)
 
 
 @pytest.mark.parametrize("n", range(1, 9))
@@ -210,8 +230,7 @@ def test_one_seed_is_the_t_test(values: list[float]) -> None:
     two_way = stats.two_way_interval(np.array([values]))
     if np.var(values) > 1e-6:
         test = scipy.stats.ttest_1samp(values, 0)
-        exact = min(1, 2 * 0.5 ** np.count_nonzero(np.abs(values) > stats.ROUNDING))
-        assert two_way.p == pytest.approx(max(test.pvalue, exact))
+        assert two_way.p == pytest.approx(test.pvalue)
         interval = test.confidence_interval()
         assert (two_way.low, two_way.high) == pytest.approx((interval.low, interval.high))
 
@@ -386,6 +405,56 @@ def test_enough_is_more_than_there_is_and_no_more_than_needed(
     for less, more, now in zip(few, many, (seeds, items), strict=True):
         assert more is None or (less is not None and now < less <= more)
     assert (many.seeds is None) or seeds > 1
+
+
+def exactly(parts: tuple[float, float, float, float], seeds: int, items: int) -> stats.Values:
+    """Values with just that mean, and the mean squares that its components of variance lead one to
+    expect: of seeds, of items, of the rest.
+    """
+    mean, a, b, c = parts
+    draw = np.random.default_rng(0)
+    rest = draw.normal(size=(seeds, items))
+    of_seeds, of_items = rest.mean(1, keepdims=True), rest.mean(0, keepdims=True)
+    rest = rest - of_seeds - of_items + rest.mean()
+    of_seeds, of_items = of_seeds - of_seeds.mean(), of_items - of_items.mean()
+    of_items *= math.sqrt((b + c / seeds) / of_items.var(ddof=1))
+    if seeds > 1:
+        of_seeds *= math.sqrt((a + c / items) / of_seeds.var(ddof=1))
+        rest *= math.sqrt(c * (seeds - 1) * (items - 1) / (rest**2).sum())
+    return mean + of_seeds + of_items + rest
+
+
+@pytest.mark.parametrize("seeds", [1, 2, 5])
+@pytest.mark.parametrize(
+    "parts",
+    [(0, 0, 0, 0), (0.01, 0, 0, 0), (-0.02, 0, 0.04, 0.01), (0.04, 1e-4, 0.1, 0.1)],
+    ids=["alike", "a shift", "texts differ", "seeds differ"],
+)
+def test_what_is_enough_settles_it_and_clearly_less_does_not(
+    seeds: int, parts: tuple[float, float, float, float]
+) -> None:
+    def reach(seeds: int, items: int) -> float:
+        gain = stats.gain(exactly(parts, seeds, items), [str(at) for at in range(items)])
+        return max(gain.high - gain.mean, gain.mean - gain.low)
+
+    half, items = max(parts[0], 0.02 - parts[0]), 50
+    told = stats.enough(exactly(parts, seeds, items), [str(at) for at in range(items)], half)
+    assert reach(seeds, items) > half
+    if told.items is not None:
+        assert reach(seeds, told.items) < half < reach(seeds, math.floor(told.items / 1.06))
+    else:
+        assert reach(seeds, 10**4) > half
+    if told.seeds is not None:
+        assert reach(told.seeds, items) < half
+        assert told.seeds == seeds + 1 or half < reach(told.seeds - 1, items)
+    elif seeds > 1:
+        assert reach(stats.MOST_SEEDS, items) > half
+
+
+def test_two_arms_that_are_always_alike_need_more_texts_and_no_seeds() -> None:
+    """Of 50 texts, the two that are added leave 5.5 points on each side, whatever the seeds."""
+    told = stats.enough(np.zeros((2, 50)), [str(at) for at in range(50)], 0.02)
+    assert told.seeds is None and told.items is not None and 135 <= told.items <= 145
 
 
 def test_enough_of_one_seed_by_hand() -> None:

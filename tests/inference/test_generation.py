@@ -15,7 +15,12 @@ import pytest
 import torch
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
-from transformers import TemperatureLogitsWarper, TopPLogitsWarper
+from transformers import (
+    AutoConfig,
+    AutoModelForCausalLM,
+    TemperatureLogitsWarper,
+    TopPLogitsWarper,
+)
 from transformers.modeling_utils import PreTrainedModel
 
 import tiny
@@ -178,6 +183,26 @@ def test_a_continuation_stops_at_its_end_or_at_the_limit(
             if continuation.finish == "length"
             else len(continuation.tokens) < limit
         )
+
+
+@pytest.mark.parametrize("kind", ["GPT2", "OPT", "Llama"])
+def test_a_row_ends_at_the_last_position_and_its_neighbours_go_on(kind: str) -> None:
+    """Learned positions have no more; rotary ones would go on, to where none was trained."""
+    positions = 40
+    sizes = {"hidden_size": 16, "num_hidden_layers": 1, "num_attention_heads": 2}
+    config = AutoConfig.for_model(
+        kind.lower(), **sizes, max_position_embeddings=positions, vocab_size=350,
+        intermediate_size=16, ffn_dim=16, word_embed_proj_dim=16,
+    )  # fmt: skip
+    torch.manual_seed(0)
+    model = AutoModelForCausalLM.from_config(config).eval()
+    asked = [[7] * length for length in (positions - 1, 5, positions - 8, 9, positions - 3)]
+    free = continue_prompts(model, asked, range(5), {NEVER}, SAMPLING)
+    assert [len(row.tokens) for row in free] == [1, 16, 8, 16, 3]
+    assert {row.finish for row in free} == {"length"}
+    for end in {row.tokens[-1] for row in free}:
+        expected = [cut(row, end) for row in free]
+        assert continue_prompts(model, asked, range(5), {end}, SAMPLING) == expected
 
 
 def test_an_end_at_the_first_and_at_the_last_place(model: PreTrainedModel) -> None:

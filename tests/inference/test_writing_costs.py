@@ -309,19 +309,18 @@ def test_reasonings_are_asked_for_as_their_stage_does() -> None:
         "kind": "base", "prompt": None, "temperature": 0.0, "top_p": 1.0, "batch_rows": 8,
         "max_new_tokens": 20, "seed": 0, "backend": "vllm", "compute": ARITHMETIC,
     }  # fmt: skip
-    plain = writing_costs.of_reasonings(encoder, rows, WrittenParams.model_validate(params))
-    chat = writing_costs.of_reasonings(
-        encoder, rows, WrittenParams.model_validate(params | {"prompt": "{text}? {label}!"})
-    )
+
+    def cost(rows: list[dict[str, Any]], **own: Any) -> writing_costs.Writing:
+        written = WrittenParams.model_validate(params | own)
+        return writing_costs.of_reasonings(encoder, rows, written, tiny.WINDOW)
+
+    plain, chat = cost(rows), cost(rows, prompt="{text}? {label}!")
     assert [*chat.prompts] == encoder.chats(
         [f"{t}? {n}!" for t, n in zip(TEXTS, LABELS, strict=True)]
     )
     assert plain.prompts != chat.prompts and plain.tokens == sum(map(len, plain.prompts)) + 2 * 20
     assert plain.weight_bytes == 4  # vLLM in float32, as the config says
     long = [*rows, {"text": "so " * 9_999, "label": "joy"}]  # past the positions of the tiny model
-    every = writing_costs.of_reasonings(encoder, long, WrittenParams.model_validate(params))
-    assert (len(every.prompts), every.left_out) == (3, 0)
-    narrow = params | {"compute": ARITHMETIC | {"dtype": "bfloat16"}}
-    assert writing_costs.of_reasonings(
-        encoder, rows, WrittenParams.model_validate(narrow)
-    ).weight_bytes == 2  # fmt: skip
+    every = cost(long)
+    assert (every.prompts, every.left_out) == (plain.prompts, 1)
+    assert cost(rows, compute=ARITHMETIC | {"dtype": "bfloat16"}).weight_bytes == 2

@@ -148,6 +148,11 @@ def test_texts_with_sources_are_grouped_by_them(run_stage: RunStage, tmp_path: P
     assert [line["n"] for line in table[:3]] == ["40", "20", "20"]
 
 
+def test_ratings_without_a_source_are_grouped_by_label(run_stage: RunStage, tmp_path: Path) -> None:
+    table = lines(layers_of(run_stage, tmp_path, sources=[""]), "confidence")
+    assert {line["group"] for line in table} == {"all texts", *LABELS}
+
+
 def test_figures_are_there_and_numbers_are_written_in_the_maps(
     run_stage: RunStage, tmp_path: Path
 ) -> None:
@@ -167,6 +172,12 @@ def test_figures_are_there_and_numbers_are_written_in_the_maps(
         (2, 1): "90",
     }
     assert [tick.get_text() for tick in axes.get_xticklabels()] == ["gold", *LABELS]
+
+
+def test_of_groups_of_one_size_the_first_are_drawn() -> None:
+    names = [f"group {place}" for place in range(20)]
+    within = {name: _group(np.ones(3, bool)) for name in [layers.EVERY, *names]}
+    assert layers.largest(within, 4) == [layers.EVERY, *names[:4]]
 
 
 def test_a_curve_goes_through_its_differences() -> None:

@@ -247,6 +247,22 @@ def test_a_prompt_is_asked_in_a_chat(run_stage: RunStage, tmp_path: Path) -> Non
     assert [(row["reasoning"], row["finish"]) for row in rows] == said
 
 
+def test_a_text_that_fills_the_positions_gets_no_reasoning(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    """Nor does it keep others from theirs, which end at the last position."""
+    loading.save(tiny.model(1), tiny.tokenizer(), tmp_path / "reasoner")
+    counts = {"train": [1, 99, 5], "validation": [99]}
+    texts = {split: [("joy " * many, "joy") for many in each] for split, each in counts.items()}
+    inputs = {"task": task_folder(tmp_path / "task", texts), "reasoner": tmp_path / "reasoner"}
+    params = WRITING | {"temperature": 0, "batch_rows": 2, "compute": WRITING_COMPUTE}
+    done = run_stage("reasonings", params | {"max_new_tokens": 60}, inputs)
+    short, long, full, last = done.rows("reasonings.parquet")
+    assert short["tokens"] > full["tokens"] > 0 and full["finish"] == "length"
+    for row in (long, last):
+        assert (row["reasoning"], row["finish"], row["tokens"]) == ("", "length", 0)
+
+
 @pytest.mark.parametrize(
     "decoding",
     [{"temperature": 0}, {"temperature": 0.9} | CHAT, {"temperature": 0.9, "candidates": 3}],

@@ -14,7 +14,8 @@ from hypothesis import strategies as st
 
 from infuse.config.settings import Settings
 from infuse.core.files import reasonings_file, write_json, write_rows
-from infuse.core.schemas import REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
+from infuse.core.schemas import RATED, REASONINGS, TASK, TEXT_LABEL, TEXT_REASONING_LABEL
+from infuse.data.reasoning_checks import label_read
 from infuse.workflow.job import Job
 from stage_runner import RunStage
 from training_set import training_set
@@ -175,6 +176,29 @@ def test_a_text_is_kept_if_its_reasoning_passes(
     assert facts["train"]["rows"] == len(passing)
     failing = {check: sum(check in KEPT[why] for why in reasonings) for check in checks}
     assert facts["train"].get("failed", {}) == failing
+
+
+def test_reasonings_are_read_by_what_is_of_other_clusters(
+    run_stage: RunStage, tmp_path: Path
+) -> None:
+    """Each cluster has a word of its own for each label: none tells of another cluster's."""
+    labels, inputs = ["1", "2"], folders(tmp_path, {}, [])
+    rows = [
+        {
+            "id": n, "text": f"t {n}", "label": labels[n % 2], "rating": 1.0 + n % 2,
+            "cluster": str(n // 16), "source": "", "dimension": "",
+        }
+        for n in range(96)
+    ]  # fmt: skip
+    for split, of_split in (("train", rows), ("validation", rows[:2])):
+        write_rows(inputs["task"] / f"{split}.parquet", of_split, RATED)
+    told = [reason("train", row["id"], f"w{row['cluster']}x{row['label']}") for row in rows]
+    write_rows(inputs["reasonings"] / "reasonings.parquet", told, REASONINGS)
+    write_json(inputs["task"] / "labels.json", labels)
+    done = run_stage("training_set", {"keep": ["read"]}, inputs)
+    read = label_read([row | why for row, why in zip(rows, told, strict=True)], "reasoning")
+    assert done.facts["train"]["failed"] == {"read": read.count(False)}
+    assert read.count(False) > 20
 
 
 @settings(max_examples=25)

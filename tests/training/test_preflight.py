@@ -21,12 +21,13 @@ from transformers import (
 
 import tiny
 from infuse.config import experiment
-from infuse.config.model_params import Chat
+from infuse.config.model_params import Chat, TargetForm
 from infuse.config.settings import Requirements
 from infuse.core.errors import UserError
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import TASK
 from infuse.data.examples import Encoder
+from infuse.data.targets import Target
 from infuse.models import checks, loading
 from infuse.training import preflight
 from infuse.training.step import Engine
@@ -112,6 +113,35 @@ def test_documents_fit_the_positions() -> None:
         preflight.lengths(64, {"a.max_length": 64, "b.max_length": 65})
 
 
+def form(target: Target, separator: str | None = None) -> TargetForm:
+    chat = Chat(system="", date_string=DATE)
+    return TargetForm(chat=chat, target=target, separator=separator)
+
+
+def test_texts_that_will_not_be_asked_are_told_for_each_form(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """By the rule of the predictions: what stands around the label must fit as well."""
+    names, between = ["joy", "fear"], "\n\nAnswer: "
+    texts = ["so " * count for count in range(1, tiny.WINDOW)]
+    rows = [{"id": at, "text": text, "label": "joy"} for at, text in enumerate(texts)]
+    write_rows(tmp_path / "test.parquet", rows, TASK)
+    write_json(tmp_path / "labels.json", names)
+    forms = [form("label"), form("reason_label", between), form("head")]
+    needed = Requirements(
+        forms=forms, separators=[""], max_new_tokens=64, max_length={}, modules={}
+    )
+    preflight.task(tiny.tokenizer(), tiny.WINDOW, needed, tmp_path)
+    encoder = Encoder(tiny.tokenizer(), date_string=DATE)
+    longest = max(map(len, encoder.plain(names)))
+    takes = (longest + 1, longest + 1 + len(encoder.plain([between])[0]), 0)
+    lengths = [len(chat) for chat in encoder.chats(texts)]
+    told = [record.getMessage() for record in caplog.records]
+    for each, least, said in zip(forms, takes, told, strict=True):
+        long = sum(length + least > tiny.WINDOW for length in lengths)
+        assert said.startswith(f"{each.target}: {long} of 63 test texts leave no place for a label")
+
+
 def test_a_base_that_is_there_is_held_against_the_next_task(tmp_path: Path) -> None:
     base, task = tmp_path / "base", tmp_path / "task"
     loading.save(tiny.model(), tiny.tokenizer(), base)
@@ -121,8 +151,8 @@ def test_a_base_that_is_there_is_held_against_the_next_task(tmp_path: Path) -> N
     write_rows(task / "test.parquet", [long], TASK)
     write_json(task / "labels.json", ["joy", "fear"])
     needed = Requirements(
-        chats=[Chat(system="", date_string=DATE)], separators=[""], max_new_tokens=8,
-        max_length={"classifier.recipe.max_length": tiny.WINDOW}, modules={}, head=True,
+        forms=[form("label"), form("head")], separators=[""], max_new_tokens=8,
+        max_length={"classifier.recipe.max_length": tiny.WINDOW}, modules={},
     )  # fmt: skip
 
     def held(layout: str = "padded", **change: Any) -> None:

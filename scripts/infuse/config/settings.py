@@ -6,21 +6,25 @@ from pydantic import Field
 
 from infuse.config.compute import Distributed, Layout, Tracker
 from infuse.config.endpoints import Endpoint
-from infuse.config.model_params import Chat
+from infuse.config.model_params import TargetForm
 from infuse.config.values import PositiveInt, Section
 
 
 class Requirements(Section):
     """What trainings and answers need of the base model; held against it before they start."""
 
-    chats: list[Chat] = Field(description="how texts are asked")
+    forms: list[TargetForm] = Field(description="how texts are asked, and what is answered")
     separators: list[str] = Field(description="of the arms that write; '' before a bare label")
     max_new_tokens: PositiveInt = Field(description="of an answer")
     max_length: dict[str, PositiveInt] = Field(description="of documents, by place in the config")
     modules: dict[str, list[str]] = Field(
         description="that adapters change, by place in the config"
     )
-    head: bool = Field(description="whether an arm has a linear head")
+
+    @property
+    def head(self) -> bool:
+        """Whether an arm has a linear head."""
+        return any(form.target == "head" for form in self.forms)
 
 
 class Settings(Section):

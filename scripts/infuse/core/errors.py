@@ -7,6 +7,7 @@ import datetime
 import decimal
 import difflib
 import sys
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -71,6 +72,11 @@ def quoted(value: Any) -> str:
     if isinstance(value, datetime.date | datetime.time | datetime.timedelta | decimal.Decimal):
         return f"{type(value).__name__} {value}"
     return cut(repr(value))
+
+
+def counted(names: Iterable[str]) -> str:
+    """Names, or a counter of them, with how often each comes: the most frequent first."""
+    return ", ".join(f"{name} {count}" for name, count in Counter(names).most_common())
 
 
 def few(parts: Iterable[str]) -> str:

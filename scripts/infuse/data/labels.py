@@ -91,7 +91,8 @@ def naming(labels: Iterable[str]) -> str:
     """
     names = []
     for label in sorted(labels, key=len, reverse=True):
-        words = [re.escape(word) for word in re.split(r"[\s_-]+", label)]
+        # Marks at its ends part no words, and are the name's own: -1, A-.
+        words = [re.escape(word) for word in re.split(r"(?<=[^\s_-])[\s_-]+(?=[^\s_-])", label)]
         names.append(r"[\s_-]+".join(words) + r"[^\W\d_]*" * (len(label) > 2))
     return rf"(?<!\w)({'|'.join(names)})(?!\w)"
 

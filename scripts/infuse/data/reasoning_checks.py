@@ -34,7 +34,7 @@ def passed(check: Check, rows: Rows, labels: Sequence[str]) -> list[bool]:
             named = labels_named([row["reasoning"] for row in rows], labels)
             return [names <= {row["label"]} for names, row in zip(named, rows, strict=True)]
         case "read":
-            return label_read(rows, "reasoning")
+            return [bool(read) for read in label_read(rows, "reasoning")]
 
 
 def labels_named(texts: Sequence[str], labels: Sequence[str]) -> list[set[str]]:
@@ -49,14 +49,15 @@ def labels_named(texts: Sequence[str], labels: Sequence[str]) -> list[set[str]]:
     return [{meant(found[0]) for found in every.finditer(text)} for text in texts]
 
 
-def label_read(rows: Rows, part: str) -> list[bool]:
-    """Whether a linear model reads the label out of a part of each row, `text` or `reasoning`.
+def label_read(rows: Rows, part: str) -> list[bool | None]:
+    """Whether a linear model reads the label out of a part of each row, `text` or `reasoning`; None
+    where the rows to learn from give no model.
 
     There are two halves, and the model of each has learned from the other. Rows of one cluster, and
     equal texts, are in the same half.
     """
     halves = [zlib.crc32(folded(group).encode()) % 2 for group in grouped(rows)]
-    right = [False] * len(rows)
+    right: list[bool | None] = [None] * len(rows)
     for half in (0, 1):
         learned = [row for row, its in zip(rows, halves, strict=True) if its != half]
         asked = [at for at, its in enumerate(halves) if its == half]
@@ -64,5 +65,5 @@ def label_read(rows: Rows, part: str) -> list[bool]:
         if model is not None and asked:
             said = model.predict([rows[at][part] for at in asked])
             for at, label in zip(asked, said, strict=True):
-                right[at] = label == rows[at]["label"]
+                right[at] = str(label) == rows[at]["label"]
     return right

@@ -17,6 +17,12 @@ def grouped(rows: Sequence[Mapping[str, Any]]) -> list[str]:
     return [row.get("cluster", row["text"]) for row in rows]
 
 
+def drawn(texts: Sequence[str], most: int) -> list[int]:
+    """The places of at most so many texts, in their order; which, depends on the texts alone."""
+    ranked = sorted(range(len(texts)), key=lambda place: share(texts[place], "drawn"))
+    return sorted(ranked[:most])
+
+
 def chosen(
     texts: Sequence[str], labels: Sequence[str], rows: int, seed: int, leave: bool
 ) -> list[bool]:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from infuse.data.linear_text import linear_model
+from infuse.data.splits import drawn
 from infuse.evaluation.scores import Row
 
 MOST_READ = 2000  # training reasonings that the model learns from
@@ -32,8 +33,8 @@ def heard(train: Sequence[Row], validation: Sequence[Row], reasonings: Sequence[
     Args:
         train: rows with `reasoning` and `label`, as `validation`.
     """
-    first = train[:MOST_READ]
-    model = linear_model([row["reasoning"] for row in first], [row["label"] for row in first])
+    known = [train[place] for place in drawn([row["reasoning"] for row in train], MOST_READ)]
+    model = linear_model([row["reasoning"] for row in known], [row["label"] for row in known])
     if model is None or not reasonings:
         return Heard([""] * len(reasonings), None)
     said = model.predict(list(reasonings))
@@ -43,5 +44,5 @@ def heard(train: Sequence[Row], validation: Sequence[Row], reasonings: Sequence[
     if not validation:
         return Heard(read, None)
     right = model.predict([row["reasoning"] for row in validation])
-    known = sum(a == row["label"] for a, row in zip(right, validation, strict=True))
-    return Heard(read, known / len(validation))
+    agreed = sum(a == row["label"] for a, row in zip(right, validation, strict=True))
+    return Heard(read, agreed / len(validation))

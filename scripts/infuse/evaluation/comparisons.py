@@ -104,13 +104,17 @@ MEASURES: dict[str, Callable[[Row], bool]] = {
 
 
 def comparison_rows(pairs: Sequence[Sequence[str]], written: Runs) -> list[Row]:
-    """Each pair of arms by each measure, over all seeds; an arm with one run meets all of them."""
+    """Each pair of arms by each measure that both have, over all seeds.
+
+    An arm with one run meets all seeds of the other.
+    """
     clusters = clusters_of(next(iter(written.values())))
     rows = []
     for measure, right in MEASURES.items():
         family = [
             _comparison(arm, other, ours - theirs, clusters)
             for arm, other in pairs
+            if measured(arm, measure, written) and measured(other, measure, written)
             for ours, theirs in [[right_answers(name, written, right) for name in (arm, other)]]
         ]
         adjusted = stats.holm([row["p"] for row in family])
@@ -118,6 +122,16 @@ def comparison_rows(pairs: Sequence[Sequence[str]], written: Runs) -> list[Row]:
             row | {"measure": measure, "holm_p": p} for row, p in zip(family, adjusted, strict=True)
         ]
     return rows
+
+
+def measured(arm: str, measure: str, written: Runs) -> bool:
+    """Whether an arm has this measure: no closed set where a text was too long to be asked."""
+    return measure == "accuracy" or not any(
+        row["outcome"] == "too_long"
+        for (name, _), rows in written.items()
+        if name == arm
+        for row in rows
+    )
 
 
 def right_answers(arm: str, written: Runs, right: Callable[[Row], bool]) -> stats.Values:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import math
 import zlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -75,11 +74,6 @@ def read_conversations(folder: Path) -> list[Row]:
         for split in SPLITS
         for row in read_rows(folder / f"{split}.parquet", CONVERSATIONS)
     ]
-
-
-def listed(outcomes: Counter[str]) -> str:
-    """Outcomes and how often they came, the most frequent first."""
-    return ", ".join(f"{name} {count}" for name, count in outcomes.most_common())
 
 
 # The question

@@ -118,7 +118,7 @@ def groups(test: Path, ids: Sequence[int], labels: Sequence[str]) -> dict[str, G
     """
     rows = {row["id"]: row for row in read_task(test.parent, test.stem)}
     texts = [rows[number] for number in ids]
-    part = "source" if "source" in texts[0] else "label"
+    part = "source" if any(row.get("source") for row in texts) else "label"
     names, clusters = np.array([row[part] for row in texts]), np.array(clusters_of(texts))
     there = set(names)
     order = dict.fromkeys(names) if part == "source" else [name for name in labels if name in there]
@@ -127,8 +127,11 @@ def groups(test: Path, ids: Sequence[int], labels: Sequence[str]) -> dict[str, G
 
 
 def largest(within: Mapping[str, Group], most: int) -> list[str]:
-    """The names of the group of all texts and of at most so many others, those with most texts."""
-    others = sorted(set(within) - {EVERY}, key=lambda name: -within[name].inside.sum())[:most]
+    """The names of the group of all texts and of at most so many others, those with most texts; of
+    equal ones, the first.
+    """
+    parts = [name for name in within if name != EVERY]
+    others = sorted(parts, key=lambda name: -within[name].inside.sum())[:most]
     return [name for name in within if name == EVERY or name in others]
 
 
@@ -155,9 +158,9 @@ def layer_rows(
                 theirs = readings[reference]
                 against = theirs.entropy[:, texts, layer]
                 row |= {
-                    "difference": stats.mean_interval(entropy - against, clusters),
+                    "difference": stats.mean_difference(entropy - against, clusters),
                     "ratio": ratio(entropy, against, clusters),
-                    "activation_difference": stats.mean_interval(
+                    "activation_difference": stats.mean_difference(
                         activation - theirs.activation_entropy[:, texts, layer], clusters
                     ),
                 }
@@ -181,7 +184,7 @@ def output_rows(
         }  # fmt: skip
         if reference is not None:
             against = readings[reference].confidence[:, texts]
-            interval = stats.mean_interval(confidence - against, clusters)
+            interval = stats.mean_difference(confidence - against, clusters)
             low, high = np.clip(interval[1:3], -1, 1).tolist()  # it is of shares
             row["difference"] = interval._replace(low=low, high=high)
         rows.append(row)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from infuse.data.linear_text import nearest
 from infuse.data.reasoning_checks import label_read, labels_named, passed
-from infuse.data.splits import grouped
+from infuse.data.splits import drawn, grouped
 from infuse.evaluation.scores import Row
 
 MOST_JUDGED = 2000  # reasonings; the nearest of n texts takes n * n products
@@ -25,7 +25,8 @@ class Worth(NamedTuple):
             cluster.
         own_label: name their own label.
         other_label: name another one.
-        read: a linear model of words, fitted on the other half, reads their label out of them.
+        read: a linear model of words, fitted on the other half, reads their label out of them;
+            None where no model can be fitted.
         text_read: the same model reads it out of their text.
     """
 
@@ -36,16 +37,17 @@ class Worth(NamedTuple):
     about_text: float
     own_label: float
     other_label: float
-    read: float
-    text_read: float
+    read: float | None
+    text_read: float | None
 
 
 def worth(rows: Sequence[Row], labels: Sequence[str]) -> Worth:
-    """The worth of some reasonings.
+    """The worth of some reasonings; of more than `MOST_JUDGED`, those of a draw by text.
 
     Args:
         rows: text, label, reasoning, finish and tokens; with the cluster, where texts have one.
     """
+    rows = [rows[place] for place in drawn([row["text"] for row in rows], MOST_JUDGED)]
     texts, written, own = ([row[part] for row in rows] for part in ("text", "reasoning", "label"))
     named, groups = labels_named(written, labels), grouped(rows)
     shares = {
@@ -56,14 +58,22 @@ def worth(rows: Sequence[Row], labels: Sequence[str]) -> Worth:
         ],
         "own_label": [label in names for label, names in zip(own, named, strict=True)],
         "other_label": [bool(names - {label}) for label, names in zip(own, named, strict=True)],
-        "read": passed("read", rows, labels),
-        "text_read": label_read(rows, "text"),
         "distinct": [True] * len(set(written)),
     }
     tokens = sum(row["tokens"] for row in rows) / len(rows)
     return Worth(
-        len(rows), tokens=tokens, **{name: sum(each) / len(rows) for name, each in shares.items()}
+        len(rows),
+        tokens=tokens,
+        read=_share_read(rows, "reasoning"),
+        text_read=_share_read(rows, "text"),
+        **{name: sum(each) / len(rows) for name, each in shares.items()},
     )
+
+
+def _share_read(rows: Sequence[Row], part: str) -> float | None:
+    """How often `label_read` holds; None where it can't be told of each row."""
+    read = [right for right in label_read(rows, part) if right is not None]
+    return sum(read) / len(rows) if len(read) == len(rows) else None
 
 
 def _nearest_texts(texts: Sequence[str], written: Sequence[str]) -> list[int]:

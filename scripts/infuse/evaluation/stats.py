@@ -72,8 +72,7 @@ def two_way_interval(values: Values, bounds: tuple[float, float] | None = None) 
 
     Few answers that are all alike show no spread, and leave much open. So with `bounds`, interval
     and p are of the values and two items more, one at each bound (Bonett and Price, J. of
-    Educational and Behavioral Statistics 37, 2012, for a difference of paired shares). And p is at
-    least 2 / 2^k, k the items whose mean is not 0: an exact test of their signs has no smaller one.
+    Educational and Behavioral Statistics 37, 2012, for a difference of paired shares).
 
     Without bounds, values that are all equal have neither interval nor p; nor has a single item.
 
@@ -91,9 +90,7 @@ def two_way_interval(values: Values, bounds: tuple[float, float] | None = None) 
     error, df = _error(len(values), values.shape[1], *_mean_squares(values))
     df = min(df, items - 1.0)
     centre, half = float(values.mean()), float(stats.t.ppf(0.975, df)) * error
-    # What was added is at the end, and of no weight in a test of signs.
-    signed = int((np.abs(values[:, :items].mean(0)) > ROUNDING).sum())
-    p = max(float(2 * stats.t.sf(abs(centre) / error, df)), min(2 * 0.5**signed, 1.0))
+    p = float(2 * stats.t.sf(abs(centre) / error, df))
     return Interval(
         mean, float(np.fmax(centre - half, low)), float(np.fmin(centre + half, high)), p, df
     )
@@ -133,15 +130,15 @@ class Enough(NamedTuple):
 
 
 def enough(differences: Values, clusters: Sequence[str], half: float) -> Enough:
-    """What would bring the half width of `two_way_interval` below `half`.
+    """What would bring both ends of `gain` nearer to the mean than `half`, if that stays as it is.
 
     The mean over s seeds and n items varies as a / s + b / n + c / (s n), with the components of
     variance a of seeds, b of items and c of the rest, from the mean squares S = n a + c,
-    I = s b + c and R = c (Searle, Casella and McCulloch, Variance Components, 1992). Degrees of
-    freedom are those of the interval, at the number that is tried.
+    I = s b + c and R = c (Searle, Casella and McCulloch, Variance Components, 1992). The interval
+    is that of the number that is tried, its two added items and degrees of freedom included.
 
     Args:
-        differences: float [seeds, items].
+        differences: of right answers, -1, 0 or 1: [seeds, items].
         clusters: of the items.
         half: above 0.
     """
@@ -151,19 +148,32 @@ def enough(differences: Values, clusters: Sequence[str], half: float) -> Enough:
         return Enough(None, None)
     of_seeds, of_items, rest = _mean_squares(values)
     parts = max(of_seeds - rest, 0.0) / groups, max(of_items - rest, 0.0) / seeds, rest
+    kind = float(values.mean()), *parts
     per_group = differences.shape[1] / groups
     more_seeds = range(seeds + 1, MOST_SEEDS + 1) if seeds > 1 else range(0)
     more_groups = [math.ceil(groups * 1.05**power) for power in range(1, 400)]
-    fit = next((count for count in more_seeds if _half(count, groups, *parts) < half), None)
-    wide = next((count for count in more_groups if _half(seeds, count, *parts) < half), math.inf)
+    fit = next((count for count in more_seeds if _reach(count, groups, *kind) < half), None)
+    wide = next((count for count in more_groups if _reach(seeds, count, *kind) < half), math.inf)
     items = math.ceil(wide * per_group) if wide * per_group <= MOST_ITEMS else None
     return Enough(fit, items)
 
 
-def _half(seeds: int, items: int, a: float, b: float, c: float) -> float:
-    """Half the width of the 95 % interval of a mean, by the components of its variance."""
-    error, df = _error(seeds, items, items * a + c, seeds * b + c, c)
-    return float(stats.t.ppf(0.975, min(df, items - 1.0))) * error
+def _reach(seeds: int, items: int, mean: float, a: float, b: float, c: float) -> float:
+    """How far from its mean `gain` reaches, by that mean and the components of its variance.
+
+    The mean squares are those of the items and of -1 and +1, which `two_way_interval` adds.
+    """
+    of_seeds, of_items, every = items * a + c, seeds * b + c, items + 2
+    added = 2 * seeds * (1 + mean**2 * items / every)
+    error, df = _error(
+        seeds,
+        every,
+        of_seeds * items / every,
+        ((items - 1) * of_items + added) / (items + 1),
+        ((items - 1) * c + 2 * of_seeds / every) / (items + 1) if seeds > 1 else 0.0,
+    )
+    centre = mean * items / every
+    return float(stats.t.ppf(0.975, min(df, items - 1.0))) * error + abs(mean - centre)
 
 
 def mean_interval(
@@ -177,6 +187,28 @@ def mean_interval(
         bounds: as there.
     """
     return two_way_interval(clustered(values, clusters), bounds)
+
+
+def mean_difference(
+    differences: Values, clusters: Sequence[str], bounds: tuple[float, float] | None = None
+) -> Interval:
+    """`mean_interval` of differences, whose p is held against an exact test of signs.
+
+    Of k clusters whose sum of differences is not 0, that test has no p below 2 / 2^k; so p is not
+    let below it. The interval holds 0 wherever p is above 5 %.
+
+    Args:
+        differences: float [seeds, items].
+        clusters: of the items.
+        bounds: as there.
+    """
+    interval = mean_interval(differences, clusters, bounds)
+    _, codes = np.unique(np.asarray(clusters), return_inverse=True)
+    signed = int((np.abs(np.bincount(codes, differences.mean(0))) > ROUNDING).sum())
+    p = max(interval.p, min(2 * 0.5**signed, 1.0))
+    if not p > 0.05:  # or nan
+        return interval._replace(p=p)
+    return interval._replace(low=min(interval.low, 0.0), high=max(interval.high, 0.0), p=p)
 
 
 def share(right: Values, clusters: Sequence[str]) -> tuple[float, float]:
@@ -201,7 +233,7 @@ def gain(differences: Values, clusters: Sequence[str]) -> Interval:
         differences: of right answers, -1, 0 or 1: [seeds, items].
         clusters: of the items.
     """
-    return mean_interval(differences, clusters, (-1, 1))
+    return mean_difference(differences, clusters, (-1, 1))
 
 
 def clustered(values: Values, clusters: Sequence[str]) -> Values:

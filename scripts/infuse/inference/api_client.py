@@ -275,7 +275,9 @@ def _key(endpoint: Endpoint) -> str:
 
 
 def _wait(attempt: int, retry_after: str) -> float:
-    """Seconds to wait after the n-th attempt: ever longer, and no shorter than a server told."""
+    """Seconds to wait after the n-th attempt: ever longer, no shorter than a server told, and never
+    longer than `LONGEST_WAIT`.
+    """
     wait = FIRST_WAIT * 2.0 ** min(attempt - 1, 30) * random.uniform(0.5, 1)
     return min(max(wait, _seconds(retry_after)), LONGEST_WAIT)
 

@@ -10,14 +10,13 @@ from __future__ import annotations
 
 import logging
 import re
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from pydantic_core import from_json
 
-from infuse.core.errors import UserError
+from infuse.core.errors import UserError, counted
 
 log = logging.getLogger("infuse")
 
@@ -297,8 +296,7 @@ def check_useful(stage: str, replies: Sequence[Reply], unread: Sequence[str]) ->
 
 def ends(replies: Sequence[Reply]) -> str:
     """How the replies ended, and how often, the most frequent first."""
-    counts = Counter(reply.finish for reply in replies).most_common()
-    return ", ".join(f"{name} {count}" for name, count in counts)
+    return counted(reply.finish for reply in replies)
 
 
 def shown(reply: Reply) -> str:

@@ -39,7 +39,13 @@ _SETTINGS: dict[str, dict[str, Any]] = {
 
 
 class Writer(Protocol):
-    """A model that continues prompts."""
+    """A model that continues prompts.
+
+    Attributes:
+        positions: prompt and continuation together are at most so many tokens.
+    """
+
+    positions: int
 
     def write(
         self,
@@ -69,11 +75,13 @@ class TransformersWriter:
 
     Attributes:
         model: on its device, for whoever needs its scores too.
+        positions: as of every `Writer`.
     """
 
     def __init__(self, folder: Path, compute: Arithmetic) -> None:
         device = loading.set_threads(compute)
         self.model = loading.load_model(folder).to(device).eval()
+        self.positions = loading.positions(self.model)
 
     def write(
         self,
@@ -90,7 +98,7 @@ class VllmWriter:
     """vLLM, in this process, with weights and arithmetic in `compute.dtype`.
 
     Attributes:
-        positions: prompt and continuation together are at most so many tokens.
+        positions: the model's, or what memory holds.
     """
 
     def __init__(self, folder: Path, compute: Arithmetic) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -18,10 +17,10 @@ from infuse.core.errors import UserError
 from infuse.core.files import read_json, write_json
 from infuse.data.answers import Answer, read_answer
 from infuse.data.examples import Encoder, Ids
+from infuse.data.slots import Slots
 from infuse.data.targets import Target
 from infuse.inference import generation
 from infuse.inference.backends import TransformersWriter, load_writer
-from infuse.inference.generation import Written
 from infuse.models import loading
 
 FORM = "classifier.json"
@@ -77,42 +76,6 @@ class Read(NamedTuple):
     tokens: int
     log_probabilities: npt.NDArray[np.float64]
     closed_set: str
-
-
-@dataclass(frozen=True)
-class Slots:
-    """What stands around the labels of an answer, and how much room is left.
-
-    Attributes:
-        labels, target, separator: of the `Form`.
-        positions: most tokens of a prompt and an answer together.
-    """
-
-    encoder: Encoder
-    labels: Sequence[str]
-    target: Target
-    separator: str | None
-    positions: int
-
-    @cached_property
-    def between(self) -> Ids:
-        """The separator."""
-        return self.encoder.plain([self.separator])[0] if self.separator else []
-
-    @cached_property
-    def endings(self) -> list[Ids]:
-        """Each label with what follows it."""
-        # A label that is followed by a reasoning does not end the turn but opens the separator.
-        follows = self.target == "label_reason"
-        after = self.between if follows else [self.encoder.end_of_turn]
-        return [ids + after for ids in self.encoder.plain(self.labels)]
-
-    def room(self, prompt: Ids) -> int:
-        """The positions that a prompt and the longest label leave; below 0 where they don't fit."""
-        if self.target == "head":
-            return self.positions - len(prompt)
-        between = len(self.between) if self.target == "reason_label" else 0
-        return self.positions - len(prompt) - between - max(map(len, self.endings))
 
 
 class Reader:
@@ -176,7 +139,6 @@ class Reader:
             )
         else:
             written = self._writer.write(prompts, rows, self._ends, decoding)
-        written = [self._within(*both) for both in zip(prompts, written, strict=True)]
         form = self.form
         answers = [
             read_answer(
@@ -198,13 +160,6 @@ class Reader:
             Read(answer, count, score, form.labels[int(score.argmax())])
             for answer, count, score in zip(answers, tokens, scores, strict=True)
         ]
-
-    def _within(self, prompt: Ids, output: Written) -> Written:
-        """What is written within the model's positions, its end token included."""
-        left = self.slots.positions - len(prompt)
-        if len(output.tokens) + (output.finish == "stop") <= left:
-            return output
-        return Written(output.tokens[:left], "length")
 
     def before_labels(
         self, prompts: Sequence[Ids], reasonings: Sequence[str]

@@ -29,7 +29,7 @@ from infuse.models.hf import (
     DynamicSlidingWindowLayer,
     PreTrainedModel,
 )
-from infuse.models.loading import backbone
+from infuse.models.loading import backbone, positions
 
 MOST_SCORES = 768  # prefix and ending pairs whose logits are in memory at once
 
@@ -126,9 +126,11 @@ def continue_prompts(
     ends: Collection[int],
     decoding: Decoding,
 ) -> list[Written]:
-    """Continue each prompt until one of the tokens `ends`, or `max_new_tokens`.
+    """Continue each prompt until one of the tokens `ends`, `max_new_tokens`, or the model's last
+    position.
 
     Args:
+        prompts: each shorter than the model's positions.
         rows: the row of each prompt, for its random numbers.
         decoding: how tokens are chosen, and how many at most.
     """
@@ -144,24 +146,29 @@ def continue_prefilled(
     decoding: Decoding,
 ) -> list[Written]:
     """The same for prompts that are read already; what is written goes into their cache."""
-    limit = decoding.max_new_tokens
-    drawn = _uniform(rows, limit, decoding) if decoding.temperature else None
+    logits, mask, cache = read
+    drawn = _uniform(rows, decoding.max_new_tokens, decoding) if decoding.temperature else None
+    left = positions(model) - mask.sum(1)
+    most = left.clamp(max=decoding.max_new_tokens).tolist()
     written: list[Ids] = [[] for _ in rows]
     stopped = [False] * len(rows)
     live = list(range(len(rows)))  # the rows still in the batch
-    logits, mask, cache = read
-    for place in range(limit):
+    for place in range(max(most)):
         logits = logits.float()
         chosen = (
             logits.argmax(-1) if drawn is None
             else _sample(logits, drawn[live, place], decoding.temperature, decoding.top_p)
         )  # fmt: skip
         for row, token in zip(live, chosen.tolist(), strict=True):
+            if stopped[row] or place >= most[row]:
+                continue
             if token in ends:
                 stopped[row] = True
-            elif not stopped[row]:
+            else:
                 written[row].append(token)
-        going = [index for index, row in enumerate(live) if not stopped[row]]
+        going = [
+            index for index, row in enumerate(live) if not stopped[row] and place + 1 < most[row]
+        ]
         if not going:
             break
         tokens = chosen[:, None]
@@ -171,8 +178,7 @@ def continue_prefilled(
             tokens, mask = tokens[keep], mask[keep]
             cache.batch_select_indices(keep)
         mask = torch.cat([mask, mask.new_ones(len(live), 1)], 1)
-        if place + 1 < limit:
-            logits = _forward(model, tokens, mask, cache)
+        logits = _forward(model, tokens, mask, cache)
     return [
         Written(ids, "stop" if ended else "length")
         for ids, ended in zip(written, stopped, strict=True)
@@ -305,9 +311,11 @@ def _forward(
     model: PreTrainedModel, tokens: torch.Tensor, mask: torch.Tensor, cache: DynamicCache
 ) -> torch.Tensor:
     """Logits [rows, vocabulary] of the token after the last place."""
-    positions = (mask.cumsum(1) - 1).clamp(min=0)[:, -tokens.shape[1] :]
+    places = (mask.cumsum(1) - 1)[:, -tokens.shape[1] :]
+    # A row that has ended may stay in the batch, beyond the last position.
+    places = places.clamp(0, positions(model) - 1)
     return model(
-        input_ids=tokens, attention_mask=mask, position_ids=positions, past_key_values=cache,
+        input_ids=tokens, attention_mask=mask, position_ids=places, past_key_values=cache,
         use_cache=True, logits_to_keep=1,
     ).logits[:, -1]  # fmt: skip
 

@@ -26,9 +26,9 @@ from infuse.config.reasonings import Decoding
 from infuse.core.gpu_models import GpuModel
 from infuse.data.examples import Encoder, Ids
 from infuse.data.prompts import reasoning_prompts
+from infuse.data.slots import Slots
 from infuse.data.targets import EXPLAINED
 from infuse.inference.backends import TransformersWriter, Writer
-from infuse.inference.classification import Slots
 from infuse.inference.generation import MOST_SCORES, chunks
 from infuse.models.shapes import Shape
 
@@ -50,7 +50,8 @@ class Writing:
             each prompt.
         batch_rows: rows of a batch.
         weight_bytes: of each weight of the model that writes.
-        left_out: prompts beside these that are not asked, since they leave no place for a label.
+        left_out: prompts beside these that are not asked, since they leave no place for a label,
+            or for any token of a reasoning.
     """
 
     prompts: Sequence[Ids]
@@ -83,13 +84,19 @@ class Writing:
 
 
 def of_reasonings(
-    encoder: Encoder, texts: Sequence[dict[str, Any]], params: WrittenParams
+    encoder: Encoder, texts: Sequence[dict[str, Any]], params: WrittenParams, positions: int
 ) -> Writing:
-    """The writing of a reasoning for each text; its stage leaves out none."""
-    prompts = reasoning_prompts(encoder, params.prompt, texts)
-    nothing = np.zeros(len(prompts), np.int64)
+    """The writing of a reasoning for each text.
+
+    Args:
+        positions: most tokens of a prompt and a reasoning together.
+    """
+    every = reasoning_prompts(encoder, params.prompt, texts)
+    prompts = [prompt for prompt in every if len(prompt) < positions]
+    nothing, left_out = np.zeros(len(prompts), np.int64), len(every) - len(prompts)
+    weight_bytes, rows = _bytes(params), params.batch_rows
     return Writing(
-        prompts, params.max_new_tokens, AT_MOST, 0, nothing, params.batch_rows, _bytes(params)
+        prompts, params.max_new_tokens, AT_MOST, 0, nothing, rows, weight_bytes, left_out
     )
 
 

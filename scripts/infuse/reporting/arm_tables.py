@@ -159,8 +159,8 @@ def sources(worths: Mapping[str, tuple[str, Worth]]) -> Table:
             "nearest to own text %": percent(worth.about_text),
             "names its label %": percent(worth.own_label),
             "names another %": percent(worth.other_label),
-            "label read from it %": percent(worth.read),
-            "label read from text %": percent(worth.text_read),
+            "label read from it %": formatted(worth.read, percent),
+            "label read from text %": formatted(worth.text_read, percent),
         }
         for name, (kind, worth) in worths.items()
     ]  # fmt: skip

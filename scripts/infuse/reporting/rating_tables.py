@@ -17,7 +17,7 @@ import numpy as np
 from infuse.config.arms import AnyArm, plain_label
 from infuse.evaluation import scores as ev
 from infuse.evaluation import stats
-from infuse.evaluation.comparisons import MEASURES, Runs, right_answers
+from infuse.evaluation.comparisons import MEASURES, Runs, measured, right_answers
 from infuse.evaluation.judge_replies import OUTCOMES
 from infuse.reporting.cells import FOUR, Table, formatted, mean, percent
 
@@ -225,8 +225,9 @@ def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -
     rated = all("mae" in each for each in errors)
     line = {"arm": name, "n": str(len(clusters)), "clusters": str(len(set(clusters)))}
     line |= _share("accuracy %", right, clusters)
-    closed = right_answers(name, runs, MEASURES["closed set accuracy"])
-    line["closed set %"] = percent(float(closed.mean()))
+    if measured(name, "closed set accuracy", runs):
+        closed = right_answers(name, runs, MEASURES["closed set accuracy"])
+        line["closed set %"] = percent(float(closed.mean()))
     line["macro F1"] = FOUR(float(np.mean([ev.f1(answers, "macro") for answers in rows])))
     if rated:
         line |= _interval("MAE", _errors(name, runs), clusters)
@@ -258,7 +259,7 @@ def _interval(
     name: str, values: stats.Values, clusters: Sequence[str], signed: bool = False
 ) -> dict[str, str]:
     """A mean over seeds and texts with its interval; with its p, if zero would mean nothing."""
-    interval = stats.mean_interval(values, clusters)
+    interval = (stats.mean_difference if signed else stats.mean_interval)(values, clusters)
     line = _cells(name, "{:+.4f}" if signed else "{:.4f}", *interval[:3])
     if signed and not math.isnan(interval.p):
         line[f"{name}, p"] = f"{interval.p:.2g}"

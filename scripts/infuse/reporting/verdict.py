@@ -60,7 +60,7 @@ def verdict(comparison: Row) -> Verdict:
 
 
 def half_to_settle(comparison: Row) -> float:
-    """Below which half width of its interval a difference that stays as it is is yes or no."""
+    """How near to a difference that stays as it is its interval must end, for a yes or a no."""
     return max(comparison["difference"], WORTH - comparison["difference"])
 
 

@@ -19,6 +19,7 @@ from infuse.core.schemas import TASK
 from infuse.data.answers import read_answer
 from infuse.data.chat_template import SLOT, renderer
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
+from infuse.data.slots import Slots
 from infuse.models import checks, loading
 from infuse.models.hf import PreTrainedModel
 from infuse.training.ranks import ALONE
@@ -101,16 +102,18 @@ def lengths(positions: int, wanted: Mapping[str, int]) -> None:
 def task(tokenizer: Any, positions: int, needed: Requirements, folder: Path) -> None:
     """The checks that need the task's labels and texts."""
     lengths(positions, needed.max_length)
-    for chat in needed.chats:
-        encoder = Encoder(tokenizer, **chat.model_dump())
-        texts = read_table(folder / "test.parquet", TASK)["text"].to_pylist()
-        long = [row for row, ids in enumerate(encoder.chats(texts)) if len(ids) >= positions]
+    names = read_labels(folder)
+    texts = read_table(folder / "test.parquet", TASK)["text"].to_pylist()
+    for form in needed.forms:
+        encoder = Encoder(tokenizer, **form.chat.model_dump())
+        slots = Slots(encoder, names, form.target, form.separator, positions)
+        long = [row for row, ids in enumerate(encoder.chats(texts)) if slots.room(ids) < 0]
         if long:
             log.warning(
-                "%d of %d test texts have more tokens than the model's %d positions: rows %s",
-                len(long), len(texts), positions, ", ".join(map(str, long[:5])),
+                "%s: %d of %d test texts leave no place for a label in the model's %d positions: "
+                "rows %s", form.target, len(long), len(texts), positions,
+                ", ".join(map(str, long[:5])),
             )  # fmt: skip
-    names = read_labels(folder)
     labels(Encoder(tokenizer), names, needed.separators, needed.max_new_tokens)
 
 

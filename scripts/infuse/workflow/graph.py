@@ -27,6 +27,7 @@ from infuse.workflow.params import (
     WRITING,
     endpoint_params,
     generation_params,
+    target_form,
     training_params,
     training_settings,
 )
@@ -218,7 +219,7 @@ class Graph:
         alike = [one for one, other in config.arms.items() if other | {"vote": None} == arm]
         first = min(alike, key=lambda one: config.arms[one].vote is not None)
         params: dict[str, Any] = {
-            **self._form(arm),
+            **target_form(config, arm).model_dump(),
             "label_weight": arm.label_weight,
             "recipe": config.classifier.recipe.model_dump(),
             "seed": seed,
@@ -234,7 +235,7 @@ class Graph:
         if arm.match is not None:
             for what, other in arm.match.model_dump(exclude={"by"}).items():
                 if other is not None:
-                    params["match"][what] = self._form(config.arms[other])
+                    params["match"][what] = target_form(config, config.arms[other]).model_dump()
                     inputs[f"match {what}"] = self._training_set(config.arms[other], texts)
             params["match"] |= {"by": arm.match.by} if arm.match.steps else {}
         own = self._run(first, seed, texts)
@@ -245,15 +246,6 @@ class Graph:
         if texts.params.get("kind") in HELD_OUT and "task" in self.base.inputs:
             return base_node(self.config, self._contents, texts, self.triples)
         return self.base
-
-    def _form(self, arm: Arm) -> dict[str, Any]:
-        """How an arm is asked and what it answers."""
-        system = self.config.task.system if arm.system else ""
-        return {
-            "chat": {"system": system, "date_string": self.config.date_string},
-            "target": arm.target,
-            "separator": getattr(self.config.classifier.separators, arm.target, None),
-        }
 
     def _training_set(self, arm: Arm, texts: Node) -> Node:
         if not arm.reasoned:

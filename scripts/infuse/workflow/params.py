@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from infuse.config.arms import Arm
 from infuse.config.compute import Arithmetic
 from infuse.config.experiment import Experiment
-from infuse.config.model_params import Chat
+from infuse.config.model_params import Chat, TargetForm
 from infuse.config.reasonings import Written
 from infuse.config.settings import Requirements, Settings
 from infuse.data.targets import EXPLAINED
@@ -54,6 +55,16 @@ def training_settings(config: Experiment) -> Settings:
     return base_settings(config) | own | {"distributed": config.distributed}
 
 
+def target_form(config: Experiment, arm: Arm) -> TargetForm:
+    """How an arm is asked and what it answers."""
+    system = config.task.system if arm.system else ""
+    return TargetForm(
+        chat=Chat(system=system, date_string=config.date_string),
+        target=arm.target,
+        separator=getattr(config.classifier.separators, arm.target, None),
+    )
+
+
 def requirements(config: Experiment) -> Requirements:
     """What all trainings and answers of an experiment need of its base model."""
     arms = list(config.arms.values())
@@ -61,9 +72,9 @@ def requirements(config: Experiment) -> Requirements:
     recipes = {"classifier.recipe": config.classifier.recipe}
     if any(isinstance(config.reasons(source), Written) for source in reasoned):
         recipes["reasoner.recipe"] = config.reasoner.recipe
-    systems = dict.fromkeys(config.task.system if arm.system else "" for arm in arms)
+    unlike = {(arm.target, arm.system): arm for arm in arms}.values()
     return Requirements(
-        chats=[Chat(system=system, date_string=config.date_string) for system in systems],
+        forms=[target_form(config, arm) for arm in unlike],
         separators=[
             getattr(config.classifier.separators, arm.target) if arm.target in EXPLAINED else ""
             for arm in arms
@@ -75,5 +86,4 @@ def requirements(config: Experiment) -> Requirements:
             f"{at}.tuning.modules": getattr(recipe.tuning, "modules", [])
             for at, recipe in recipes.items()
         },
-        head=any(arm.target == "head" for arm in arms),
     )
