@@ -1,4 +1,4 @@
-"""The tables of docs/findings.md are those of the committed result files."""
+"""Tables of the docs are those of the committed result files."""
 
 from __future__ import annotations
 
@@ -61,3 +61,17 @@ def test_tables_are_those_of_the_result_files() -> None:
     for columns, rows in TABLES.values():
         table = rendered(columns, rows())
         assert table in PAGE, table
+
+
+def test_the_run_of_a_real_model_is_that_of_its_files() -> None:
+    page = (ROOT / "docs/real-model.md").read_text(encoding="utf-8")
+    for line in committed("smollm2/table3.csv"):
+        if line["steps"]:
+            assert f"| {line['model']} | {line['accuracy %']} | {line['steps']} |\n" in page
+        elif line["model"].endswith("equal steps"):
+            low, high = (f"{float(line[end]):+.1f}" for end in ("low", "high"))
+            assert f"{abs(float(line['accuracy %'])):.1f} points behind ({low} to {high})" in page
+    costs = committed("smollm2/costs.csv")
+    assert f"{sum(float(line['seconds']) for line in costs) / 60:.0f} minutes together" in page
+    most = max(float(line["peak_memory_mb"]) for line in costs)
+    assert f"more than {most / 1000:.1f} GB" in page
