@@ -317,7 +317,7 @@ def test_what_does_not_fit_is_told(slow: Writer, fast: Writer) -> None:
         assert write(fast, [prompt], GREEDY) == [continuation]
         room = fast.positions - len(prompt)
         fitting += continuation.finish == "stop" and room < GREEDY.max_new_tokens
-    assert 5 < fitting < len(asked) - 5
+    assert 0 < fitting < len(asked)
     with pytest.raises(UserError, match="temperature"):
         write(fast, [full[:9]], SAMPLED | {"temperature": 2.5})
 
