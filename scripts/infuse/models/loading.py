@@ -338,7 +338,7 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
     if hasattr(model, "merge_and_unload"):
         model = model.merge_and_unload()
     finite(model)
-    if model.generation_config is not None:
+    if hasattr(model, "generation_config"):  # with a linear head there is none
         model.generation_config = _ends(model.generation_config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
