@@ -25,6 +25,20 @@ def primary() -> Iterator[list[str]]:
         yield [line["arm"], *(line[name] for name in shown)]
 
 
+def answer() -> Iterator[list[str]]:
+    for line in committed("answer/arms.csv"):
+        if line["by seed"]:
+            shown = ("by seed", "closed set %", "label share of loss")
+            yield [line["arm"], *(line[name] for name in shown)]
+
+
+def compared() -> Iterator[list[str]]:
+    for line in committed("answer/comparisons.csv"):
+        if line["measure"] == "accuracy":
+            more = f"{line['difference']} ({between(line['low'], line['high'])})"
+            yield [line["arm"], line["against"], more, line["Holm p"]]
+
+
 def emotion() -> Iterator[list[str]]:
     for line in committed("findings/emotion-arms.csv"):
         if line["budget"] == "adequate":
@@ -45,6 +59,14 @@ TABLES = {
     "primary": (
         ["arm", "accuracy %", "by seed", "closed set %", "label's share of the loss, %"],
         primary,
+    ),
+    "answer": (
+        ["arm", "accuracy %", "closed set %", "label's share of the loss, %"],
+        answer,
+    ),
+    "compared": (
+        ["arm", "against", "difference, points (95 %)", "Holm p"],
+        compared,
     ),
     "emotion": (
         ["arm", "accuracy %", "by seed", "closed set %", "steps", "label's share of the loss, %"],

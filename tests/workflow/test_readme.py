@@ -124,6 +124,14 @@ def test_what_a_pretrained_model_reached_is_as_measured() -> None:
     only = [round((differing + sign * difference) / 200 * answers) for sign in (1, -1)]
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert {arms[arm]["steps"] for arm in ("label", "reason_label")} == {"76"}
+    weighted = next(
+        line
+        for line in committed("answer/comparisons.csv")
+        if (line["arm"], line["against"]) == ("reason_label_weighted", "label")
+    )
+    behind = -float(weighted["difference"])
+    low, high = (float(weighted[end]) for end in ("low", "high"))
+    assert f"{behind:.1f} points behind ({low:.1f} to {high:.1f})" in readme
     assert f"label alone reaches {label} % and Q->RA {reason} %" in readme
     assert (
         f"Of {answers:,} answers, Q->RA alone is right in {only[0]}, the label alone in {only[1]:,}"

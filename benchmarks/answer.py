@@ -1,0 +1,143 @@
+"""Gather what the classifiers of experiments/answer.yaml made of the test texts; compare the arms.
+
+Run as: python benchmarks/answer.py [TREE]
+
+TREE is a copy of this project in which the experiment ran, or some of its arms and seeds. What they
+answered goes to docs/answer, in place of older answers of the same arm and seed. So a study that
+takes days can run in parts, on several machines. Without a TREE, the tables are made again.
+
+Measured: readings.parquet, classifiers.csv, baselines.csv. From these follow arms.csv and
+comparisons.csv. Two arms are compared by the seeds that both have.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import pyarrow as pa
+
+ROOT = Path(__file__).parents[1]
+sys.path.insert(0, str(ROOT / "scripts"))
+
+from infuse.config import experiment
+from infuse.core.files import read_csv, read_labels, read_rows, read_task, write_csv, write_rows
+from infuse.core.manifest import SEAL, read_provenance
+from infuse.core.schemas import PREDICTIONS, TASK
+from infuse.evaluation import comparisons, scores, stats
+from infuse.evaluation.scores import Row
+from infuse.reporting import arm_tables
+from infuse.workflow import plan
+
+FOLDER = ROOT / "docs/answer"
+EXPERIMENT = Path("experiments/answer.yaml")
+ANSWER = [PREDICTIONS.field(name) for name in ("id", "label", "predicted", "outcome", "closed_set")]
+READINGS = pa.schema([("arm", pa.string()), ("seed", pa.int64()), *ANSWER])
+
+
+def main() -> None:
+    """Take what a tree has, and write the tables."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("tree", nargs="?", type=Path, help="a copy of the project, with results/")
+    tree = parser.parse_args().tree
+    if tree is not None:
+        take(tree)
+    for name, table in tables().items():
+        with (FOLDER / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
+            columns = dict.fromkeys(name for line in table for name in line)
+            writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
+            writer.writeheader()
+            writer.writerows(table)
+
+
+def take(tree: Path) -> None:
+    """Put into `FOLDER` what was measured in a tree."""
+    os.chdir(tree)  # the experiment's paths begin there
+    config = experiment.load(experiment.read_change(EXPERIMENT))
+    made = plan.build(config).arms.inputs["metrics"].inputs
+    task = Path(made["task"].path)
+    labels, test = read_labels(task), read_task(task, "test")
+    readings, classifiers = [], []
+    for arm, seed in scores.runs(config.arms, config.seeds):
+        folder = Path(made[f"predictions {arm}-seed{seed}"].path)
+        if (folder / SEAL).exists():
+            answers = read_rows(folder / "predictions.parquet", PREDICTIONS)
+            readings += [{"arm": arm, "seed": seed, **answer} for answer in answers]
+            facts = read_provenance(Path(made[f"classifier {arm}-seed{seed}"].path))["facts"]
+            classifiers.append(scores.classifier_row(arm, seed, answers, facts, labels))
+    baselines = scores.baseline_rows(read_rows(task / "train.parquet", TASK), test, labels)
+    write_csv(FOLDER / "baselines.csv", baselines, scores.BASELINES)
+    order = list(config.arms)
+    kept = merged(read_classifiers(), classifiers, order)
+    write_csv(FOLDER / "classifiers.csv", kept, scores.CLASSIFIERS)
+    write_rows(FOLDER / "readings.parquet", merged(read_readings(), readings, order), READINGS)
+
+
+def merged(old: Sequence[Row], new: Sequence[Row], order: Sequence[str]) -> list[Row]:
+    """Rows of both, by arm and seed; where both have a run, the new ones."""
+    again = {(row["arm"], row["seed"]) for row in new}
+    rows = [row for row in old if (row["arm"], row["seed"]) not in again] + [*new]
+    return sorted(rows, key=lambda row: (order.index(row["arm"]), row["seed"]))
+
+
+def read_classifiers() -> list[Row]:
+    """The numbers of each classifier so far."""
+    path = FOLDER / "classifiers.csv"
+    return read_csv(path, scores.CLASSIFIERS) if path.exists() else []
+
+
+def read_readings() -> list[Row]:
+    """Each classifier's answers so far."""
+    path = FOLDER / "readings.parquet"
+    return read_rows(path, READINGS) if path.exists() else []
+
+
+def tables() -> dict[str, list[dict[str, str]]]:
+    """The arms, and how they compare, from what was measured."""
+    written: dict[tuple[str, int], list[Row]] = {}
+    for row in read_readings():
+        written.setdefault((row["arm"], row["seed"]), []).append(row)
+    means = comparisons.mean_rows([], written)
+    arms = list(dict.fromkeys(arm for arm, _ in written))
+    baselines = read_csv(FOLDER / "baselines.csv", scores.BASELINES)
+    pairs = [
+        pair
+        for pair in experiment.read_change(ROOT / EXPERIMENT)["comparisons"]
+        if set(pair) <= set(arms)
+    ]
+    return {
+        "arms": arm_tables.all_arms(arms, read_classifiers(), means, baselines),
+        "comparisons": arm_tables.comparisons(compared(pairs, written)),
+    }
+
+
+def compared(pairs: Sequence[Sequence[str]], written: comparisons.Runs) -> list[Row]:
+    """`comparisons.comparison_rows`, each by the seeds that both arms have."""
+    rows = [
+        row for pair in pairs for row in comparisons.comparison_rows([pair], common(pair, written))
+    ]
+    adjusted = []
+    for measure in comparisons.MEASURES:
+        family = [row for row in rows if row["measure"] == measure]
+        holm = stats.holm([row["p"] for row in family])
+        adjusted += [row | {"holm_p": p} for row, p in zip(family, holm, strict=True)]
+    return adjusted
+
+
+def common(pair: Sequence[str], written: comparisons.Runs) -> Mapping[tuple[str, int], list[Row]]:
+    """The runs of two arms with the seeds of both."""
+    seeds = set.intersection(*({seed for arm, seed in written if arm == name} for name in pair))
+    return {
+        (arm, seed): [*rows] for (arm, seed), rows in written.items()
+        if arm in pair and seed in seeds
+    }  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()
