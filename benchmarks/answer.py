@@ -13,10 +13,9 @@ comparisons.csv. Two arms are compared by the seeds that both have.
 from __future__ import annotations
 
 import argparse
-import csv
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -25,12 +24,20 @@ ROOT = Path(__file__).parents[1]
 sys.path.insert(0, str(ROOT / "scripts"))
 
 from infuse.config import experiment
-from infuse.core.files import read_csv, read_labels, read_rows, read_task, write_csv, write_rows
+from infuse.core.files import (
+    read_csv,
+    read_labels,
+    read_rows,
+    read_task,
+    write_csv,
+    write_rows,
+    write_text,
+)
 from infuse.core.manifest import SEAL, read_provenance
 from infuse.core.schemas import PREDICTIONS, TASK
 from infuse.evaluation import comparisons, scores, stats
 from infuse.evaluation.scores import Row
-from infuse.reporting import arm_tables
+from infuse.reporting import arm_tables, cells
 from infuse.workflow import plan
 
 FOLDER = ROOT / "docs/answer"
@@ -49,11 +56,7 @@ def main() -> None:
     if tree is not None:
         take(tree)
     for name, table in tables().items():
-        with (FOLDER / f"{name}.csv").open("w", newline="", encoding="utf-8") as stream:
-            columns = dict.fromkeys(name for line in table for name in line)
-            writer = csv.DictWriter(stream, list(columns), lineterminator="\n")
-            writer.writeheader()
-            writer.writerows(table)
+        write_text(FOLDER / f"{name}.csv", cells.csv_text(table))
 
 
 def take(tree: Path) -> None:
@@ -98,7 +101,7 @@ def read_readings() -> list[Row]:
     return read_rows(path, READINGS) if path.exists() else []
 
 
-def tables() -> dict[str, list[dict[str, str]]]:
+def tables() -> dict[str, cells.Table]:
     """The arms, and how they compare, from what was measured."""
     written: dict[tuple[str, int], list[Row]] = {}
     for row in read_readings():
@@ -130,13 +133,10 @@ def compared(pairs: Sequence[Sequence[str]], written: comparisons.Runs) -> list[
     return adjusted
 
 
-def common(pair: Sequence[str], written: comparisons.Runs) -> Mapping[tuple[str, int], list[Row]]:
+def common(pair: Sequence[str], written: comparisons.Runs) -> comparisons.Runs:
     """The runs of two arms with the seeds of both."""
     seeds = set.intersection(*({seed for arm, seed in written if arm == name} for name in pair))
-    return {
-        (arm, seed): [*rows] for (arm, seed), rows in written.items()
-        if arm in pair and seed in seeds
-    }  # fmt: skip
+    return {run: rows for run, rows in written.items() if run[0] in pair and run[1] in seeds}
 
 
 if __name__ == "__main__":

@@ -56,9 +56,7 @@ def base(job: Job) -> dict[str, Any]:
     except UserError as mistake:
         words = str(mistake).removeprefix(f"{where}: ")
         raise UserError(f"{where}: {words}") from mistake
-    _fits(job, tokenizer, model)
-    if job.settings.requirements is not None and job.settings.requirements.head:
-        checks.head(where, **how)
+    _fits(job, tokenizer, model, where)
     loading.save(model, tokenizer, job.out)
     return {"parameters": model.num_parameters(), **facts}
 
@@ -76,13 +74,15 @@ def _source(job: Job, params: HubModel | LocalModelParams) -> tuple[str, dict[st
     return where, how
 
 
-def _fits(job: Job, tokenizer: Any, model: Any) -> None:
+def _fits(job: Job, tokenizer: Any, model: Any, where: Path | str) -> None:
     """Refuse a model that lacks what the experiment needs."""
     needed = job.settings.requirements
     if needed is None:
         return
     for at, names in needed.modules.items():
         checks.modules(model, names, at)
+    if needed.head:
+        checks.head(model.config, where)
     preflight.task(tokenizer, loading.positions(model), needed, job.references["task"])
 
 
@@ -91,7 +91,7 @@ def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
     loading.set_threads(params.compute)
     tokenizer = loading.scratch_tokenizer([*texts, *_words(job, len(texts))], params.vocabulary)
     model = loading.scratch_model(params, tokenizer)
-    _fits(job, tokenizer, model)
+    _fits(job, tokenizer, model, job.out)
     facts: dict[str, Any] = {
         "parameters": model.num_parameters(), "vocabulary": len(tokenizer), "texts": len(texts)
     }  # fmt: skip

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from transformers import AutoConfig
 from transformers.modeling_utils import PreTrainedModel
 
 import families
@@ -74,14 +75,17 @@ def test_it_is_taken_in(folders: Any, run_stage: RunStage, name: str) -> None:
 def test_where_there_is_no_linear_head_it_is_told_before_one_is_tried(
     folders: Any, name: str
 ) -> None:
+    folder = folders(name)
+
     def fails(act: Callable[..., Any], *arguments: Any) -> bool:
         try:
-            act(folders(name), *arguments)
+            act(*arguments)
         except UserError:
             return True
         return False
 
-    assert fails(checks.head) == fails(loading.new_head, 2, 0)
+    config = AutoConfig.from_pretrained(folder)
+    assert fails(checks.head, config, folder) == fails(loading.new_head, folder, 2, 0)
 
 
 @every_family

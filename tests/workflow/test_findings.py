@@ -85,6 +85,20 @@ def test_tables_are_those_of_the_result_files() -> None:
         assert table in PAGE, table
 
 
+def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
+    said = " ".join(PAGE.split())
+    arms = {line["arm"]: line for line in committed("answer/arms.csv")}
+    for file in ("answer/primary-comparisons.csv", "answer/comparisons.csv"):
+        line = committed(file)[0]
+        assert f"{line['difference'].removeprefix('-')} points behind" in said
+        assert f"({line['low']} to {line['high']})" in said
+    before = {line["arm"]: line["by seed"] for line in committed("answer/primary-arms.csv")}
+    first = before["reason_label"].split()[0]
+    ahead = float(arms["reason_label_weighted"]["by seed"]) - float(first)
+    assert f"{ahead:.2f} ahead of `reason_label` with the same seed" in said
+    assert f"reaches {arms['head']['by seed']} %" in said
+
+
 def test_the_run_of_a_real_model_is_that_of_its_files() -> None:
     page = (ROOT / "docs/real-model.md").read_text(encoding="utf-8")
     for line in committed("smollm2/table3.csv"):

@@ -24,3 +24,10 @@ def test_the_page_shows_the_real_model_as_measured() -> None:
         numbers = [f"{row[side]:.3g}" if row[side] else "" for side in ("ours", "theirs")]
         ratio = f"{row['ratio']:.3g}" if row["ratio"] else ""
         assert f"| {what} | {' | '.join(numbers)} | {row['unit']} | {ratio} |" in page
+
+
+def test_the_page_shows_what_the_commands_took() -> None:
+    page = (ROOT / "docs/performance.md").read_text()
+    for row in json.loads((ROOT / "benchmarks/commands.json").read_text()):
+        tests = row["tests"] or ""
+        assert f"| {row['command']} | {row['seconds']:,} | {tests} |\n" in page

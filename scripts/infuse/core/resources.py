@@ -84,11 +84,13 @@ def _counters() -> dict[str, tuple[int, int]]:
     """Of each processor package, microjoules and the most that its counter holds; none where they
     can't be read.
     """
-    names = ("energy_uj", "max_energy_range_uj")
     try:
         return {
-            zone.name: tuple(int((zone / name).read_text()) for name in names)  # type: ignore[misc]
-            for zone in sorted(RAPL.glob("intel-rapl:[0-9]"))
+            zone.name: (
+                int((zone / "energy_uj").read_text()),
+                int((zone / "max_energy_range_uj").read_text()),
+            )
+            for zone in RAPL.glob("intel-rapl:[0-9]")
         }
     except OSError:
         return {}

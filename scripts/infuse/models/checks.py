@@ -59,9 +59,13 @@ def sizes(model: Any, tokenizer: Any) -> None:
             )
 
 
-def head(folder: Path | str, **hub: Any) -> None:
-    """Refuse a model that transformers has in no form with a linear head."""
-    config = AutoConfig.from_pretrained(folder, **hub)
+def head(config: Any, folder: Path | str) -> None:
+    """Refuse a model that transformers has in no form with a linear head.
+
+    Args:
+        config: the model's own.
+        folder: its place, for the message.
+    """
     if config.model_type not in MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES:
         raise UserError(
             f"{folder}: transformers has no form of {config.model_type} with a linear head: leave"

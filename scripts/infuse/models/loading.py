@@ -339,12 +339,12 @@ def save(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, folder: Pat
         model = model.merge_and_unload()
     finite(model)
     if hasattr(model, "generation_config"):  # with a linear head there is none
-        model.generation_config = _ends(model.generation_config)
+        model.generation_config = _writable(model.generation_config)
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
 
 
-def _ends(config: GenerationConfig) -> GenerationConfig:
+def _writable(config: GenerationConfig) -> GenerationConfig:
     """A generation config; of one that transformers would not write, the tokens alone.
 
     Some models on the hub have settings of sampling without sampling. Here none of them is read.
@@ -352,8 +352,8 @@ def _ends(config: GenerationConfig) -> GenerationConfig:
     try:
         config.validate(strict=True)
     except ValueError:
-        tokens = {name: getattr(config, name) for name in ("bos_token_id", "eos_token_id")}
-        return GenerationConfig(**tokens, pad_token_id=config.pad_token_id)
+        tokens = ("bos_token_id", "eos_token_id", "pad_token_id")
+        return GenerationConfig(**{name: getattr(config, name) for name in tokens})
     return config
 
 

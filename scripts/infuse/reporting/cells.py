@@ -80,12 +80,23 @@ def plain(rows: Sequence[Row]) -> Table:
     ]
 
 
-def write(path: Path, table: Table) -> None:
-    """Write a table as .csv, .md and .html."""
-    columns = list(dict.fromkeys(name for line in table for name in line))
-    cells = [[line.get(name, "") for name in columns] for line in table]
+def csv_text(table: Table) -> str:
+    """A table as the content of a .csv file."""
+    columns, cells = _laid_out(table)
     text = io.StringIO()
     csv.writer(text, lineterminator="\n").writerows([columns, *cells])
-    write_text(path.with_suffix(".csv"), text.getvalue())
+    return text.getvalue()
+
+
+def _laid_out(table: Table) -> tuple[list[str], list[list[str]]]:
+    """The columns that any line has, and the cells of each line."""
+    columns = list(dict.fromkeys(name for line in table for name in line))
+    return columns, [[line.get(name, "") for name in columns] for line in table]
+
+
+def write(path: Path, table: Table) -> None:
+    """Write a table as .csv, .md and .html."""
+    columns, cells = _laid_out(table)
+    write_text(path.with_suffix(".csv"), csv_text(table))
     write_text(path.with_suffix(".md"), markdown(columns, cells))
     write_text(path.with_suffix(".html"), html(columns, cells))

@@ -21,7 +21,7 @@ from infuse.data.chat_template import SLOT, renderer
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
 from infuse.data.slots import Slots
 from infuse.models import checks, loading
-from infuse.models.hf import PreTrainedModel
+from infuse.models.hf import AutoConfig, PreTrainedModel
 from infuse.training.ranks import ALONE
 from infuse.training.step import Engine
 
@@ -187,7 +187,7 @@ def existing_base(
             " compute.layout to padded"
         )
     if needed is not None and needed.head:
-        checks.head(base)
+        checks.head(AutoConfig.from_pretrained(base), base)
     if folder is not None and needed is not None:
         task(tokenizer, loading.positions(base), needed, folder)
 

@@ -177,8 +177,7 @@ class Engine:
             begins = np.cumsum(lengths) - lengths
             laid = np.append(lengths, padding) if padding else lengths
             # Padding may be longer than the model has positions.
-            places_of = [*(np.arange(length) for length in lengths), np.zeros(padding, np.int64)]
-            positions = np.concatenate(places_of)[None]
+            positions = np.concatenate([*map(np.arange, lengths), np.zeros(padding, int)])[None]
             layout = places(laid, self.model.device) | {"position_ids": self._tensor(positions)}
         # The state at a token predicts the next, so targets are read one place earlier.
         wanted = np.concatenate(
