@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from infuse.core.errors import UserError
@@ -63,6 +63,7 @@ def test_what_a_standard_writer_writes_comes_back(
     ),
     quoting=st.sampled_from([csv.QUOTE_MINIMAL, csv.QUOTE_ALL, csv.QUOTE_NONE]),
 )
+@example(rows=[(',"', "joy"), ('"', "1")], quoting=csv.QUOTE_MINIMAL)
 def test_quotes_escaped_by_backslashes_are_refused_with_their_line(
     rows: list[tuple[str, str]], quoting: Any, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -88,6 +89,7 @@ WRONG = [
     ('"he said \\"no\\" twice",joy\n', 2, QUOTE),
     ('he said \\"no\\" twice,joy\n', 2, "a backslash before a quote mark"),
     ('so,joy\nso, "joy"\n', 3, "white space before the quote mark"),
+    ('",\\"",joy\n\\",1\n', 2, "a backslash before a quote mark makes a cell hold lines"),
     ("so,joy\nso\n", 3, f"1 cell(s), {CELLS}"),
     ("so,joy\nso, and so,joy\n", 3, f"3 cell(s), {CELLS}"),
     ("so,joy\ntext,label\nno,joy\n", 3, "the header stands among the rows once more"),
@@ -121,6 +123,7 @@ MEANT = [
     ('"C:\\",joy\n', [("C:\\", "joy")]),
     ('"Dear John,\nthank you, joy\nand more",joy\nso,joy\n',
      [("Dear John,\nthank you, joy\nand more", "joy"), ("so", "joy")]),
+    ('"{""said"": ""\\""no\\"",\n twice""}",joy\n', [('{"said": "\\"no\\",\n twice"}', "joy")]),
     ('"a\r\nb",joy\r\n\r\nso,joy', [("a\r\nb", "joy"), ("so", "joy")]),
 ]  # fmt: skip
 

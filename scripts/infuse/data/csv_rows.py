@@ -16,6 +16,7 @@ from infuse.data.texts import folded
 
 _QUOTED = re.compile(r'"[^"]*+(?:""[^"]*+)*+"(?=,|\r|\n|\Z)')
 _BARE = re.compile(r"[^,\r\n]*+")
+_ESCAPED = r'(?:"(?:[^"\\]|\\.)*+"|(?:[^",\r\n\\]|\\.)*+)'
 _BREAK = re.compile(r"\r\n|\r|\n")
 _MOST = 200  # different values of a column that may be one of labels
 
@@ -131,6 +132,17 @@ def _check(cells: list[str], header: list[str], record: _Record) -> None:
                 f"{record.at(at)}: a backslash before a quote mark, {quoted(cell)};"
                 " inside a cell in quotes, a quote mark is written twice"
             )
+    if '\\""' in raw and _escaped(raw, len(header)):
+        raise UserError(
+            f"{record.at()}: a backslash before a quote mark makes a cell hold lines like whole"
+            " rows; inside a cell in quotes, a quote mark is written twice"
+        )
+
+
+def _escaped(raw: str, width: int) -> bool:
+    """Whether a record begins with a whole row for who escapes quote marks by backslashes."""
+    row = re.match(f"{_ESCAPED}(?:,{_ESCAPED}){{{width - 1}}}[\r\n]+", raw, re.DOTALL)
+    return row is not None and row.end() < len(raw)
 
 
 class _Swallowed:
