@@ -95,11 +95,16 @@ def copied(root: Path) -> Path:
     return root
 
 
+def of_all_workers(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A temporary folder that the processes of one run of the tests share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+
+
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Tree:
     """The tiny experiment, built once from nothing; each worker has a copy of its own."""
-    base = tmp_path_factory.getbasetemp()
-    whole = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built once" / ODD
+    whole = of_all_workers(tmp_path_factory) / "built once" / ODD
     whole.parent.mkdir(exist_ok=True)
     with (whole.parent / "lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -225,6 +225,7 @@ for token, change in json.load(sys.stdin):
         print(*str(refusal).splitlines()[1:], sep=" | ")
 """
 HIDDEN = "the hub has no such repository, or shows it to others alone (HF_TOKEN)"
+NOWHERE = "http://127.0.0.1:9"  # nothing listens there
 GATED = "it is gated: accept its licence on the hub, then set HF_TOKEN"
 
 
@@ -286,10 +287,9 @@ def test_a_file_that_a_repository_lacks_is_told_by_whoever_needs_it() -> None:
 
 
 def test_without_a_network_an_open_revision_is_refused_and_a_known_one_is_not(
-    tmp_path: Path,
+    served: tuple[Hub, Any, Tree], tmp_path: Path
 ) -> None:
-    with serve() as hub:
-        own = hub.variables(tmp_path / "caches")
+    own = served[-1].own | {"NO_PROXY": "", "HTTP_PROXY": NOWHERE}
     tree = Tree(copied(tmp_path / "tree"), own)
     said = tree.run("-n", "--", "fetch", **base("them/tiny"))
     assert said.returncode and "Traceback" not in said.stdout + said.stderr

@@ -310,14 +310,14 @@ def test_what_does_not_fit_is_told(slow: Writer, fast: Writer) -> None:
     full = ENCODER.begin + [SYMBOLS[15]] * (fast.positions - 1)
     with pytest.raises(UserError, match=message):
         fast.write([full], [7], {ENCODER.end_of_text}, GREEDY)
-    asked = [puzzle for puzzle in puzzles(400, 9, 95) if 80 < len(puzzle) < fast.positions]
+    asked = [puzzle for puzzle in puzzles(1000, 9, 95) if 80 < len(puzzle) < fast.positions]
     fitting = 0
     for prompt, continuation in zip(asked, write(slow, asked, GREEDY), strict=True):
         # A limit that is beyond is no mistake: the model stops before, or ends there.
         assert write(fast, [prompt], GREEDY) == [continuation]
         room = fast.positions - len(prompt)
         fitting += continuation.finish == "stop" and room < GREEDY.max_new_tokens
-    assert 0 < fitting < len(asked)
+    assert 5 < fitting < len(asked) - 5
     with pytest.raises(UserError, match="temperature"):
         write(fast, [full[:9]], SAMPLED | {"temperature": 2.5})
 

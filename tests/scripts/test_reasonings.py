@@ -264,13 +264,16 @@ def test_a_text_that_fills_the_positions_gets_no_reasoning(
 
 
 @pytest.mark.parametrize(
-    "decoding",
-    [{"temperature": 0}, {"temperature": 0.9} | CHAT, {"temperature": 0.9, "candidates": 3}],
+    ("decoding", "shards"),
+    [
+        ({"temperature": 0}, 5),
+        ({"temperature": 0.9} | CHAT, 2),
+        ({"temperature": 0.9, "candidates": 3}, 5),
+    ],
     ids=["greedy", "sampled", "candidates"],
 )
-@pytest.mark.parametrize("shards", [2, 5])
 def test_shards_write_what_one_job_would(
-    run_stage: RunStage, tmp_path: Path, shards: int, decoding: Mapping[str, Any]
+    run_stage: RunStage, tmp_path: Path, decoding: Mapping[str, Any], shards: int
 ) -> None:
     """Also where there are more shards than chunks, and for texts that have got other labels."""
     loading.save(tiny.model(1), tiny.tokenizer(), tmp_path / "reasoner")
