@@ -109,27 +109,31 @@ def tables() -> dict[str, cells.Table]:
     means = comparisons.mean_rows([], written)
     arms = list(dict.fromkeys(arm for arm, _ in written))
     baselines = read_csv(FOLDER / "baselines.csv", scores.BASELINES)
-    pairs = [
-        pair
-        for pair in experiment.read_change(ROOT / EXPERIMENT)["comparisons"]
-        if set(pair) <= set(arms)
-    ]
+    planned = experiment.read_change(ROOT / EXPERIMENT)["comparisons"]
     return {
         "arms": arm_tables.all_arms(arms, read_classifiers(), means, baselines),
-        "comparisons": arm_tables.comparisons(compared(pairs, written)),
+        "comparisons": arm_tables.comparisons(compared(planned, written)),
     }
 
 
-def compared(pairs: Sequence[Sequence[str]], written: comparisons.Runs) -> list[Row]:
-    """`comparisons.comparison_rows`, each by the seeds that both arms have."""
+def compared(planned: Sequence[Sequence[str]], written: comparisons.Runs) -> list[Row]:
+    """`comparisons.comparison_rows`, each by the seeds that both arms have.
+
+    Holm's correction is over all that is planned: a pair that has not run counts as one with p = 1.
+    """
+    arms = {arm for arm, _ in written}
     rows = [
-        row for pair in pairs for row in comparisons.comparison_rows([pair], common(pair, written))
+        row
+        for pair in planned
+        if arms.issuperset(pair)
+        for row in comparisons.comparison_rows([pair], common(pair, written))
     ]
     adjusted = []
     for measure in comparisons.MEASURES:
         family = [row for row in rows if row["measure"] == measure]
-        holm = stats.holm([row["p"] for row in family])
-        adjusted += [row | {"holm_p": p} for row, p in zip(family, holm, strict=True)]
+        to_come = [1.0] * (len(planned) - len(family))
+        holm = stats.holm([row["p"] for row in family] + to_come)
+        adjusted += [row | {"holm_p": p} for row, p in zip(family, holm, strict=False)]
     return adjusted
 
 

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from stage_runner import RunStage, runner
-from trees import of_all_workers
 
 pytest_plugins = ("trees", "browsers")
 
@@ -21,6 +20,8 @@ settings.load_profile("unhurried")
 @pytest.fixture(scope="session", autouse=True)
 def _own_compiled_code(tmp_path_factory: pytest.TempPathFactory) -> None:
     """Torch's headers, compiled as for another processor, are not taken from its common cache."""
+    from trees import of_all_workers
+
     folder = of_all_workers(tmp_path_factory) / "compiled"
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(folder)
 

@@ -85,6 +85,29 @@ def test_tables_are_those_of_the_result_files() -> None:
         assert table in PAGE, table
 
 
+def test_what_answers_the_papers_claims_is_as_measured() -> None:
+    section = PAGE.split("\n## What the papers claim")[1].split("\n## ")[0]
+    for line in committed("findings/emotion-comparisons.csv"):
+        against = ("label", "label_same_steps", "label_prompt_loss")
+        if (line["budget"], line["arm"]) == ("adequate", "reason_label"):
+            ends = [f"{float(line[end]):+.1f}" for end in ("difference", "low", "high")]
+            assert ("{} ({} to {})".format(*ends) in section) == (line["against"] in against)
+    (pair,) = (
+        line
+        for line in committed("answer/primary-comparisons.csv")
+        if line["measure"] == "accuracy"
+    )
+    assert f"{pair['difference']} ({between(pair['low'], pair['high'])})" in section
+    arms = {line["arm"]: line for line in committed("answer/primary-arms.csv")}
+    for measure in ("macro f1", "closed set ece"):
+        label, reason = (float(arms[arm][measure]) for arm in ("label", "reason_label"))
+        assert f"| from {label:.3f} to {reason:.3f} |" in section
+    rated = {line["arm"]: line["accuracy %"] for line in committed("findings/ratings.csv")[:9]}
+    alike = {rated[f"label_{tokens}"] for tokens in ("explanation", "shuffled", "bag")}
+    assert [f"all three reach {accuracy} %" in section for accuracy in alike] == [True]
+    assert f"{rated['bare_label']} % without, {rated['label']} % with" in section
+
+
 def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
     said = " ".join(PAGE.split())
     arms = {line["arm"]: line for line in committed("answer/arms.csv")}

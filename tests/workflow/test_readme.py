@@ -134,8 +134,8 @@ def test_what_a_pretrained_model_reached_is_as_measured() -> None:
     assert f"{behind:.1f} points behind ({low:.1f} to {high:.1f})" in readme
     assert f"label alone reaches {label} % and Q->RA {reason} %" in readme
     assert (
-        f"Of {answers:,} answers, Q->RA alone is right in {only[0]}, the label alone in {only[1]:,}"
-        in readme
+        f"{answers:,} pairs of answers. In {only[0]} pairs Q->RA alone is right, "
+        f"in {only[1]:,} the label alone." in readme
     )
 
 
