@@ -64,8 +64,9 @@ LAYER_TABLES = {
 }
 LAYER_FIGURES = {"entropy": "relative entropy", "rankings": "ranks of the labels' tokens"}
 
-# As a command's part: quoted, and without braces that would be filled in.
-SCRIPTS = shlex.quote(str(Path(script_path("task")).parent)).replace("{", "{{").replace("}", "}}")
+# As a command's part, quoted; in a rule, without braces that would be filled in.
+FOLDER = shlex.quote(str(Path(script_path("task")).parent))
+SCRIPTS = FOLDER.replace("{", "{{").replace("}", "}}")
 own = workflow.modifier.is_main_snakefile()  # and no module of a user's
 if workflow.modifier.modify_path("results/x") != "results/x":
     raise WorkflowError("expected a module without prefix: results/ is what its scripts know")
@@ -81,7 +82,7 @@ try:
         pulls = dvc_store.pull_command(given.configfiles, values, elsewhere)
     else:  # as a user's own Snakefile has it
         changes = [config]
-        values = [f"{key}={json.dumps(value)}" for key, value in config.items()]
+        values = [f"{key}={yaml_text.flow(value)}" for key, value in config.items()]
         pulls = dvc_store.pull_command([], values, elsewhere)
     experiment = pinned(load(*changes))
     plan = build(experiment, places)
@@ -246,4 +247,4 @@ def show_results():
         table = Path("results/table3.md").read_text(encoding="utf-8")
         print(f"\n{table}\nAll tables and figures: results/ and {plan.tables.path}")
     if Path(plan.example.path).is_dir():
-        print(f'New texts: python {SCRIPTS}/classify.py --model {plan.example.path} "a text"\n')
+        print(f'New texts: python {FOLDER}/classify.py --model {plan.example.path} "a text"\n')

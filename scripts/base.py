@@ -23,6 +23,7 @@ from infuse.core.files import read_rows, read_table, write_json
 from infuse.core.schemas import TASK, TEXT_REASONING_LABEL, TRIPLES
 from infuse.data.examples import Encoder, collect, text_pieces
 from infuse.data.sources import read_file
+from infuse.data.texts import folded
 from infuse.models import checks, loading
 from infuse.training import batching, loop, preflight, tracking
 from infuse.training.ranks import joined
@@ -79,14 +80,14 @@ def _fits(job: Job, tokenizer: Any, model: Any, where: Path | str) -> None:
     needed = job.settings.requirements
     if needed is None:
         return
-    for at, names in needed.modules.items():
-        checks.modules(model, names, at)
+    preflight.names(model, needed)
     if needed.head:
         checks.head(model.config, where)
     preflight.task(tokenizer, loading.positions(model), needed, job.references["task"])
 
 
 def _from_scratch(job: Job, params: ScratchParams) -> dict[str, Any]:
+    _tell_of_answers(job)
     texts = list(_corpus(job, params.reasoned))
     loading.set_threads(params.compute)
     tokenizer = loading.scratch_tokenizer([*texts, *_words(job, len(texts))], params.vocabulary)
@@ -134,6 +135,22 @@ def _corpus(job: Job, reasoned: bool) -> Iterator[str]:
             yield f"{question} {reasoning} {answer}"
     for path in job.settings.files:
         yield from _texts(path)
+
+
+def _tell_of_answers(job: Job) -> None:
+    """Warn where the triples tell the model what it will be tested on."""
+    if "triples" not in job.inputs or "task" not in job.references:
+        return
+    triples = read_table(job.inputs["triples"] / "train.parquet", TRIPLES)
+    asked = {folded(question) for question in triples["question"].to_pylist()}
+    for split in ("validation", "test"):
+        texts = read_table(job.references["task"] / f"{split}.parquet", TASK)["text"].to_pylist()
+        told = sum(folded(text) in asked for text in texts)
+        if told:
+            log.warning(
+                "%d of %d %s texts are questions of the triples too: the model reads their answers"
+                " before it is asked. Leave them out of the triples", told, len(texts), split,
+            )  # fmt: skip
 
 
 def _words(job: Job, count: int) -> Iterator[str]:

@@ -42,6 +42,8 @@ def classifier(job: Job) -> dict[str, Any]:
     taught = lesson(sets, params)
     counts = len(taught.documents), len(taught.steps), taught.dropped or "none"
     log.info("%s documents in %s steps, dropped: %s", *counts)
+    if params.target != "head" and job.settings.requirements is not None:
+        preflight.answers(taught.documents, job.settings.requirements.max_new_tokens)
     labels = len(form.labels) if form.target == "head" else None
     validation = sets.validation(params)
     with (

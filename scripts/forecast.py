@@ -17,7 +17,6 @@ Run as: python scripts/forecast.py results/specs/forecast/NAME-KEY.json
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any
 
 import numpy as np
@@ -226,13 +225,13 @@ def _line(
         "GiB": f"{takes / gpus.GIB:.3g}",
     }
     all_runs = None if seconds is None else runs * seconds
-    told = line | _expense(all_runs, params.distributed.processes, gpu, params)
+    told = line | _expense(
+        all_runs, params.distributed.processes, gpu, _price(params, gpu, compute)
+    )
     return told, [remark for remark in remarks if remark]
 
 
-def _expense(
-    seconds: float | None, ranks: int, gpu: GpuModel | None, params: ForecastParams
-) -> Row:
+def _expense(seconds: float | None, ranks: int, gpu: GpuModel | None, price: float | None) -> Row:
     """Time that is waited, energy and money, of `seconds` of all ranks together."""
     if seconds is None:
         return {"h:mm:ss": "", "kWh": ""}
@@ -241,13 +240,19 @@ def _expense(
         "h:mm:ss": _clock(seconds / ranks),
         "kWh": f"{hours * gpu.watts / 1000:.3g}" if gpu else "",
     }
-    if params.gpu_price is not None:
-        spent["price"] = f"{hours * params.gpu_price:.2f}"
+    if price is not None:
+        spent["price"] = f"{hours * price:.2f}"
     return spent
 
 
+def _price(params: ForecastParams, gpu: GpuModel | None, compute: Arithmetic) -> float | None:
+    """Of an hour of one GPU, where GPUs do the work."""
+    return params.gpu_price if gpu or compute.device == "cuda" else None
+
+
 def _clock(seconds: float) -> str:
-    return str(timedelta(seconds=round(seconds)))
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"
 
 
 def _room(gpu: GpuModel | None, compute: Arithmetic) -> float | None:
@@ -292,7 +297,7 @@ def _writing_line(
         "GiB": f"{takes / gpus.GIB:.3g}",
     }
     all_runs = None if seconds is None else runs * seconds
-    return line | _expense(all_runs, 1, gpu, params), remarks
+    return line | _expense(all_runs, 1, gpu, _price(params, gpu, compute)), remarks
 
 
 def _writing_remarks(planned: PlannedWriting, gpu: GpuModel | None) -> Iterator[str]:

@@ -42,7 +42,8 @@ def metrics(job: Job) -> dict[str, Any]:
         for arm, seed in written
     }
     contrasted = _contrasted(arms)
-    train = read_rows(job.inputs["task"] / "train.parquet", TASK)
+    learned = job.inputs.get("training texts", job.inputs["task"])
+    train = read_rows(learned / "train.parquet", TASK)
     for split, texts in (("training", train), ("test", test)):
         _tell(split, Counter(row["label"] for row in texts), labels)
     tables = {

@@ -21,7 +21,7 @@ from infuse.evaluation.scores import Row
 from infuse.reporting import verdict as report
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 
 
 def verdict(job: Job) -> dict[str, Any]:
@@ -74,6 +74,7 @@ def _side(
         str(job.inputs[f"classifier {arm}-seed{params.seeds[0]}"]),
         fmean(row["tokens"] for row in answers),
         seconds / len(answers),
+        sum(row["outcome"] == "truncated" for row in answers) / len(answers),
     )
 
 

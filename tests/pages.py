@@ -51,6 +51,7 @@ class Study:
         first: texts and reasonings that come first in every split.
         asked: whether an endpoint was asked too.
         too_long: how many of the last test texts are too long for the classifiers.
+        unread: the outcome of the answers that have no label.
     """
 
     arms: Mapping[str, Row] = field(default_factory=lambda: {"label": LABEL, "why": WHY})
@@ -65,6 +66,7 @@ class Study:
     first: Sequence[str] = ()
     asked: bool = False
     too_long: int = 0
+    unread: str = "no_answer"
 
 
 def page(root: Path, study: Study) -> Path:
@@ -204,7 +206,7 @@ def _answers(
                 **{part: row[part] for part in ("id", "text", "label")},
                 "generated": f"{reasoning} so {label}?", "reasoning": reasoning,
                 "predicted": "" if none else label,
-                "outcome": "no_answer" if none else "right" if right else "wrong",
+                "outcome": study.unread if none else "right" if right else "wrong",
                 "tokens": 3 + len(reasoning.split()), "closed_set": label,
                 "log_probabilities": scores.tolist(),
             }

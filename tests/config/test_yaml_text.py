@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from hypothesis import Phase, example, given, settings
+from hypothesis import strategies as st
 
 from infuse.config import yaml_text
 from infuse.core.errors import UserError
@@ -58,6 +62,22 @@ MEANT = [
 def test_the_rest_is_passed_over(text: str, tmp_path: Path) -> None:
     (tmp_path / "my.yaml").write_text(text)
     yaml_text.check([tmp_path / "my.yaml", tmp_path / "none.yaml"])
+
+
+TEXTS = st.text(max_size=8)
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | TEXTS,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
+    max_leaves=4,
+)
+
+
+@settings(phases=[Phase.explicit, Phase.reuse, Phase.generate])  # it shrinks for minutes
+@given(value=VALUES)
+@example(value={"learning_rate": 1e-05})
+def test_a_value_is_one_line_that_is_read_as_that_value(value: Any) -> None:
+    line = yaml_text.flow(value)
+    assert len(line.splitlines()) == 1 and yaml.safe_load(line) == value
 
 
 def test_our_own_files_are_plain() -> None:

@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from base import _texts
+from base import _tell_of_answers, _texts
+from infuse.config.settings import Settings
 from infuse.core.errors import UserError
+from infuse.core.files import write_rows
+from infuse.core.schemas import TASK, TRIPLES
+from infuse.workflow.job import Job
 from trees import Tree, nodes
 
 CUT = gzip.compress(b"a line\n" * 999, mtime=0)[:-12]
@@ -51,3 +55,23 @@ def test_a_damaged_corpus_is_named(name: str, content: bytes, tmp_path: Path) ->
     (tmp_path / name).write_bytes(content)
     with pytest.raises(UserError, match=rf"{name}: not readable as text \("):
         list(_texts(str(tmp_path / name)))
+
+
+def test_test_texts_among_the_triples_are_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked = ["How so?", "Why?"]
+    triples = [
+        {"question": f" {text} ", "answer": "yes", "reasoning": "So.", "domain": "d"}
+        for text in asked
+    ]
+    for folder in ("task", "triples"):
+        (tmp_path / folder).mkdir()
+    write_rows(tmp_path / "triples/train.parquet", triples, TRIPLES)
+    for split, texts in (("validation", ["When?"]), ("test", ["WHY?", "Where?"])):
+        rows = [{"id": n, "text": text, "label": "yes"} for n, text in enumerate(texts)]
+        write_rows(tmp_path / f"task/{split}.parquet", rows, TASK)
+    inputs, task = {"triples": tmp_path / "triples"}, {"task": tmp_path / "task"}
+    _tell_of_answers(Job("base", {}, Settings(), inputs, tmp_path, tmp_path, task))
+    (told,) = caplog.messages
+    assert told.startswith("1 of 2 test texts are questions of the triples too")

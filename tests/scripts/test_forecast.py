@@ -351,6 +351,18 @@ def test_ranks_take_less_time_and_as_much_money(
     assert "Note: 4 ranks: time as if sharing cost nothing; memory of each rank" in notes
 
 
+@given(seconds=st.floats(0, 1e7))
+def test_a_clock_has_hours_minutes_and_seconds(seconds: float) -> None:
+    hours, minutes, rest = map(int, stage._clock(seconds).split(":"))
+    assert minutes < 60 and rest < 60 and 3600 * hours + 60 * minutes + rest == round(seconds)
+
+
+def test_only_gpus_have_a_price(lines: Any) -> None:
+    for gpu in (None, "a40"):
+        ((line,), _) = lines(gpu=gpu, price=2.5)
+        assert bool(line.get("price")) == (gpu is not None)
+
+
 def test_a_memory_that_is_too_small_is_named(lines: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     small = replace(KNOWN["a40"], memory=1e-3)
     monkeypatch.setitem(KNOWN, "a40", small)

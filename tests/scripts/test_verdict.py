@@ -70,6 +70,14 @@ def test_where_answers_vote_the_page_says_that_the_command_asks_once(tmp_path: P
     assert "It asks once. The numbers above are of 5 answers that vote." in page
 
 
+@pytest.mark.parametrize("unread", ["no_answer", "truncated"])
+def test_answers_that_were_cut_are_told_of_both_arms(unread: str, tmp_path: Path) -> None:
+    page = written(tmp_path, pages.Study(test=40, unread=unread))
+    for arm in ("why", "label"):
+        cut = f"**5.0 % of the answers of `{arm}` are cut**, and count as wrong."
+        assert (cut in page) == (unread == "truncated")
+
+
 def test_texts_are_data(tmp_path: Path) -> None:
     """Nothing of a text is read as Markdown or HTML; a wrong reading quotes what was written."""
     study = pages.Study(

@@ -166,6 +166,24 @@ def test_a_base_that_is_there_is_held_against_the_next_task(tmp_path: Path) -> N
         held(max_new_tokens=1)
     with refused("classifier.recipe.max_length: expected at most the model's 64, found 65"):
         held(max_length={"classifier.recipe.max_length": tiny.WINDOW + 1})
+    with refused("at: no layer of the model is called 'q_prj', did you mean 'q_proj'?"):
+        held(modules={"at": ["q_prj"]})
+    with refused("at: 'lm_head' shares its weights with the other end of the model"):
+        held(modules={"at": ["lm_head"]})
+
+
+def test_answers_that_would_be_cut_are_counted(caplog: pytest.LogCaptureFixture) -> None:
+    """An end is a token too."""
+    documents = tiny.random_documents(30, 1)
+    for most in (0, 3, 10**6):
+        caplog.clear()
+        preflight.answers(documents, most)
+        cut = sum(
+            len(documents[row]) - int(documents.starts[row]) > most for row in range(len(documents))
+        )
+        assert [f"{cut} of 30 answers to learn are longer than {most} tokens" in caplog.text] == [
+            cut > 0
+        ]
 
 
 # --- models

@@ -257,3 +257,28 @@ def test_the_report_holds_every_table_and_figure_with_what_made_it(
     for node, shown in ((tiny.tables, 6), (tiny.figures, 3), (tiny.arms, 6)):
         caption = f"Made by scripts/{node.stage}.py, key {node.key}, commit"
         assert page.count(caption) >= shown
+
+
+def test_new_texts_are_for_a_classifier_of_the_experiments_own() -> None:
+    """Its controls reason, where it does not."""
+    graph = plan.build(experiment.load(ONLY_LABEL))
+    assert len(list(graph.stage("classifier"))) > 2 and graph.example.name == "label-seed1"
+
+
+def test_a_regime_is_judged_by_its_own_texts_and_no_base_has_read_what_it_withholds() -> None:
+    """The base reads reasonings where they stand in a column."""
+    regimes = {"rows": [0.5], "label_noise": [], "imbalance": [0.5], "cue": [0.5]}
+    change = experiment.read_change(ROOT / "experiments/gain.yaml") | {"regimes": regimes}
+    graph = plan.build(experiment.load(change))
+    for node in graph.stage("classifier"):
+        read = node.inputs["base"].inputs["task"]
+        texts = node.inputs["training_set"].inputs["task"]
+        withheld = texts.params.get("kind") in ("rows", "imbalance")
+        assert (read == texts) == (withheld or texts.stage == "task")
+    for node in graph.stage("metrics"):
+        texts = {
+            one.inputs["training_set"].inputs["task"].path
+            for role, one in node.inputs.items()
+            if role.startswith("classifier ")
+        }
+        assert texts == {node.inputs.get("training texts", node.inputs["task"]).path}

@@ -6,6 +6,7 @@ the last.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -18,6 +19,15 @@ _OLD = re.compile(r"[-+]?(0[0-9_]+|[0-9_]+(:[0-5]?[0-9])+(\.[0-9_]*)?)")  # base
 _PLAIN = re.compile(r"-?(0|[1-9][0-9]*)")
 _LABELS = "task.labels["
 _Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)  # ten times as fast, where it was built
+
+
+class _Line(yaml.SafeDumper):
+    """Writes texts in double quotes, which hold no line break."""
+
+
+_Line.add_representer(
+    str, lambda dumper, text: dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"')
+)
 
 
 def check(files: Iterable[str | Path]) -> None:
@@ -38,6 +48,14 @@ def check(files: Iterable[str | Path]) -> None:
             mistakes += [f"{file.name}, {line}" for line in _misread(tree, "", set())]
     if mistakes:
         raise refusal(mistakes)
+
+
+def flow(value: object) -> str:
+    """A value as one line of YAML, which YAML 1.1 reads as that value again."""
+    text = yaml.dump(
+        value, Dumper=_Line, default_flow_style=True, width=math.inf, allow_unicode=True
+    )
+    return str(text).removesuffix("...\n").strip()
 
 
 def _misread(node: yaml.Node, where: str, above: set[int]) -> Iterator[str]:

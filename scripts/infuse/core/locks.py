@@ -40,15 +40,17 @@ def join(file: Path, locks: Path) -> bool:
     If none had, the files in `locks` are what a killed Snakemake left, and go. Where nothing can be
     written, nobody is in the way.
     """
-    with suppress(OSError):
+    try:
         descriptor = _open(file)  # kept open: the lock lasts as long
-        alone = _lock(descriptor, exclusive=True)
-        if alone and locks.is_dir():
-            for left in locks.iterdir():
+    except OSError:
+        return True
+    alone = _lock(descriptor, exclusive=True)
+    if alone and locks.is_dir():
+        for left in locks.iterdir():
+            with suppress(OSError):
                 left.unlink()
-        _lock(descriptor, exclusive=False)
-        return alone is not False
-    return True
+    _lock(descriptor, exclusive=False)
+    return alone is not False
 
 
 def _open(file: Path) -> int:

@@ -7,54 +7,81 @@ import resource
 import subprocess
 import threading
 import time
+from contextlib import suppress
 from pathlib import Path
 
+from infuse.core.files import read_json, write_json
+
 RAPL = Path("/sys/class/powercap")
-OFTEN = 60  # seconds; counters of energy restart after some ten minutes at full power
+PEAK = Path("/proc/self/clear_refs")  # 5, written there, lets the peak of memory begin anew
+OFTEN = 10  # seconds; counters of energy restart after some ten minutes at full power
+Cost = dict[str, float | None]
 
 
 class Meter:
-    """Counts from its creation."""
+    """Counts while a block runs, on top of what earlier attempts have kept in a file.
 
-    def __init__(self) -> None:
-        self._start = time.monotonic()
-        self._energy = _Energy()
+    A process that is killed loses the last `OFTEN` seconds.
+    """
 
-    def read(self) -> dict[str, float | None]:
+    def __init__(self, kept: Path) -> None:
+        self._kept, self._before = kept, _spent(kept)
+        with suppress(OSError):
+            PEAK.write_text("5")
+        self._start, self._energy = time.monotonic(), _Energy()
+        self._ended = threading.Event()
+        self._keeper = threading.Thread(target=self._keep, daemon=True)
+
+    def __enter__(self) -> Meter:
+        self._keeper.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._ended.set()
+        self._keeper.join()
+
+    def read(self) -> Cost:
         """Wall time in s, peak resident memory in MB, the processor's energy in J or None."""
-        joules = self._energy.joules()
+        before, joules = self._before, self._energy.joules()
+        memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        if joules is not None and before["energy_joules"] is not None:
+            joules = round(before["energy_joules"] + joules, 1)
+        else:
+            joules = None
         return {
-            "seconds": round(time.monotonic() - self._start, 1),
-            "peak_memory_mb": round(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, 1),
-            "energy_joules": None if joules is None else round(joules, 1),
+            "seconds": round((before["seconds"] or 0) + time.monotonic() - self._start, 1),
+            "peak_memory_mb": round(max(before["peak_memory_mb"] or 0, memory), 1),
+            "energy_joules": joules,
         }
 
+    def _keep(self) -> None:
+        ended = False
+        while not ended:
+            ended = self._ended.wait(OFTEN)
+            with suppress(OSError):  # without room, the work itself says so
+                write_json(self._kept, self.read())
 
-class _Energy(threading.Thread):
-    """The energy of all processor packages (RAPL), of which a thread sees each restart."""
+
+def _spent(kept: Path) -> Cost:
+    spent = dict.fromkeys(("seconds", "peak_memory_mb", "energy_joules"), 0.0)
+    return spent | read_json(kept) if kept.exists() else dict(spent)
+
+
+class _Energy:
+    """The energy of all processor packages (RAPL); to be read before a counter restarts twice."""
 
     def __init__(self) -> None:
-        super().__init__(daemon=True)
-        self._lock = threading.Lock()
         self._sum, self._last = 0, _counters()
-        if self._last:
-            self.start()
-
-    def run(self) -> None:
-        while True:
-            time.sleep(OFTEN)
-            self.joules()
 
     def joules(self) -> float | None:
         """Since the start; None where the counters can't be read."""
-        with self._lock:
-            now = _counters()
-            if not now or now.keys() != self._last.keys():
-                return None
-            for zone, (count, most) in now.items():
-                self._sum += (count - self._last[zone][0]) % (most + 1)
-            self._last = now
-            return self._sum / 1e6
+        now = _counters()
+        if not now or now.keys() != self._last.keys():
+            return None
+        for zone, (count, most) in now.items():
+            self._sum += (count - self._last[zone][0]) % (most + 1)
+        self._last = now
+        return self._sum / 1e6
 
 
 def commit(folder: Path) -> str | None:

@@ -30,6 +30,7 @@ class Side(NamedTuple):
         classifier: the folder of its first seed's classifier.
         tokens: written for a text, the mean.
         seconds: that a text took, the mean.
+        cut: the share of answers that reached `max_new_tokens` without an end.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Side(NamedTuple):
     classifier: str
     tokens: float
     seconds: float
+    cut: float
 
     @property
     def explains(self) -> bool:
@@ -98,7 +100,7 @@ def page(
         f"Experiment: {_plain(experiment)}",
         _answer(ours, other, comparison, means),
         *_open(comparison, enough),
-        *_warnings(chosen, comparison, means, baselines),
+        *_warnings((ours, other), chosen, comparison, means, baselines),
         "## What they reach, and what they cost",
         _table((ours, other), means, baselines),
         _cost(ours, other),
@@ -146,7 +148,11 @@ def _open(comparison: Row, enough: Enough) -> list[str]:
 
 
 def _warnings(
-    chosen: Side, comparison: Row, means: Sequence[Row], baselines: Sequence[Row]
+    sides: Sequence[Side],
+    chosen: Side,
+    comparison: Row,
+    means: Sequence[Row],
+    baselines: Sequence[Row],
 ) -> list[str]:
     """What a reader must know before anything is used."""
     lines = []
@@ -155,6 +161,12 @@ def _warnings(
             "One seed was trained. Another seed may come out otherwise, and the bounds do not"
             " count that. Set `seeds: [1, 2, 3]` in the config."
         )
+    for side in sides:
+        if round(100 * side.cut) >= 1:
+            lines.append(
+                f"**{_share(side.cut)} of the answers of `{side.name}` are cut**, and count as"
+                " wrong. Set `prediction.max_new_tokens` higher."
+            )
     best = max(baselines, key=lambda row: row["accuracy"])
     if best["accuracy"] >= mean_of(means, chosen.name)["mean"]:
         lines.append(

@@ -21,7 +21,7 @@ from infuse.data.chat_template import SLOT, renderer
 from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
 from infuse.data.slots import Slots
 from infuse.models import checks, loading
-from infuse.models.hf import AutoConfig, PreTrainedModel
+from infuse.models.hf import AutoConfig, AutoModelForCausalLM, PreTrainedModel
 from infuse.training.ranks import ALONE
 from infuse.training.step import Engine
 
@@ -186,10 +186,34 @@ def existing_base(
             "compute.layout: packed documents have another loss than the model's own: set"
             " compute.layout to padded"
         )
-    if needed is not None and needed.head:
-        checks.head(AutoConfig.from_pretrained(base), base)
-    if folder is not None and needed is not None:
+    if needed is None:
+        return
+    config = AutoConfig.from_pretrained(base)
+    if any(needed.modules.values()):
+        with torch.device("meta"):
+            names(AutoModelForCausalLM.from_config(config), needed)
+    if needed.head:
+        checks.head(config, base)
+    if folder is not None:
         task(tokenizer, loading.positions(base), needed, folder)
+
+
+def names(model: torch.nn.Module, needed: Requirements) -> None:
+    """Refuse modules that the model has not; weights are not looked at."""
+    for where, modules in needed.modules.items():
+        checks.modules(model, modules, where)
+
+
+def answers(documents: Documents, max_new_tokens: int) -> None:
+    """Warn where what a classifier learns to write is longer than what it may write."""
+    written = documents.lengths - documents.starts
+    cut = int((written > max_new_tokens).sum())
+    if cut:
+        log.warning(
+            "prediction.max_new_tokens: %d of %d answers to learn are longer than %d tokens, up to"
+            " %d. Such an answer is cut, and counts as wrong: set it higher",
+            cut, len(documents), max_new_tokens, written.max(),
+        )  # fmt: skip
 
 
 def save(engine: Engine, tokenizer: Any, documents: Documents, folder: Path) -> None:

@@ -69,6 +69,8 @@ class Graph:
         }
         if ZERO_SHOT in arms:
             answers[ZERO_SHOT] = zero_shot_node(self.config, self.task)
+        if texts is not None:
+            inputs["training texts"] = texts
         params = {"arms": arm_params(arms), "seeds": self.config.seeds, "comparisons": pairs}
         name = "-".join(filter(None, [self.config.experiment, part]))
         return Node("metrics", name, params, inputs | answers, folder=self._folder)
@@ -242,8 +244,12 @@ class Graph:
         return Node("classifier", own, params, inputs, self._training_settings)
 
     def _base_of(self, texts: Node) -> Node:
-        """The base model; another one where it would have read the part that is held out."""
-        if texts.params.get("kind") in HELD_OUT and "task" in self.base.inputs:
+        """The base model; another one where it would have read what is held out, or reasonings of
+        rows that a regime withholds.
+        """
+        kind, read = texts.params.get("kind"), self.base.inputs
+        told = self.base.params.get("reasoned") and kind in ("rows", "imbalance")
+        if (kind in HELD_OUT or told) and "task" in read:
             return base_node(self.config, self._contents, texts, self.triples)
         return self.base
 

@@ -200,8 +200,8 @@ def _make(spec: Spec, stage: Callable[[Job], dict[str, Any]], moved: Mapping[str
     for path, md5 in spec.settings.contents.items():
         if content_hash(path, spec.name) != md5:
             raise UserError(f"{path}: changed since this run was planned; run again")
-    meter = Meter()
-    facts = stage(job)
+    with Meter(work / "spent.json") as meter:
+        facts = stage(job)
     provenance = spec.model_dump(include=TOLD)
     provenance |= {
         "facts": facts, "cost": meter.read(), "lineage": _lineage(ancestors),

@@ -80,7 +80,7 @@ class Plan:
     @property
     def example(self) -> Node:
         """The classifier to try first: one that reasons, if there is one."""
-        classifiers = list(self.stage("classifier"))
+        classifiers = [node for node in self.own if node.stage == "classifier"]
         return next(
             (node for node in classifiers if node.params["target"] in EXPLAINED), classifiers[0]
         )
@@ -156,12 +156,13 @@ def build(config: Experiment, places: Sequence[Path] = ()) -> Plan:
 def _controls(config: Experiment) -> dict[str, tuple[Experiment, Node]]:
     """The experiments whose result is known, by name, with the numbers of their arms.
 
-    They run on the backend and the arithmetic of the experiment that they stand beside.
+    They run with the arithmetic of the experiment that they stand beside, and on transformers: vLLM
+    takes no heads as small as theirs.
 
     Raises:
         UserError: one can't be read, does not say what is expected of it, or has another's name.
     """
-    instrument = config.model_dump(include={"backend", "compute", "checkpoint_steps", "trackers"})
+    instrument = config.model_dump(include={"compute", "checkpoint_steps", "trackers"})
     controls: dict[str, tuple[Experiment, Node]] = {}
     for index, path in enumerate(config.controls):
         own = Path(path)
