@@ -136,6 +136,32 @@ def test_parts_add_up_to_the_whole() -> None:
     assert lines["all", "all", "explained"]["clusters"] == "8"
 
 
+@given(places=st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("abc")), min_size=1))
+@pytest.mark.parametrize("absent", [(), ("source",), ("dimension",), ("source", "dimension")])
+def test_no_texts_are_told_twice(absent: tuple[str, ...], places: list[tuple[str, str]]) -> None:
+    test = [
+        row | {"source": source, "dimension": dimension} | dict.fromkeys(absent, "")
+        for row, (source, dimension) in zip(texts(len(places)), places, strict=True)
+    ]
+    written = {("label", 1): ev.join_answers(test, [answer(row, 1) for row in test])}
+    table = rating_tables.every_setting(test, written, {"label": ARMS["label"]}, LABELS)
+    told = [
+        frozenset(
+            row["id"]
+            for row in test
+            if all(line[part] in ("all", row[part]) for part in ("source", "dimension"))
+        )
+        for line in table
+        if line["arm"] == "label"
+    ]
+    assert [len(ids) for ids in told] == [int(line["n"]) for line in table[::2]]
+    assert len(set(told)) == len(told)
+    assert set(told) >= {
+        frozenset(row["id"] for row in test if (row["source"], row["dimension"]) == setting)
+        for setting in rating_tables.settings(test)
+    }
+
+
 def test_transfer_is_measured_on_the_part_alone() -> None:
     _, written = study()
     arms = ("label", "explained")

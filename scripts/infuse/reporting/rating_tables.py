@@ -91,14 +91,14 @@ def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, AnyArm]) -> 
 def every_setting(
     train: Sequence[Row], written: Runs, arms: Mapping[str, AnyArm], labels: Sequence[str]
 ) -> Table:
-    """Every arm in every setting, in each dimension over all sources, and over all; first the most
-    frequent label of the training rows there.
+    """Every arm in every setting, in each dimension over its sources, and over all, where these are
+    several; first the most frequent label of the training rows there.
     """
     test = next(iter(written.values()))
     parts: list[Part] = [(None, None)]
-    dimensions = sorted({dimension for _, dimension in settings(test)})
-    parts += [(None, dimension) for dimension in dimensions if len(dimensions) > 1]
-    parts += settings(test) if len(settings(test)) > 1 else []
+    sources = Counter(dimension for _, dimension in settings(test))
+    parts += [(None, name) for name in sorted(sources) if 1 < sources[name] < sources.total()]
+    parts += settings(test) if sources.total() > 1 else []
     table = []
     for part in parts:
         inside = [place for place, row in enumerate(test) if _of(row, part)]
