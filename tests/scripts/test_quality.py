@@ -162,6 +162,18 @@ def test_no_texts_are_told_twice(absent: tuple[str, ...], places: list[tuple[str
     }
 
 
+@pytest.mark.parametrize("held", [["same_steps", "explained"], ["explained", "bare"], ["label"]])
+def test_held_out_arms_are_held_against_one_that_was_held_out(held: list[str]) -> None:
+    arms = {"label": ARMS["label"], "same_steps": ARMS["label"]} | ARMS
+    _, written = study()
+    runs = {(arm, 1): written[arm.replace("same_steps", "label"), 1] for arm in held}
+    parts = dict.fromkeys("xy", rating_tables.HeldOut([], runs, None))
+    reference = held[0] if arms[held[0]].target == "label" else None
+    for line in rating_tables.transfer(parts, arms, LABELS):
+        if line["arm"] != rating_tables.FLOOR:
+            assert line.get("against") == (None if line["arm"] == reference else reference)
+
+
 def test_transfer_is_measured_on_the_part_alone() -> None:
     _, written = study()
     arms = ("label", "explained")
