@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 
 from infuse.config import experiment
 from infuse.config.experiment import Experiment, merge
+from infuse.config.messages import PATTERNS
+from infuse.config.revisions import Commits
+from infuse.config.values import Section
 from infuse.core.errors import UserError
 from infuse.workflow import plan
 from trees import ROOT
@@ -204,6 +207,23 @@ def test_any_experiment_file_gives_an_experiment_or_an_error(change: Any) -> Non
         assert isinstance(experiment.load(change), Experiment)
     except UserError as refusal:
         assert mistakes(refusal)
+
+
+def parts(tree: Any) -> Iterator[dict[str, Any]]:
+    """All mappings of a JSON value."""
+    if isinstance(tree, dict):
+        yield tree
+    for part in tree.values() if isinstance(tree, dict) else tree:
+        if isinstance(part, dict | list):
+            yield from parts(part)
+
+
+@pytest.mark.parametrize("section", [Experiment, Commits])
+def test_every_pattern_has_words(section: type[Section]) -> None:
+    found = list(parts(section.model_json_schema()))
+    own = {part["pattern"] for part in found if isinstance(part.get("pattern"), str)}
+    own |= {pattern for part in found for pattern in part.get("patternProperties", ())}
+    assert own and own <= set(PATTERNS)
 
 
 # The merge -------------------------------------------------------------------------------------

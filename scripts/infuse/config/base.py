@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from infuse.config.messages import GGUF_FILE
 from infuse.config.recipe import Recipe, fit
-from infuse.config.values import GGUF_FILE, Commit, CorpusFile, HubId, PositiveInt, Section, Seed
+from infuse.config.values import Commit, CorpusFile, HubId, PositiveInt, Section, Seed
 
 
 class Architecture(Section):

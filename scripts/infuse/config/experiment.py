@@ -24,13 +24,13 @@ from infuse.config.compute import Compute, Distributed, Tracker
 from infuse.config.conversations import Conversations, GeneratedTalk
 from infuse.config.endpoints import Endpoint, ZeroShot
 from infuse.config.judging import AskedJudge, Judging
-from infuse.config.messages import explain, nearest, refusal, shown
+from infuse.config.messages import NAME, explain, nearest, refusal, shown
 from infuse.config.reasonings import Asked, Column, Reasons, Written
 from infuse.config.recipe import fit
 from infuse.config.stages import Classifier, Prediction, Reasoner
 from infuse.config.task import GeneratedTask, Judged, Task, TwoHop
 from infuse.config.triples import Triples
-from infuse.config.values import NAME, Name, PositiveInt, Section, Seed
+from infuse.config.values import Name, PositiveInt, Section, Seed
 from infuse.core.errors import UserError, first_line
 from infuse.core.gpu_models import GpuName
 from infuse.data.targets import ZERO_SHOT

@@ -7,15 +7,23 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from infuse.config.messages import PATTERNS, hint, shown
+from infuse.config.messages import (
+    COMMIT,
+    CORPUS_FILE,
+    DATA_FILE,
+    HUB_ID,
+    NAME,
+    PATTERNS,
+    hint,
+    shown,
+)
 from infuse.data.labels import written
 
-NAME, _COMMIT, _HUB, _DATA, GGUF_FILE, _CORPUS = PATTERNS
 Name = Annotated[str, Field(pattern=NAME)]
-Commit = Annotated[str, Field(pattern=_COMMIT, description=PATTERNS[_COMMIT])]
-HubId = Annotated[str, Field(pattern=_HUB, description=PATTERNS[_HUB])]
-DataFile = Annotated[str, Field(pattern=_DATA, description=PATTERNS[_DATA])]
-CorpusFile = Annotated[str, Field(pattern=_CORPUS, description=PATTERNS[_CORPUS])]
+Commit = Annotated[str, Field(pattern=COMMIT, description=PATTERNS[COMMIT])]
+HubId = Annotated[str, Field(pattern=HUB_ID, description=PATTERNS[HUB_ID])]
+DataFile = Annotated[str, Field(pattern=DATA_FILE, description=PATTERNS[DATA_FILE])]
+CorpusFile = Annotated[str, Field(pattern=CORPUS_FILE, description=PATTERNS[CORPUS_FILE])]
 Share = Annotated[float, Field(gt=0, lt=1)]
 # Largest values: what torch takes, even where a seed is multiplied by a million.
 Count = Annotated[int, Field(ge=0, lt=2**31)]
