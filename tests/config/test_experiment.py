@@ -335,6 +335,26 @@ def test_the_experiments_are_valid(file: Path) -> None:
     jsonschema.validate(change, json.loads(SCHEMA.read_text()))
 
 
+OWN = [merge(DEFAULT, yaml.safe_load(file.read_text())) for file in FILES]
+
+
+def test_no_list_holds_an_entry_twice() -> None:
+    doubled = 0
+    for tree in copy.deepcopy(TREES + OWN):
+        for parent, key, path in nodes(tree):
+            entries = parent[key]
+            if not isinstance(entries, list) or not entries or path.endswith(".examples"):
+                continue
+            parent[key] = [*entries, entries[0]]
+            with pytest.raises(UserError) as refusal:
+                experiment.validate(tree)
+            parent[key] = entries
+            (line,) = mistakes(refusal.value)
+            assert line.startswith(path), line
+            doubled += 1
+    assert doubled >= 100
+
+
 @pytest.mark.parametrize("tree", TREES, ids=range(len(TREES)))
 def test_every_kind_is_valid(tree: dict[str, Any]) -> None:
     experiment.validate(tree)

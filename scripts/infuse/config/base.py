@@ -8,7 +8,7 @@ from pydantic import Field, ValidationInfo, field_validator
 
 from infuse.config.messages import GGUF_FILE
 from infuse.config.recipe import Recipe, fit
-from infuse.config.values import Commit, CorpusFile, HubId, PositiveInt, Section, Seed
+from infuse.config.values import DIFFERENT, Commit, CorpusFile, HubId, PositiveInt, Section, Seed
 
 
 class Architecture(Section):
@@ -46,7 +46,7 @@ class Scratch(Architecture):
     """An architecture made by the workflow, pre-trained where a recipe is given."""
 
     kind: Literal["scratch"]
-    corpus: list[CorpusFile]
+    corpus: Annotated[list[CorpusFile], DIFFERENT]
     pretraining: Recipe | None
 
     @field_validator("pretraining")

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from infuse.config.messages import (
     COMMIT,
@@ -19,6 +19,7 @@ from infuse.config.messages import (
 )
 from infuse.data.labels import written
 
+T = TypeVar("T")
 Name = Annotated[str, Field(pattern=NAME)]
 Commit = Annotated[str, Field(pattern=COMMIT, description=PATTERNS[COMMIT])]
 HubId = Annotated[str, Field(pattern=HUB_ID, description=PATTERNS[HUB_ID])]
@@ -39,6 +40,17 @@ def _label_name(value: Any) -> Any:
 
 
 LabelName = Annotated[str, BeforeValidator(_label_name, json_schema_input_type=str | int)]
+
+
+def _each_once(entries: list[T]) -> list[T]:
+    """A list in which no entry stands twice."""
+    for index, entry in enumerate(entries):
+        if entry in entries[:index]:
+            raise ValueError(f": expected different entries, found {shown(entry)} more than once")
+    return entries
+
+
+DIFFERENT = AfterValidator(_each_once)
 Columns = Annotated[
     list[str],
     Field(min_length=1),
@@ -46,6 +58,7 @@ Columns = Annotated[
         lambda value: [value] if isinstance(value, str) else value,
         json_schema_input_type=str | list[str],
     ),
+    DIFFERENT,
 ]
 
 
