@@ -95,7 +95,7 @@ class Gguf(Section):
     @field_validator("package")
     @classmethod
     def _one_of_both(cls, package: str | None, info: ValidationInfo) -> str | None:
-        file = info.data.get("file")
+        file = info.data.get("file", ...)
         if package is None and file is None:
             raise ValueError(": missing, expected either this or base.file")
         if package is not None and file is not None:
