@@ -36,7 +36,7 @@ from infuse.reporting.packing import pack
 from infuse.reporting.page import page
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 

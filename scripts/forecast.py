@@ -51,7 +51,7 @@ from infuse.training.setup import engine_for
 from infuse.training.training_data import ExpectedSets, open_documents
 from infuse.workflow.job import Job, run
 
-VERSION = 4
+VERSION = 5
 Row = dict[str, Any]
 PlannedWriting = ReasoningsForecast | PredictionsForecast
 

@@ -34,6 +34,7 @@ PLAIN: Row = {
 }  # fmt: skip
 LABEL = PLAIN | {"target": "label"}
 WHY = PLAIN | {"target": "reason_label"}
+FIRST_ID = 2**53 + 1  # a double holds no odd number from there on
 EMOTIONS = ["sadness", "joy", "love", "anger", "fear", "surprise"]
 SCRIPT = "<script>window.hostile = 1</script>"
 IMAGE = "<img src=x onerror='window.hostile = 2'>"
@@ -129,7 +130,7 @@ def _rows(study: Study, texts: Sequence[str], draw: Any) -> list[Row]:
     rows = []
     for at, text in enumerate(texts):
         label = study.labels[int(draw.integers(len(study.labels)))] if at else study.labels[0]
-        row = {"id": 100 + at, "text": text, "label": label}
+        row = {"id": FIRST_ID + at, "text": text, "label": label}
         if study.rated:
             row |= {
                 "rating": min(5.0, float(label) + float(draw.random()) / 2),

@@ -17,6 +17,9 @@ from hypothesis import strategies as st
 
 from infuse.config import experiment
 from infuse.config.experiment import Experiment, merge
+from infuse.config.messages import PATTERNS
+from infuse.config.revisions import Commits
+from infuse.config.values import Section
 from infuse.core.errors import UserError
 from infuse.workflow import plan
 from trees import ROOT
@@ -206,6 +209,23 @@ def test_any_experiment_file_gives_an_experiment_or_an_error(change: Any) -> Non
         assert mistakes(refusal)
 
 
+def parts(tree: Any) -> Iterator[dict[str, Any]]:
+    """All mappings of a JSON value."""
+    if isinstance(tree, dict):
+        yield tree
+    for part in tree.values() if isinstance(tree, dict) else tree:
+        if isinstance(part, dict | list):
+            yield from parts(part)
+
+
+@pytest.mark.parametrize("section", [Experiment, Commits])
+def test_every_pattern_has_words(section: type[Section]) -> None:
+    found = list(parts(section.model_json_schema()))
+    own = {part["pattern"] for part in found if isinstance(part.get("pattern"), str)}
+    own |= {pattern for part in found for pattern in part.get("patternProperties", ())}
+    assert own and own <= set(PATTERNS)
+
+
 # The merge -------------------------------------------------------------------------------------
 
 MAPPINGS = st.recursive(
@@ -313,6 +333,26 @@ def test_the_experiments_are_valid(file: Path) -> None:
     change = yaml.safe_load(file.read_text())
     experiment.load(change)
     jsonschema.validate(change, json.loads(SCHEMA.read_text()))
+
+
+OWN = [merge(DEFAULT, yaml.safe_load(file.read_text())) for file in FILES]
+
+
+def test_no_list_holds_an_entry_twice() -> None:
+    doubled = 0
+    for tree in copy.deepcopy(TREES + OWN):
+        for parent, key, path in nodes(tree):
+            entries = parent[key]
+            if not isinstance(entries, list) or not entries or path.endswith(".examples"):
+                continue
+            parent[key] = [*entries, entries[0]]
+            with pytest.raises(UserError) as refusal:
+                experiment.validate(tree)
+            parent[key] = entries
+            (line,) = mistakes(refusal.value)
+            assert line.startswith(path), line
+            doubled += 1
+    assert doubled >= 100
 
 
 @pytest.mark.parametrize("tree", TREES, ids=range(len(TREES)))

@@ -258,7 +258,7 @@ def test_probabilities_are_those_of_the_closed_set(page: Any, plain: Study) -> N
 
 
 def test_words_that_two_texts_share_are_marked(page: Any, plain: Study) -> None:
-    go(page, plain.file, "texts?arm=why&text=100&of=1")
+    go(page, plain.file, f"texts?arm=why&text={pages.FIRST_ID}&of=1")
     said, text = plain.answers("why", 1)[0]["reasoning"], plain.answers("why", 1)[0]["text"]
     assert said == text == STUDY.first[0]
     assert "quixotry" in page.locator(".detail > .text mark").all_inner_texts()
@@ -269,7 +269,7 @@ def test_words_that_two_texts_share_are_marked(page: Any, plain: Study) -> None:
 
 
 def test_what_others_said_and_the_nearest_training_text(page: Any, plain: Study) -> None:
-    go(page, plain.file, "texts?arm=why&against=label&text=100&of=1")
+    go(page, plain.file, f"texts?arm=why&against=label&text={pages.FIRST_ID}&of=1")
     assert page.locator(".others a").count() == len(ARMS) * len(STUDY.seeds)
     near = page.locator(".detail section", has_text="The nearest training text")
     assert near.locator(".text").inner_text() == STUDY.first[0]
@@ -430,7 +430,7 @@ def test_a_hostile_text_does_nothing(page: Any, tmp_path: Path) -> None:
     file = pages.page(tmp_path / "study", study)
     for view in ("arms", "confusion", "confusion?arm=constructor", "reasonings", "about"):
         go(page, file, view)
-    go(page, file, "texts?arm=constructor&text=100&of=1&against=toString")
+    go(page, file, f"texts?arm=constructor&text={pages.FIRST_ID}&of=1&against=toString")
     assert page.locator(".detail > .text").inner_text() == pages.HOSTILE
     assert page.locator(".answer .reasoning").inner_text() == pages.HOSTILE
     assert page.locator("img").count() == 0 and page.locator("script").count() == 1
@@ -458,7 +458,7 @@ def test_a_script_that_was_put_in_is_not_run(browser: Any, plain: Study, tmp_pat
 def test_axe_finds_nothing_serious(browser: Any, rated: Study, look: dict[str, Any]) -> None:
     axe = pytest.importorskip("axe_playwright_python.sync_playwright").Axe()
     with looked_at(browser, **look) as page:
-        for view in (*VIEWS, "texts?arm=why&text=100&of=1"):
+        for view in (*VIEWS, f"texts?arm=why&text={pages.FIRST_ID}&of=1"):
             go(page, rated.file, view)
             violations = axe.run(page).response["violations"]
             serious = [

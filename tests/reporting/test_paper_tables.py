@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 from pathlib import Path
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from infuse.core.files import read_csv
+from infuse.core.render import markdown
 from infuse.evaluation import scores as ev
 from infuse.reporting import cells, paper_tables
 from trees import Tree, nodes
@@ -15,6 +20,15 @@ def _table(tree: Tree, name: str) -> dict[str, dict[str, str]]:
     with Path(tree.root / f"results/{name}.csv").open() as stream:
         rows = list(csv.DictReader(stream))
     return {next(iter(row.values())): row for row in rows}
+
+
+@given(st.lists(st.tuples(*[st.text(st.sampled_from('a ,"|\r\n\u2028'))] * 2), min_size=1))
+def test_each_line_of_a_table_is_one_row(rows: list[tuple[str, str]]) -> None:
+    """Whatever ends a line elsewhere stands in its cells."""
+    table = [{"a": one, "b": other} for one, other in rows]
+    read = csv.DictReader(io.StringIO(cells.csv_text(table), newline=""))
+    assert list(read) == table
+    assert len(markdown(["a", "b"], rows).split("\n")) == len(rows) + 3
 
 
 def test_table_3_holds_the_measured_accuracies(built: Tree) -> None:

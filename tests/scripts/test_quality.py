@@ -136,6 +136,44 @@ def test_parts_add_up_to_the_whole() -> None:
     assert lines["all", "all", "explained"]["clusters"] == "8"
 
 
+@given(places=st.lists(st.tuples(st.sampled_from("xyz"), st.sampled_from("abc")), min_size=1))
+@pytest.mark.parametrize("absent", [(), ("source",), ("dimension",), ("source", "dimension")])
+def test_no_texts_are_told_twice(absent: tuple[str, ...], places: list[tuple[str, str]]) -> None:
+    test = [
+        row | {"source": source, "dimension": dimension} | dict.fromkeys(absent, "")
+        for row, (source, dimension) in zip(texts(len(places)), places, strict=True)
+    ]
+    written = {("label", 1): ev.join_answers(test, [answer(row, 1) for row in test])}
+    table = rating_tables.every_setting(test, written, {"label": ARMS["label"]}, LABELS)
+    told = [
+        frozenset(
+            row["id"]
+            for row in test
+            if all(line[part] in ("all", row[part]) for part in ("source", "dimension"))
+        )
+        for line in table
+        if line["arm"] == "label"
+    ]
+    assert [len(ids) for ids in told] == [int(line["n"]) for line in table[::2]]
+    assert len(set(told)) == len(told)
+    assert set(told) >= {
+        frozenset(row["id"] for row in test if (row["source"], row["dimension"]) == setting)
+        for setting in rating_tables.settings(test)
+    }
+
+
+@pytest.mark.parametrize("held", [["same_steps", "explained"], ["explained", "bare"], ["label"]])
+def test_held_out_arms_are_held_against_one_that_was_held_out(held: list[str]) -> None:
+    arms = {"label": ARMS["label"], "same_steps": ARMS["label"]} | ARMS
+    _, written = study()
+    runs = {(arm, 1): written[arm.replace("same_steps", "label"), 1] for arm in held}
+    parts = dict.fromkeys("xy", rating_tables.HeldOut([], runs, None))
+    reference = held[0] if arms[held[0]].target == "label" else None
+    for line in rating_tables.transfer(parts, arms, LABELS):
+        if line["arm"] != rating_tables.FLOOR:
+            assert line.get("against") == (None if line["arm"] == reference else reference)
+
+
 def test_transfer_is_measured_on_the_part_alone() -> None:
     _, written = study()
     arms = ("label", "explained")

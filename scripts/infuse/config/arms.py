@@ -7,7 +7,17 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import Field, PositiveFloat, ValidationInfo, field_validator
 
-from infuse.config.values import Columns, Name, PositiveInt, Section, Seed, Share, unset
+from infuse.config.messages import shown
+from infuse.config.values import (
+    DIFFERENT,
+    Columns,
+    Name,
+    PositiveInt,
+    Section,
+    Seed,
+    Share,
+    unset,
+)
 from infuse.data.perturbations import Kind
 from infuse.data.reasoning_checks import Check
 from infuse.data.targets import EXPLAINED, REASONED, ZERO_SHOT, Target
@@ -16,7 +26,7 @@ from infuse.data.targets import EXPLAINED, REASONED, ZERO_SHOT, Target
 class LogitLens(Section):
     """Which classifiers are looked into, and at how many test texts; null: all of both."""
 
-    arms: Annotated[list[Name], Field(min_length=1)] | None
+    arms: Annotated[list[Name], Field(min_length=1), DIFFERENT] | None
     texts: PositiveInt | None
     normed: bool = Field(description="whether the final norm is applied in every layer")
     batch_rows: PositiveInt
@@ -25,17 +35,31 @@ class LogitLens(Section):
 class HeldOut(Section):
     """Training sets without a source, or a fold of the conversations, which is then the test.
 
-    `folds`: of the training rows, by cluster.
+    `folds`: of the training rows, by cluster. A source stands in one entry, since all are pooled.
     """
 
     sources: list[Columns] | None = Field(None, description="one, or several held out together")
     folds: Annotated[int, Field(ge=2)] | None = Field(None, validate_default=True)
-    arms: Annotated[list[Name], Field(min_length=1)]
+    arms: Annotated[list[Name], Field(min_length=1), DIFFERENT]
+
+    @field_validator("sources")
+    @classmethod
+    def _parts_differ(cls, sources: list[list[str]] | None) -> list[list[str]] | None:
+        places: dict[str, int] = {}
+        for index, names in enumerate(sources or ()):
+            for name in names:
+                if (first := places.setdefault(name, index)) < index:
+                    raise ValueError(
+                        f"[{index}]: expected sources of no other entry, found {shown(name)},"
+                        f" which is in held_out.sources[{first}] (hold it out once, or in another"
+                        " experiment)"
+                    )
+        return sources
 
     @field_validator("folds")
     @classmethod
     def _one_of_both(cls, folds: int | None, info: ValidationInfo) -> int | None:
-        sources = info.data.get("sources")
+        sources = info.data.get("sources", ...)
         if folds is None and not sources:
             raise ValueError(": missing, expected either this or held_out.sources")
         if folds is not None and sources:
@@ -71,7 +95,9 @@ class Arm(Section):
 
     target: Target
     reasons: str | None = None
-    keep: list[Check] = Field([], description="texts whose reasoning passes all of these, alone")
+    keep: Annotated[list[Check], DIFFERENT] = Field(
+        [], description="texts whose reasoning passes all of these, alone"
+    )
     perturb: Kind | None = None
     label_weight: Share | None = None
     label_smoothing: Share | None = Field(
@@ -182,9 +208,11 @@ class Regimes(Section):
     begin with a word that stands for their label, and no test text does.
     """
 
-    arms: list[Name] | None = Field(description="null: those of the first comparison")
-    rows: list[Share]
-    label_noise: list[Share]
-    imbalance: list[Share]
-    cue: list[Annotated[float, Field(gt=0, le=1)]]
+    arms: Annotated[list[Name], DIFFERENT] | None = Field(
+        description="null: those of the first comparison"
+    )
+    rows: Annotated[list[Share], DIFFERENT]
+    label_noise: Annotated[list[Share], DIFFERENT]
+    imbalance: Annotated[list[Share], DIFFERENT]
+    cue: Annotated[list[Annotated[float, Field(gt=0, le=1)]], DIFFERENT]
     seed: Seed

@@ -6,8 +6,9 @@ from typing import Annotated, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
+from infuse.config.messages import GGUF_FILE
 from infuse.config.recipe import Recipe, fit
-from infuse.config.values import GGUF_FILE, Commit, CorpusFile, HubId, PositiveInt, Section, Seed
+from infuse.config.values import DIFFERENT, Commit, CorpusFile, HubId, PositiveInt, Section, Seed
 
 
 class Architecture(Section):
@@ -45,7 +46,7 @@ class Scratch(Architecture):
     """An architecture made by the workflow, pre-trained where a recipe is given."""
 
     kind: Literal["scratch"]
-    corpus: list[CorpusFile]
+    corpus: Annotated[list[CorpusFile], DIFFERENT]
     pretraining: Recipe | None
 
     @field_validator("pretraining")
@@ -94,7 +95,7 @@ class Gguf(Section):
     @field_validator("package")
     @classmethod
     def _one_of_both(cls, package: str | None, info: ValidationInfo) -> str | None:
-        file = info.data.get("file")
+        file = info.data.get("file", ...)
         if package is None and file is None:
             raise ValueError(": missing, expected either this or base.file")
         if package is not None and file is not None:

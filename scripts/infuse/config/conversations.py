@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from infuse.config.values import DataFile, Hub, Name, PositiveInt, Section, Seed
+from infuse.config.values import DIFFERENT, DataFile, Hub, Name, PositiveInt, Section, Seed
 
 
 class Pair(Section):
@@ -59,7 +59,7 @@ class TalkFiles(Section):
     """Local parquet, jsonl or csv files, all with the same columns."""
 
     kind: Literal["files"]
-    paths: Annotated[list[DataFile], Field(min_length=1)]
+    paths: Annotated[list[DataFile], Field(min_length=1), DIFFERENT]
 
 
 class TalkHub(Hub):

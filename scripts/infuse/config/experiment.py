@@ -24,13 +24,13 @@ from infuse.config.compute import Compute, Distributed, Tracker
 from infuse.config.conversations import Conversations, GeneratedTalk
 from infuse.config.endpoints import Endpoint, ZeroShot
 from infuse.config.judging import AskedJudge, Judging
-from infuse.config.messages import explain, nearest, refusal, shown
+from infuse.config.messages import NAME, explain, nearest, refusal, shown
 from infuse.config.reasonings import Asked, Column, Reasons, Written
 from infuse.config.recipe import fit
 from infuse.config.stages import Classifier, Prediction, Reasoner
 from infuse.config.task import GeneratedTask, Judged, Task, TwoHop
 from infuse.config.triples import Triples
-from infuse.config.values import NAME, Name, PositiveInt, Section, Seed
+from infuse.config.values import DIFFERENT, Name, PositiveInt, Section, Seed
 from infuse.core.errors import UserError, first_line
 from infuse.core.gpu_models import GpuName
 from infuse.data.targets import ZERO_SHOT
@@ -59,11 +59,11 @@ class Experiment(Section):
     regimes: Regimes | None
     held_out: HeldOut | None
     logit_lens: LogitLens
-    controls: list[str]
+    controls: Annotated[list[str], DIFFERENT]
     expected: Literal["gain", "none"] | None
     reasonings: Reasons
     classifier: Classifier
-    seeds: Annotated[list[Seed], Field(min_length=1)]
+    seeds: Annotated[list[Seed], Field(min_length=1), DIFFERENT]
     prediction: Prediction
     zero_shot: ZeroShot | None
     backend: Literal["transformers", "vllm"]
@@ -73,7 +73,7 @@ class Experiment(Section):
     compute: Compute
     distributed: Distributed
     checkpoint_steps: PositiveInt
-    trackers: list[Tracker]
+    trackers: Annotated[list[Tracker], DIFFERENT]
 
     def reasons(self, source: str) -> Any:
         """The section `reasonings`, by that name, or one of `other_reasonings`."""
@@ -240,13 +240,6 @@ class Experiment(Section):
         if regimes is not None and arms is not None:
             _are_arms(regimes.arms or (), arms)
         return regimes
-
-    @field_validator("seeds")
-    @classmethod
-    def _seeds_differ(cls, seeds: list[int]) -> list[int]:
-        if len(set(seeds)) < len(seeds):
-            raise ValueError(f": expected different numbers, found {seeds}")
-        return seeds
 
 
 _AN_ENDPOINT = "one of endpoints"

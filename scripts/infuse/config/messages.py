@@ -24,15 +24,21 @@ TYPES = {
     "float_type": "a number",
     "bool_type": "true or false",
 }
+NAME = r"^[A-Za-z][A-Za-z0-9_]*$"
+COMMIT = r"^[0-9a-f]{40}$"
+HUB_ID = r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$"
+DATA_FILE = r"[^/]\.(parquet|jsonl|csv)$"
+GGUF_FILE = r"[^/]\.gguf$"
+CORPUS_FILE = r"^(task|triples)$|[^/]\.(txt|txt\.gz|parquet|jsonl|csv)$"
+NOT_BLANK = r"\S"
 PATTERNS = {
-    r"^[A-Za-z][A-Za-z0-9_]*$": "a letter, then letters, digits and underscores",
-    r"^[0-9a-f]{40}$": "a full commit hash of 40 hexadecimal digits",
-    r"^[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)?$": "owner/name as on the hub",
-    r"[^/]\.(parquet|jsonl|csv)$": "a file that ends in .parquet, .jsonl or .csv",
-    r"[^/]\.gguf$": "a file that ends in .gguf",
-    r"^(task|triples)$|[^/]\.(txt|txt\.gz|parquet|jsonl|csv)$": (
-        "task, triples, or a file that ends in .txt, .txt.gz, .parquet, .jsonl or .csv"
-    ),
+    NAME: "a letter, then letters, digits and underscores",
+    COMMIT: "a full commit hash of 40 hexadecimal digits",
+    HUB_ID: "owner/name as on the hub",
+    DATA_FILE: "a file that ends in .parquet, .jsonl or .csv",
+    GGUF_FILE: "a file that ends in .gguf",
+    CORPUS_FILE: "task, triples, or a file that ends in .txt, .txt.gz, .parquet, .jsonl or .csv",
+    NOT_BLANK: "a text that is not all white space",
 }
 
 
@@ -90,6 +96,8 @@ def _expected(error: Mapping[str, Any]) -> str:
             return PATTERNS[context["pattern"]]
         case "too_short":
             return f"{context['min_length']} or more entries"
+        case "too_long":
+            return f"at most {context['max_length']} entries"
         case "string_too_short":
             return f"{context['min_length']} or more characters"
     return TYPES.get(error["type"], error["msg"].removeprefix("Input should be "))

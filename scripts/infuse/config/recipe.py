@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PositiveFloat, ValidationInfo, field_validator
 
-from infuse.config.values import Count, PositiveInt, Section
+from infuse.config.values import DIFFERENT, Count, PositiveInt, Section
 
 
 class RowBatching(Section):
@@ -39,6 +39,7 @@ Modules = Annotated[
         lambda value: [value] if value == "all-linear" else value,
         json_schema_input_type=list[str] | Literal["all-linear"],
     ),
+    DIFFERENT,
 ]
 
 

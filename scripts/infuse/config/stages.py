@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from infuse.config.messages import NOT_BLANK
 from infuse.config.recipe import Recipe
 from infuse.config.values import PositiveInt, Section, Seed
 
@@ -24,7 +25,7 @@ class Separators(Section):
 
     reason_label: Annotated[str, Field(min_length=1)]
     label_reason: Annotated[str, Field(min_length=1)]
-    multi_task: Annotated[str, Field(pattern=r"\S")]
+    multi_task: Annotated[str, Field(pattern=NOT_BLANK)]
 
 
 class Classifier(Section):

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
-from infuse.config.values import DataFile, Hub, PositiveInt, Section, Seed, Share
+from infuse.config.values import DIFFERENT, DataFile, Hub, PositiveInt, Section, Seed, Share
 
 
 class GeneratedTriples(Section):
@@ -21,7 +21,7 @@ class TripleFiles(Section):
     """Local parquet, jsonl or csv files, all with the same columns."""
 
     kind: Literal["files"]
-    paths: Annotated[list[DataFile], Field(min_length=1)]
+    paths: Annotated[list[DataFile], Field(min_length=1), DIFFERENT]
 
 
 class TripleColumns(Section):

@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-from infuse.config.messages import PATTERNS, hint, shown
+from infuse.config.messages import (
+    COMMIT,
+    CORPUS_FILE,
+    DATA_FILE,
+    HUB_ID,
+    NAME,
+    PATTERNS,
+    hint,
+    shown,
+)
 from infuse.data.labels import written
 
-NAME, _COMMIT, _HUB, _DATA, GGUF_FILE, _CORPUS = PATTERNS
+T = TypeVar("T")
 Name = Annotated[str, Field(pattern=NAME)]
-Commit = Annotated[str, Field(pattern=_COMMIT, description=PATTERNS[_COMMIT])]
-HubId = Annotated[str, Field(pattern=_HUB, description=PATTERNS[_HUB])]
-DataFile = Annotated[str, Field(pattern=_DATA, description=PATTERNS[_DATA])]
-CorpusFile = Annotated[str, Field(pattern=_CORPUS, description=PATTERNS[_CORPUS])]
+Commit = Annotated[str, Field(pattern=COMMIT, description=PATTERNS[COMMIT])]
+HubId = Annotated[str, Field(pattern=HUB_ID, description=PATTERNS[HUB_ID])]
+DataFile = Annotated[str, Field(pattern=DATA_FILE, description=PATTERNS[DATA_FILE])]
+CorpusFile = Annotated[str, Field(pattern=CORPUS_FILE, description=PATTERNS[CORPUS_FILE])]
 Share = Annotated[float, Field(gt=0, lt=1)]
 # Largest values: what torch takes, even where a seed is multiplied by a million.
 Count = Annotated[int, Field(ge=0, lt=2**31)]
@@ -31,6 +40,17 @@ def _label_name(value: Any) -> Any:
 
 
 LabelName = Annotated[str, BeforeValidator(_label_name, json_schema_input_type=str | int)]
+
+
+def _each_once(entries: list[T]) -> list[T]:
+    """A list in which no entry stands twice."""
+    for index, entry in enumerate(entries):
+        if entry in entries[:index]:
+            raise ValueError(f": expected different entries, found {shown(entry)} more than once")
+    return entries
+
+
+DIFFERENT = AfterValidator(_each_once)
 Columns = Annotated[
     list[str],
     Field(min_length=1),
@@ -38,6 +58,7 @@ Columns = Annotated[
         lambda value: [value] if isinstance(value, str) else value,
         json_schema_input_type=str | list[str],
     ),
+    DIFFERENT,
 ]
 
 

@@ -122,7 +122,7 @@ def texts(
 def known(rows: Sequence[Row], labels: Sequence[str]) -> Tree:
     """Ids, texts and true labels of rows."""
     return {
-        "id": [row["id"] for row in rows],
+        "id": [str(row["id"]) for row in rows],  # a browser's numbers end at 2**53
         "text": [row["text"] for row in rows],
         "label": _places([row["label"] for row in rows], labels),
     }

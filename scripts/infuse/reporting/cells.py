@@ -83,9 +83,13 @@ def plain(rows: Sequence[Row]) -> Table:
 def csv_text(table: Table) -> str:
     """A table as the content of a .csv file."""
     columns, cells = _laid_out(table)
+    return "".join(map(_csv_line, [columns, *cells]))
+
+
+def _csv_line(cells: list[str]) -> str:
     text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([columns, *cells])
-    return text.getvalue()
+    csv.writer(text).writerow(cells)  # the line's end, "\r\n", has a lone "\r" quoted as well
+    return text.getvalue().removesuffix("\r\n") + "\n"
 
 
 def _laid_out(table: Table) -> tuple[list[str], list[list[str]]]:

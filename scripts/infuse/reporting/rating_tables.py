@@ -91,14 +91,14 @@ def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, AnyArm]) -> 
 def every_setting(
     train: Sequence[Row], written: Runs, arms: Mapping[str, AnyArm], labels: Sequence[str]
 ) -> Table:
-    """Every arm in every setting, in each dimension over all sources, and over all; first the most
-    frequent label of the training rows there.
+    """Every arm in every setting, in each dimension over its sources, and over all, where these are
+    several; first the most frequent label of the training rows there.
     """
     test = next(iter(written.values()))
     parts: list[Part] = [(None, None)]
-    dimensions = sorted({dimension for _, dimension in settings(test)})
-    parts += [(None, dimension) for dimension in dimensions if len(dimensions) > 1]
-    parts += settings(test) if len(settings(test)) > 1 else []
+    sources = Counter(dimension for _, dimension in settings(test))
+    parts += [(None, name) for name in sorted(sources) if 1 < sources[name] < sources.total()]
+    parts += settings(test) if sources.total() > 1 else []
     table = []
     for part in parts:
         inside = [place for place, row in enumerate(test) if _of(row, part)]
@@ -135,16 +135,22 @@ def transfer(
         table.append({"held out": name} | _floor(part.train, part.runs, labels))
         for run, rows in part.runs.items():
             pooled.setdefault(run, []).extend(rows)
-        for arm in dict.fromkeys(arm for arm, _ in part.runs):
-            line = {"held out": name} | _measured(arm, plain_label(arms, arm), part.runs, labels)
+        for arm, other in _held_against(arms, part.runs).items():
+            line = {"held out": name} | _measured(arm, other, part.runs, labels)
             if part.on_everything is not None:
                 right = right_answers(arm, part.on_everything, MEASURES["accuracy"])
                 line["accuracy % where it was seen"] = percent(float(right.mean()))
             table.append(line)
-    for arm in dict.fromkeys(arm for arm, _ in pooled) if len(parts) > 1 else ():
-        whole = _measured(arm, plain_label(arms, arm), pooled, labels)
-        table.append({"held out": "all parts"} | whole)
+    for arm, other in _held_against(arms, pooled).items() if len(parts) > 1 else ():
+        table.append({"held out": "all parts"} | _measured(arm, other, pooled, labels))
     return table
+
+
+def _held_against(arms: Mapping[str, AnyArm], runs: Runs) -> dict[str, str | None]:
+    """Each arm that has runs, and the label-only arm among these that it is held against."""
+    ran = dict.fromkeys(arm for arm, _ in runs)
+    own = {name: arm for name, arm in arms.items() if name in ran}
+    return {name: plain_label(own, name) for name in ran}
 
 
 def spread(splits: Mapping[str, Sequence[Row]], labels: Sequence[str]) -> Table:

@@ -43,7 +43,7 @@ function textsView(main, first) {
       length = PAGE;
       form();
     }
-    const own = rows.findIndex((row) => String(data.texts.id[row.text]) === params.text
+    const own = rows.findIndex((row) => data.texts.id[row.text] === params.text
       && (!params.of || String(row.pair.seed) === params.of));
     at = own < 0 && !params.text && WIDE.matches && rows.length ? 0 : own;
     main.classList.toggle("reading", Boolean(params.text));
@@ -87,7 +87,7 @@ function textsView(main, first) {
   }
 
   function read() {
-    const text = data.texts.id.findIndex((id) => String(id) === params.text);
+    const text = data.texts.id.indexOf(params.text);
     const row = rows[at] ?? (text < 0 ? null : { text, pair: pairOf(params) });
     const told = at < 0 ? "" : `${thousands(at + 1)} of ${thousands(rows.length)}`;
     const to = (step) => rows[at + step] && address("texts", placed(rows[at + step]));
