@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -252,6 +253,19 @@ def test_each_label_gets_its_share_of_different_texts(counts: list[int], share: 
             drew = sum(d for d, name in zip(inside, labels, strict=True) if name == str(label))
             assert abs(drew - rows * count / len(labels)) <= 1
             assert drew < count if leave else drew > 0
+
+
+@pytest.mark.parametrize("leave", [True, False])
+def test_of_more_labels_than_rows_the_seed_draws(leave: bool) -> None:
+    labels = [f"l{number % 50:02}" for number in range(200)]
+    texts = [f"text {number}" for number in range(200)]
+    drawn: Counter[str] = Counter()
+    for seed in range(50):
+        inside = chosen(texts, labels, 70, seed, leave)
+        rows = Counter(label for label, drew in zip(labels, inside, strict=True) if drew)
+        assert sorted(rows.values()) == [1] * 30 + [2] * 20
+        drawn.update(label for label, count in rows.items() if count == 2)
+    assert len(drawn) == 50 and max(drawn.values()) < 40
 
 
 CUT = {"validation": 0.2, "test": 0.25, "seed": 3}
