@@ -79,7 +79,6 @@ RECIPE = Recipe.model_validate({
     "tuning": {"kind": "full"},
 })  # fmt: skip
 Row = dict[str, Any]
-FULL = cost_model.Work.of(RECIPE.tuning)
 
 
 def drawn_documents(name: str, size: Row, window: int, windows: int) -> Documents:
@@ -243,7 +242,7 @@ def measured(arguments: argparse.Namespace) -> Iterator[Row]:
                     torch.cuda.empty_cache()
             took = took[-len(timed) :]
             tokens = visited.sum() / len(timed)
-            flops = cost_model.training_flops(shape, FULL, documents, timed) / len(timed)
+            flops = cost_model.training_flops(shape, RECIPE.tuning, documents, timed) / len(timed)
             middle = statistics.median(took)
             peak = torch.cuda.max_memory_allocated() / 2**30 if DEVICE == "cuda" else None
             yield line | {

@@ -44,7 +44,14 @@ from infuse.models import gpus, loading
 from infuse.models.shapes import Shape, shape
 from infuse.reporting.cells import write
 from infuse.training import batching
-from infuse.training.cost_model import Work, memory, pace, padding_and_targets, training_flops
+from infuse.training.cost_model import (
+    forward_flops,
+    memory,
+    pace,
+    padding_and_targets,
+    recomputed_flops,
+    training_flops,
+)
 from infuse.training.loop import account, short_warmup
 from infuse.training.matching import Lesson, lesson
 from infuse.training.setup import engine_for
@@ -189,13 +196,12 @@ def _line(
     base, compute, recipe = job.inputs["base"], training.compute, training.recipe
     documents, steps = training.lesson.documents, training.lesson.steps
     counted = account(documents, steps, recipe, training.label_weight)
-    size, work = shape(base, recipe.tuning, training.labels), Work.of(recipe.tuning)
-    learned = training_flops(size, work, documents, steps)
+    size = shape(base, recipe.tuning, training.labels)
+    learned = training_flops(size, recipe.tuning, documents, steps)
     checks = 0.0
     if training.validation is not None:
         every = [np.arange(len(training.validation))]
-        checks = training_flops(size, work, training.validation, every) * work.forward / work.whole
-    checks *= training.validations
+        checks = training.validations * forward_flops(size, training.validation, every)
     computed, targets = padding_and_targets(documents, steps, compute)
     room = _room(gpu, compute)
     recomputed = compute.gradient_checkpointing == "always"
@@ -205,11 +211,12 @@ def _line(
         takes = memory(size, base, compute, recipe, recomputed, targets)
     saving = gpus.SAVING.format(**compute.model_dump())
     remarks = [short_warmup(len(steps), recipe), *_too_large(takes, room, saving)]
+    again = recomputed_flops(size, documents, steps) if recomputed else 0.0
     if gpu:
-        operations = computed * (learned * work.again(recomputed) + checks)
+        operations = computed * (learned + again + checks)
         seconds: float | None = operations / gpu.products(compute.dtype)
     else:
-        seconds = _measured(job, training, work, recomputed)
+        seconds = _measured(job, training, checks / (learned + again))
     runs = training.planned.runs
     line = {
         "what": training.name,
@@ -347,8 +354,12 @@ def _too_large(takes: float, room: float | None, helps: str) -> Iterator[str]:
         yield f"{takes / gpus.GIB:.1f} GiB do not fit in {room / gpus.GIB:.1f} GiB: {helps}"
 
 
-def _measured(job: Job, training: Training, work: Work, recomputed: bool) -> float | None:
-    """Seconds of a training on this machine, from a few of its passes; None if they do not fit."""
+def _measured(job: Job, training: Training, checks: float) -> float | None:
+    """Seconds of a training on this machine, from a few of its passes; None if they do not fit.
+
+    Args:
+        checks: operations of validations, for each operation of the steps.
+    """
     recipe, seed = training.recipe, training.planned.params.seed
     if training.compute.compile:
         torch.compiler.reset()  # what was compiled for another training would count here
@@ -360,11 +371,8 @@ def _measured(job: Job, training: Training, work: Work, recomputed: bool) -> flo
         for_token, once = pace(engine, documents, steps, recipe)
     except torch.OutOfMemoryError:
         return None
-    validation = training.validation
-    read = 0 if validation is None else training.validations * int(validation.lengths.sum())
-    share = work.forward / (work.whole * work.again(recomputed))
     learned = batching.total_tokens(documents.lengths, steps)
-    return for_token * (learned + share * read) + once * len(steps)
+    return for_token * learned * (1 + checks) + once * len(steps)
 
 
 def _device(params: ForecastParams) -> str:

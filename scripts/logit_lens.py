@@ -23,7 +23,7 @@ from infuse.inference.classification import Reader
 from infuse.inference.logit_lens import look, parts
 from infuse.workflow.job import Job, run
 
-VERSION = 2
+VERSION = 3
 WINDOW = 16  # batches that are cut from rows of like length
 log = logging.getLogger("infuse")
 

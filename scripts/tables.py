@@ -39,8 +39,7 @@ def tables(job: Job) -> dict[str, Any]:
         "table5": paper_tables.table5(arms, classifiers),
     }
     setting = params.setting | {"recipe": fidelity.recipe_name(params.recipes.model_dump())}
-    if fidelity.is_published_task(splits.values()):
-        setting["task_data"] = fidelity.PUBLISHED["setting"]["task_data"]
+    setting["task_data"] = fidelity.task_data(splits.values(), setting["task_data"])
     ours = paper_tables.quantities(arms, splits["test"], classifiers, classes)
     parts["fidelity"] = paper_tables.comparison(fidelity.fidelity(ours, setting))
     for name, table in parts.items():

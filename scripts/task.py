@@ -21,7 +21,7 @@ from infuse.config.task import GeneratedTask, Judged, TaskColumns, TaskHub, TwoH
 from infuse.core.errors import UserError, cut, few, quoted
 from infuse.core.files import read_rows, write_json, write_rows
 from infuse.core.schemas import RATED, RATINGS, REASONING, SPLITS, TASK
-from infuse.data.labels import LabelRule, NoLabel, alike, resembling, written
+from infuse.data.labels import LabelRule, NoLabel, alike, look, resembling, unparted, written
 from infuse.data.scales import Scale
 from infuse.data.sources import hub_label_names, names_in_notes, read_file, read_hub
 from infuse.data.splits import chosen, grouped
@@ -29,7 +29,7 @@ from infuse.data.texts import folded
 from infuse.synthetic import emotions, two_hop
 from infuse.workflow.job import Job, run
 
-VERSION = 5
+VERSION = 6
 OWN = {"generated": emotions.LABELS, "two_hop": two_hop.LABELS}  # labels of our generators
 MOST_LABELS = 200  # more are a sign of the wrong column
 log = logging.getLogger("infuse")
@@ -124,12 +124,19 @@ def _rule(job: Job, params: TaskParams) -> LabelRule:
         names = few(map(ascii, same))
         where = _place(job, source, "train")
         raise UserError(f"{where}: names of labels that look alike: {names}")
-    if declared and own and declared != own and sorted(declared) == sorted(own):
+    if declared and own and _moved(declared, own):
+        order = few(f"{place} {quoted(name)}" for place, name in enumerate(own))
         raise UserError(
-            f"task.labels: expected the order of the data, [{few(map(quoted, own))}],"
-            f" found [{few(map(quoted, declared))}]"
+            f"task.labels: expected the order of the data, {order}; found"
+            f" [{few(map(quoted, declared))}]; keep that order, or set null for the data's names"
         )
     return LabelRule.of(declared, own)
+
+
+def _moved(declared: list[str], own: list[str]) -> bool:
+    """Whether a name that the source gives one place is declared for another, however written."""
+    ours, theirs = ([look(unparted(name)) for name in names] for names in (declared, own))
+    return any(name in theirs and name not in theirs[at : at + 1] for at, name in enumerate(ours))
 
 
 def _own_names(job: Job, params: TaskParams) -> list[str] | None:

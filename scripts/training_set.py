@@ -21,7 +21,7 @@ from infuse.data.perturbations import Kind
 from infuse.data.reasoning_checks import Check, passed
 from infuse.workflow.job import Job, run
 
-VERSION = 3
+VERSION = 4
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 

@@ -21,7 +21,7 @@ from infuse.data.answers import read_reply
 from infuse.inference import api_client, api_replies
 from infuse.workflow.job import Job, run
 
-VERSION = 2
+VERSION = 3
 log = logging.getLogger("infuse")
 
 

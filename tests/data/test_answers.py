@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import unicodedata
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -143,6 +145,32 @@ def test_replies_of_untrained_models(
     generated: str, finish: str, predicted: str, outcome: str
 ) -> None:
     assert read_reply(generated, finish, LABELS) == Answer(generated, "", predicted, outcome)
+
+
+@given(
+    name=st.sampled_from(["not_toxic", "non-toxic", "toxic", "tr\u00e8s toxique", "-1"]),
+    between=st.sampled_from([" ", "_", "-", "\u2011", " \n"]),
+    around=st.sampled_from([("", ""), ("_", "_"), ("__", "__."), ("**", "**"), ("It is ", "!")]),
+    form=st.sampled_from(["NFC", "NFD"]),
+    kept=st.sampled_from(["NFC", "NFD"]),
+)
+def test_a_reply_names_a_label_however_it_is_written(
+    name: str, between: str, around: tuple[str, str], form: str, kept: str
+) -> None:
+    names = ["not_toxic", "non-toxic", "toxic", "tr\u00e8s toxique", "toxique", "-1", "1"]
+    labels = [unicodedata.normalize(kept, label) for label in names]
+    written = name[0] + name[1:].replace("_", between).replace("-", between).replace(" ", between)
+    said = unicodedata.normalize(form, f"{around[0]}{written.upper()}{around[1]}")
+    predicted = read_reply(said, "stop", labels).predicted
+    assert predicted == unicodedata.normalize(kept, name)
+
+
+@pytest.mark.parametrize(
+    ("said", "predicted"),
+    [("very low", "very low"), ("Very_low", "very_low"), ("very-low", ""), ("not_very_low", "")],
+)
+def test_labels_that_differ_in_what_parts_their_words(said: str, predicted: str) -> None:
+    assert read_reply(said, "stop", ["very_low", "very low"]).predicted == predicted
 
 
 def test_a_label_inside_another_does_not_count() -> None:

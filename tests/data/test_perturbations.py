@@ -148,6 +148,10 @@ def test_another_rows_reasoning_says_nothing_of_the_label_even_by_its_length() -
         (["A", "B"], "a great book: B, not bad", "x great book: x, not bad"),
         (["card_arrival"], "the card arrival, card-arrivals", "the x, x"),
         (["very low"], "Very-low or very  low", "x or x"),
+        (["joy"], "it is _joy_, not_joy", "it is _x_, not_joy"),
+        (["col\u00e8re"], "une cole\u0300re", "une x"),
+        (["cole\u0300re"], "une col\u00e8re", "une x"),
+        (["joy"], "le de\u0301sir", "le de\u0301sir"),
     ],
 )
 def test_labels_are_masked_however_they_are_written(

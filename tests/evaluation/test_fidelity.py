@@ -51,10 +51,14 @@ RECIPE: dict[str, Any] = {  # tables A.1 and A.2 in the form of an experiment's 
     "learning_rate": 2e-5,
     "schedule": "cosine",
     "weight_decay": 0.0,
-    "batching": {"kind": "tokens", "bin_tokens": 16384, "bin_rows": 200, "bins": 8},
+    "batching": {
+        "kind": "tokens", "bin_tokens": 16384, "bin_rows": 200, "bins": 8, "drop_last": True
+    },
     "tuning": {"kind": "full"},
     "optimizer": "paged_adamw_8bit",
-}
+    "weights": "bfloat16",
+    "max_grad_norm": 1.0,
+}  # fmt: skip
 RECIPES = {
     "reasoner": {**RECIPE, "max_length": 16384, "warmup_steps": 100},
     "classifier": {**RECIPE, "max_length": 8192, "warmup_steps": 10},
@@ -208,7 +212,11 @@ def test_the_papers_recipes_are_known() -> None:
         {"batching": {**RECIPE["batching"], "bin_tokens": 8192}},
         {"batching": {**RECIPE["batching"], "bins": 4}},
         {"tuning": {"kind": "lora"}},
+        {"batching": {**RECIPE["batching"], "bin_rows": 5}},
+        {"batching": {**RECIPE["batching"], "drop_last": False}},
         {"optimizer": "adamw"},
+        {"weights": "float32"},
+        {"max_grad_norm": 0.1},
     ],
     ids=str,
 )
@@ -223,8 +231,11 @@ def test_the_published_split_is_known_by_its_texts_labels_and_order(
     rows = [{"text": "i feel low", "label": "sadness"}, {"text": "i feel fine", "label": "joy"}]
     digest = hashlib.sha256(b"i feel low\tsadness\ni feel fine\tjoy\n").hexdigest()
     monkeypatch.setitem(fidelity.PUBLISHED, "task_lines", digest)
-    assert fidelity.is_published_task([rows[:1], rows[1:]])
-    assert not fidelity.is_published_task([rows[::-1]])
-    assert not fidelity.is_published_task([rows[:1]])
-    assert not fidelity.is_published_task([[rows[0], rows[1] | {"label": "love"}]])
-    assert not fidelity.is_published_task([[rows[0], rows[1] | {"text": "i feel well"}]])
+    paper = SETTING["task_data"]
+    others = (
+        [rows[::-1]], [rows[:1]], [[rows[0], rows[1] | {"label": "love"}]],
+        [[rows[0], rows[1] | {"text": "i feel well"}]],
+    )  # fmt: skip
+    for source, otherwise in (("files", "files"), (paper, f"other rows of {paper}")):
+        assert fidelity.task_data([rows[:1], rows[1:]], source) == paper
+        assert {fidelity.task_data(splits, source) for splits in others} == {otherwise}

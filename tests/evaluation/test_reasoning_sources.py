@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 from typing import Any
 
 import pytest
@@ -59,6 +60,14 @@ def test_of_names_within_each_other_the_longest_is_meant() -> None:
     assert labels_named(["Very-low, it seems", "low"], ["low", "very low"]) == [
         {"very low"}, {"low"}
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("kept", ["NFC", "NFD"])
+@pytest.mark.parametrize("form", ["NFC", "NFD"])
+def test_a_label_is_named_in_any_form_of_its_letters(kept: str, form: str) -> None:
+    label = unicodedata.normalize(kept, "col\u00e8re")
+    told = [unicodedata.normalize(form, text) for text in ("De la _col\u00e8re_", "Col\u00e8res")]
+    assert labels_named(told, ["cole", label]) == [{label}, {label}]
 
 
 def test_rows_sorted_by_label_are_judged_as_in_any_order(monkeypatch: pytest.MonkeyPatch) -> None:

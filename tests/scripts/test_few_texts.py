@@ -93,6 +93,9 @@ def test_rare_labels_are_named_and_few_texts_prove_nothing(
     given = {name: path for name, path in inputs.items() if "predictions why-seed1" in name}
     given |= {"metrics": done.output, **{name: inputs[name] for name in ("task", "training_set")}}
     done = run_stage("tables", params, given)
+    for row in table(done, "fidelity"):
+        ours = row["verdict"] == "not comparable"
+        assert ("task data is other rows of dair-ai/emotion, not dair" in row["note"]) == ours
     lines = {row["model"]: row for row in table(done, "table3")}
     assert lines["Q->RA"]["accuracy %"] == "100.00" and float(lines["Q->RA"]["low"]) < 50
     assert lines["Q->A, equal steps"]["too long"] == "1"

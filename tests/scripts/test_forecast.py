@@ -42,8 +42,8 @@ from trees import Tree, nodes, tiny_plan
 from trees import tiny as tiny_change
 
 PACKED = tiny.COMPUTE | {"layout": "packed", "micro_tokens": 512}
-FULL = cost_model.Work.of(tiny.FULL)
 EVERY_LAYER = tiny.LORA | {"modules": ["all-linear"]}
+SMALL = tiny.LORA | {"rank": 1, "modules": ["q_proj", "k_proj", "v_proj"]}
 COARSE = EVERY_LAYER | {"bits": 4}
 TWO_FAMILIES = (
     LlamaConfig(hidden_size=16, intermediate_size=8, num_hidden_layers=2, num_attention_heads=2),
@@ -101,7 +101,7 @@ def test_operations_are_those_that_torch_counts(folder: Path, seed: int, count: 
         for part in engine.passes(documents, np.arange(count)):
             engine.loss_sum(documents, part).backward()  # type: ignore[no-untyped-call]
     size = replace(shapes.shape(folder, tiny.FULL), attention=0)
-    products = cost_model.training_flops(size, FULL, documents, [np.arange(count)])
+    products = cost_model.training_flops(size, tiny.FULL, documents, [np.arange(count)])
     norms = sum(
         weight.numel() for weight in engine.model.parameters() if weight.dim() == 1
     ) * int(documents.lengths.sum())  # fmt: skip
@@ -111,16 +111,45 @@ def test_operations_are_those_that_torch_counts(folder: Path, seed: int, count: 
 def test_adapters_spare_the_gradients_of_weights(folder: Path) -> None:
     """Torch counts those of the adapters too, and none before the first of them."""
     documents, steps = tiny.random_documents(9, 1, longest=40), [np.arange(9)]
-    tuning = tiny.LORA | {"rank": 1, "modules": ["q_proj", "k_proj", "v_proj"]}
+    tuning = SMALL
     model = loading.tune(tiny.model(), tiny.tuned(tuning), 0)
     engine = Engine(model, PACKED)
     model.train()
     with FlopCounterMode(display=False) as counter:
         engine.step(documents, steps[0], 1.0, 0)
     size = replace(shapes.shape(folder, tuning), attention=0)
-    flops = cost_model.training_flops(size, cost_model.Work.of(tuning), documents, steps)
+    flops = cost_model.training_flops(size, tuning, documents, steps)
     assert flops == pytest.approx(counter.get_total_flops(), rel=0.08)
-    assert cost_model.training_flops(size, FULL, documents, steps) > 1.3 * flops
+    assert cost_model.training_flops(size, tiny.FULL, documents, steps) > 1.3 * flops
+
+
+@pytest.mark.parametrize("tuning", [tiny.FULL, SMALL], ids=["full", "adapters"])
+def test_validations_and_what_is_computed_again_go_forward_alone(
+    folder: Path, tuning: Full | Lora
+) -> None:
+    """Attention that torch counts multiplies all pairs of tokens, so twice the causal ones."""
+    documents, steps = tiny.documents([120] * 4, [119] * 4), [np.arange(4)]
+    size = shapes.shape(folder, tuning)
+    size = replace(size, attention=2 * size.attention)
+    learned, read = {}, {}
+    for again in ("never", "always"):
+        model = loading.tune(tiny.model(), tiny.tuned(tuning), 0)
+        engine = Engine(model, tiny.COMPUTE | {"gradient_checkpointing": again})
+        loading.whole(model).set_attn_implementation("eager")
+        model.train()
+        with FlopCounterMode(display=False) as counter:
+            engine.step(documents, steps[0], 1.0, 0)
+        learned[again] = counter.get_total_flops()
+        with FlopCounterMode(display=False) as counter:
+            engine.evaluate(documents)
+        read[again] = counter.get_total_flops()
+    flops = cost_model.training_flops(size, tuning, documents, steps)
+    assert learned["never"] == pytest.approx(flops, rel=0.06)
+    told = cost_model.forward_flops(size, documents, steps)
+    assert [*read.values()] == [pytest.approx(told, rel=0.02)] * 2
+    # Torch leaves out a layer's last product, whose result it doesn't need.
+    recomputed = cost_model.recomputed_flops(size, documents, steps)
+    assert 0.75 < (learned["always"] - learned["never"]) / recomputed < 1
 
 
 def test_weights_in_4_bits_take_the_memory_that_is_told(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import random
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -163,7 +164,8 @@ def test_a_hub_data_set_gives_its_splits_and_its_class_labels(
     columns = {"columns": {"text": ["text"], "label": "label"}}
     other = run_stage("task", params | columns | {"labels": LABELS[::-1]}, name="order")
     assert other.reason == (
-        f"task.labels: expected the order of the data, {LABELS}, found {LABELS[::-1]}"
+        "task.labels: expected the order of the data, 0 'anger', 1 'joy', 2 'love'; found"
+        f" {LABELS[::-1]}; keep that order, or set null for the data's names"
     )
     wrong = run_stage(
         "task", params | {"columns": {"text": ["said"], "label": "label"}}, name="col"
@@ -253,6 +255,19 @@ def test_each_label_gets_its_share_of_different_texts(counts: list[int], share: 
             assert drew < count if leave else drew > 0
 
 
+@pytest.mark.parametrize("leave", [True, False])
+def test_of_more_labels_than_rows_the_seed_draws(leave: bool) -> None:
+    labels = [f"l{number % 50:02}" for number in range(200)]
+    texts = [f"text {number}" for number in range(200)]
+    drawn: Counter[str] = Counter()
+    for seed in range(50):
+        inside = chosen(texts, labels, 70, seed, leave)
+        rows = Counter(label for label, drew in zip(labels, inside, strict=True) if drew)
+        assert sorted(rows.values()) == [1] * 30 + [2] * 20
+        drawn.update(label for label, count in rows.items() if count == 2)
+    assert len(drawn) == 50 and max(drawn.values()) < 40
+
+
 CUT = {"validation": 0.2, "test": 0.25, "seed": 3}
 
 
@@ -314,6 +329,44 @@ def test_places_are_not_taken_for_names_that_are_numbers(
     asked["params"]["labels"] = declared
     done = run_stage("task", **asked)
     assert [row["label"] for row in done.rows("train.parquet")] == [row["label"] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("declared", "moved"),
+    [
+        (["Anger", "Fear", "Very Low"], True),
+        (["Fear", "Very_Low", "Anger"], False),
+        (["very-low", "anger"], True),
+        (["fear", "very low"], False),
+        (["angst", "flau", "wut"], False),
+    ],
+)
+def test_places_mean_what_the_data_call_them_however_the_names_are_written(
+    declared: list[str], moved: bool, run_stage: RunStage, tmp_path: Path
+) -> None:
+    import datasets
+
+    features = datasets.Features(
+        {
+            "text": datasets.Value("string"),
+            "label": datasets.ClassLabel(names=["fear", "very low", "anger"]),
+        }
+    )
+    rows = [{"text": f"text {n}", "label": n % len(declared)} for n in range(30)]
+    path = tmp_path / "train.parquet"
+    datasets.Dataset.from_list(rows, features).to_parquet(path)
+    asked = spec_of(tmp_path, str(path))
+    asked["settings"]["splits"] = dict.fromkeys(SPLITS, str(path))
+    asked["params"]["labels"] = declared
+    done = run_stage("task", **asked)
+    if moved:
+        assert done.reason == (
+            "task.labels: expected the order of the data, 0 'fear', 1 'very low', 2 'anger'; found"
+            f" {declared}; keep that order, or set null for the data's names"
+        )
+    else:
+        named = [row["label"] for row in done.rows("train.parquet")]
+        assert named == [declared[row["label"]] for row in rows]
 
 
 def test_declared_names_that_are_numbers_are_no_places(run_stage: RunStage, tmp_path: Path) -> None:

@@ -128,6 +128,19 @@ def disagreeing(case: Case) -> str:
     return str(refusal.value)
 
 
+def dropped(case: Case) -> list[bytes]:
+    """What the first adapter's dropout leaves, in a step of four equal documents."""
+    masks: list[bytes] = []
+    documents = tiny.documents([48] * 4, [9] * 4)
+    with joined(tiny.COMPUTE, case.sharded) as ranks:
+        engine = case.engine(ranks)
+        engine.model.train()
+        dropout = next(m for m in engine.model.modules() if isinstance(m, torch.nn.Dropout) and m.p)
+        dropout.register_forward_hook(lambda *call: masks.append((call[2] != 0).numpy().tobytes()))
+        engine.step(documents, np.arange(4), 1.0, 7)
+    return masks
+
+
 def rank(place: int, tasks: Any, results: Any) -> None:
     """Take part, as one of several ranks, in what the tests ask for."""
     for task, case, port in iter(tasks.get, None):
@@ -226,6 +239,17 @@ def test_ranks_train_as_one_does(
         saved, own = (load_file(each.work / "out/model.safetensors") for each in (case, one_rank))
         assert saved.keys() == own.keys()
         assert all(torch.allclose(saved[name], own[name], atol=1e-4) for name in own)
+
+
+@pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])
+def test_each_rank_draws_its_own_dropout(
+    team: Team, base: Path, sharded: bool, tmp_path: Path
+) -> None:
+    alone = dropped(Case(base, tmp_path, 1, tiny.LORA))
+    assert len(set(alone)) == 4
+    first, *others = team.do(dropped, Case(base, tmp_path, 4, tiny.LORA, sharded=sharded))
+    assert first == alone[:1]
+    assert len({mask for masks in (first, *others) for mask in masks}) == 4
 
 
 @pytest.mark.parametrize("sharded", [False, True], ids=["whole", "sharded"])

@@ -112,6 +112,14 @@ def test_models_and_data_are_the_papers() -> None:
     assert node_of(graph, "tokens").params == {"max_length": 16384}
 
 
+@pytest.mark.parametrize("less", ["rows: 1000", "max_reasoning_characters: 220"])
+def test_a_part_of_the_papers_triples_is_not_the_papers(less: str, tmp_path: Path) -> None:
+    change = tmp_path / "less.yaml"
+    change.write_text(f"triples: {{{less}}}\n")
+    setting = node_of(planned(PAPER, change), "tables").params["setting"]
+    assert setting["triples_data"] == "a part of syvai/reasoning-gen"
+
+
 def test_the_adequate_recipe_takes_enough_steps() -> None:
     """A thousand for each pass over 16,000 texts, whatever the arm's targets."""
     graph = planned(PAPER, ADEQUATE)

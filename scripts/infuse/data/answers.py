@@ -6,6 +6,9 @@ import re
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from infuse.data.labels import naming, unparted
+from infuse.data.texts import folded
+
 OUTCOMES = ("right", "wrong", "no_answer", "truncated", "too_long")
 
 
@@ -54,13 +57,17 @@ def read_answer(
 def read_reply(generated: str, finish: str, labels: Sequence[str]) -> Answer:
     """Take the reply, without its thoughts, of a model that was not trained for the form.
 
-    It counts for the one label that stands in it as a word, in any case; a reply that names none
-    or several is no answer. A label inside a longer one (joy in "not joy") is not counted.
+    It counts for the one label that stands in it as a word, in any case and Unicode form, whatever
+    parts the words of its name; a reply that names none or several is no answer. A label inside a
+    longer one (joy in "not joy") is not counted.
     """
-    longest_first = sorted(labels, key=len, reverse=True)
-    names = {name.casefold(): name for name in labels}
-    pattern = r"(?<!\w)(?:" + "|".join(re.escape(name.casefold()) for name in longest_first)
-    named = {names[said] for said in re.findall(pattern + r")(?!\w)", generated.casefold())}
+    exact = {folded(name): name for name in labels}
+    alike: dict[str, set[str]] = {}
+    for name in labels:
+        alike.setdefault(unparted(name), set()).add(name)
+    named: set[str] = set()
+    for said in re.findall(naming(exact, longer=False), folded(generated)):
+        named |= {exact[said]} if said in exact else alike[unparted(said)]
     return _answer(generated, "", named.pop() if len(named) == 1 else "", finish)
 
 

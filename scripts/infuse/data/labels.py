@@ -14,6 +14,8 @@ from infuse.data.scales import Scale
 from infuse.data.texts import INVISIBLE, folded
 
 _WHOLE = re.compile(r"(-?\d+)\.0+")  # what a data frame makes of whole numbers beside an empty cell
+_PARTING = r"\s_\u2010-\u2013-"  # white space, underscores, hyphens and dashes
+_BETWEEN = re.compile(rf"(?<=[^{_PARTING}])[{_PARTING}]+(?=[^{_PARTING}])")
 _EXACT = 2**53  # from there on, a float may stand for several whole numbers
 # Letters of other scripts that have the form of a Latin one, in capitals or not (among Unicode's
 # confusables, UTS 39).
@@ -81,20 +83,31 @@ def resembling(name: str, names: Iterable[str]) -> str:
     return "" if near is None else f" ({cut(ascii(name))} looks like {cut(ascii(near))})"
 
 
-def naming(labels: Iterable[str]) -> str:
+def naming(labels: Iterable[str], longer: bool = True) -> str:
     """A pattern, of one group, of labels' names in a text, to be matched whatever the case.
 
-    It takes in the letters that follow a name, as in joyful.
+    What parts a name's words may be written in other ways: very low, very_low, very-low. Marks of
+    Markdown may stand around it, as in _joy_.
 
-    A name of up to two letters, as no or B, begins too many other words to be followed by any.
-    What parts its words may be written in other ways: very low, very_low, very-low.
+    Args:
+        longer: takes in the letters that follow a name, as in joyful. A name of up to two letters,
+            as no or B, begins too many other words to be followed by any.
     """
     names = []
     for label in sorted(labels, key=len, reverse=True):
         # Marks at its ends part no words, and are the name's own: -1, A-.
-        words = [re.escape(word) for word in re.split(r"(?<=[^\s_-])[\s_-]+(?=[^\s_-])", label)]
-        names.append(r"[\s_-]+".join(words) + r"[^\W\d_]*" * (len(label) > 2))
-    return rf"(?<!\w)({'|'.join(names)})(?!\w)"
+        words = map(re.escape, _BETWEEN.split(label))
+        rest = r"[^\W\d_]*" * (longer and len(label) > 2)
+        names.append(rf"[{_PARTING}]+".join(words) + rest)
+    letter = r"[^\W_]"
+    # not_joy is no joy, but _joy_ is.
+    before = rf"(?<!{letter})(?<!{letter}_)(?<!{letter}__)"
+    return rf"{before}({'|'.join(names)})(?!_*{letter})"
+
+
+def unparted(name: str) -> str:
+    """What is equal of names that `folded` makes equal but for what parts their words."""
+    return _BETWEEN.sub(" ", folded(name))
 
 
 class NoLabel(ValueError):

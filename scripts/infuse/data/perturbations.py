@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import unicodedata
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Literal, NamedTuple
@@ -145,6 +146,7 @@ def _permuted(parts: Sequence[str], draw: np.random.Generator, keep: int) -> str
 
 
 def _masked(reasoning: str, labels: Sequence[str], measure: Measure) -> str:
+    """The reasoning as it stands where it names no label, else in Unicode's form NFC."""
     owed = 0  # tokens by which the masks so far are too short
 
     def mask(match: re.Match[str]) -> str:
@@ -159,7 +161,10 @@ def _masked(reasoning: str, labels: Sequence[str], measure: Measure) -> str:
         owed += tokens - bool(count) * single - max(count - 1, 0) * further
         return bool(count) * space + " ".join([MASK] * count)
 
-    return re.sub(f"( ?){naming(labels)}", mask, reasoning, flags=re.IGNORECASE)
+    name = naming(unicodedata.normalize("NFC", label) for label in labels)
+    text = unicodedata.normalize("NFC", reasoning)
+    masked, names = re.subn(f"( ?){name}", mask, text, flags=re.IGNORECASE)
+    return masked if names else reasoning
 
 
 class _Donors:

@@ -39,14 +39,16 @@ def passed(check: Check, rows: Rows, labels: Sequence[str]) -> list[bool]:
 
 def labels_named(texts: Sequence[str], labels: Sequence[str]) -> list[set[str]]:
     """The labels whose name stands in each text; of names within each other, the longest."""
-    every = re.compile(naming(labels), re.IGNORECASE)
-    own = {label: re.compile(naming([label]), re.IGNORECASE) for label in labels}
-    longest = sorted(labels, key=len, reverse=True)
+    exact = {folded(label): label for label in labels}
+    every = re.compile(naming(exact))
+    own = {name: re.compile(naming([name])) for name in exact}
+    longest = sorted(exact, key=len, reverse=True)
 
-    def meant(name: str) -> str:
-        return next(label for label in longest if own[label].fullmatch(name))
+    def meant(said: str) -> str:
+        name = said if said in exact else next(n for n in longest if own[n].fullmatch(said))
+        return exact[name]
 
-    return [{meant(found[0]) for found in every.finditer(text)} for text in texts]
+    return [{meant(found[0]) for found in every.finditer(folded(text))} for text in texts]
 
 
 def label_read(rows: Rows, part: str) -> list[bool | None]:

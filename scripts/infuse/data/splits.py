@@ -46,7 +46,7 @@ def chosen(
     sizes = Counter(
         {label: sum(len(groups[text]) for text in held) for label, held in of_label.items()}
     )
-    quotas = _largest_remainders(sizes, min(rows, len(texts)))
+    quotas = _largest_remainders(sizes, min(rows, len(texts)), seed)
     inside = [False] * len(texts)
     for label, held in of_label.items():
         room = quotas[label]
@@ -60,12 +60,14 @@ def chosen(
     return inside
 
 
-def _largest_remainders(sizes: Counter[str], rows: int) -> dict[str, int]:
-    """`rows` shared out in proportion to `sizes`."""
+def _largest_remainders(sizes: Counter[str], rows: int, seed: int) -> dict[str, int]:
+    """`rows` shared out in proportion to `sizes`; the seed draws among equal remainders."""
     total = sizes.total()
     quotas = {label: rows * size // total for label, size in sizes.items()}
     short = rows - sum(quotas.values())
-    ranked = sorted(sizes, key=lambda label: (-(rows * sizes[label] % total), label))
+    ranked = sorted(
+        sizes, key=lambda label: (-(rows * sizes[label] % total), share(label, f"labels {seed}"))
+    )
     for label in ranked[:short]:
         quotas[label] += 1
     return quotas

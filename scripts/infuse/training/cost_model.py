@@ -8,7 +8,7 @@ from __future__ import annotations
 import copy
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -32,49 +32,42 @@ MEASURED_SECONDS = 20.0  # seconds that a measurement may take
 _TOKENS = 64  # of the pass that counts activations
 
 
-@dataclass(frozen=True)
-class Work:
-    """What is done for each product of a weight and a token, in operations.
-
-    Attributes:
-        forward: one multiplication and one addition.
-        backward: as many for the gradient of the input, and for that of a weight that is trained
-            (arXiv 2001.08361, 2.1).
-    """
-
-    forward: int
-    backward: int
-
-    @classmethod
-    def of(cls, tuning: Tuning) -> Work:
-        """Of a recipe's tuning; the few products of adapters are left out.
-
-        Frozen weights take part in both products, but have no gradient. In 4 bits they are as many,
-        in the products' precision; that they are unpacked for each is not counted.
-        """
-        return cls(2, 4 if tuning.kind == "full" else 2)
-
-    @property
-    def whole(self) -> int:
-        """Of a token that is learned from."""
-        return self.forward + self.backward
-
-    def again(self, recomputed: bool) -> float:
-        """How many times as long a step takes where activations are computed again."""
-        return (self.whole + self.forward) / self.whole if recomputed else 1.0
-
-
-def training_flops(size: Shape, work: Work, documents: Documents, steps: Sequence[Rows]) -> float:
+def training_flops(
+    size: Shape, tuning: Tuning, documents: Documents, steps: Sequence[Rows]
+) -> float:
     """Operations of forward and backward passes over `steps`, real tokens alone.
 
-    Causal attention of a document of l tokens takes 2 l^2 for each unit of its width forward, and
-    twice that backward.
+    Backward, a product takes one multiplication and one addition for the gradient of the input, and
+    as many for that of a weight that is trained (arXiv 2001.08361, 2.1). Frozen weights have none.
+    In 4 bits they take as many; that they are unpacked is not counted, nor are the few products of
+    adapters. Attention takes twice as many backward as forward, whatever is trained.
+    """
+    products, squares = _products_and_squares(size, documents, steps)
+    backward = 4 if tuning.kind == "full" else 2
+    return forward_flops(size, documents, steps) + backward * products + 4 * squares
+
+
+def forward_flops(size: Shape, documents: Documents, steps: Sequence[Rows]) -> float:
+    """The same of forward passes alone."""
+    products, squares = _products_and_squares(size, documents, steps)
+    return 2 * products + 2 * squares
+
+
+def recomputed_flops(size: Shape, documents: Documents, steps: Sequence[Rows]) -> float:
+    """Operations of what is computed again where activations are not kept: the layers forward."""
+    return forward_flops(replace(size, head=0), documents, steps)
+
+
+def _products_and_squares(
+    size: Shape, documents: Documents, steps: Sequence[Rows]
+) -> tuple[float, float]:
+    """Products of a weight and a token; l^2 for each document of l tokens and unit of attention's
+    width, of which a causal pass forward takes 2.
     """
     visited = np.concatenate(steps)
-    lengths = documents.lengths[visited]
+    lengths = documents.lengths[visited].astype(float)
     products = size.body * lengths.sum() + size.head * documents.supervised[visited].sum()
-    squares = (lengths.astype(float) ** 2).sum()
-    return float(work.whole * products + 6 * size.attention * squares)
+    return float(products), float(size.attention * (lengths**2).sum())
 
 
 def padding_and_targets(

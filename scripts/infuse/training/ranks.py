@@ -49,6 +49,14 @@ class Ranks:
         """How a model is loaded here: one that is sharded has no weights but on rank 0."""
         return {"device_map": "meta"} if self.sharded and self.rank > 0 else {}
 
+    def own(self, seed: int) -> int:
+        """The seed of this rank's own draws; the first rank's are those of one alone.
+
+        On a CPU, torch reads the last 32 bits of a seed. Steps have seeds in a row, so ranks' seeds
+        lie far apart.
+        """
+        return seed + self.rank * 2_654_435_769
+
     def share(self, passes: Sequence[Rows]) -> list[tuple[Rows, bool]]:
         """The passes of this rank, and whether they count.
 

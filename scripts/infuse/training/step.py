@@ -128,7 +128,7 @@ class Engine:
     def _step(
         self, documents: Documents, rows: Rows, max_norm: float, seed: int
     ) -> tuple[float, float]:
-        torch.manual_seed(seed)
+        torch.manual_seed(self.ranks.own(seed))
         supervised, weights = int(documents.supervised[rows].sum()), self.weights(documents, rows)
         losses = []
         parts = self.ranks.share(self.passes(documents, rows))

@@ -189,12 +189,15 @@ def _setting(config: Experiment) -> dict[str, str]:
     """What produced our numbers, in the words that the fidelity table compares."""
     # Imported reasonings stand in for what a reasoner would have made of the triples.
     reasons: Any = config.reasonings
+    part = ""
     if isinstance(reasons, Written) and config.triples is not None:
         reasons = config.triples.source
+        if config.triples.rows or config.triples.max_reasoning_characters:
+            part = "a part of "
     asked = config.zero_shot and config.endpoints[config.zero_shot.endpoint].model
     return {
         "zero_shot_model": asked or "none",
         "base_model": getattr(config.base, "id", config.base.kind),
         "task_data": getattr(config.task.source, "id", config.task.source.kind),
-        "triples_data": getattr(reasons, "id", reasons.kind),
+        "triples_data": f"{part}{getattr(reasons, 'id', reasons.kind)}",
     }
