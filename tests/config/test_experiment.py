@@ -209,6 +209,26 @@ def test_any_experiment_file_gives_an_experiment_or_an_error(change: Any) -> Non
         assert mistakes(refusal)
 
 
+HALF = "\ud83d"  # of a surrogate pair
+
+
+def test_half_a_character_is_told_wherever_it_stands() -> None:
+    told = 0
+    for tree in copy.deepcopy(TREES):
+        for parent, key, path in nodes(tree):
+            value = parent[key]
+            for changed in (f"so{HALF}", [value, {HALF: value}]):
+                parent[key] = changed
+                with pytest.raises(UserError) as refusal:
+                    experiment.validate(tree)
+                (line,) = mistakes(refusal.value)
+                where = path if isinstance(changed, str) else f"{path}[1]"
+                assert line.startswith(f"{where}: ") and ascii(HALF) in line
+                told += 1
+            parent[key] = value
+    assert told >= 500
+
+
 def parts(tree: Any) -> Iterator[dict[str, Any]]:
     """All mappings of a JSON value."""
     if isinstance(tree, dict):

@@ -24,7 +24,7 @@ from infuse.config.compute import Compute, Distributed, Tracker
 from infuse.config.conversations import Conversations, GeneratedTalk
 from infuse.config.endpoints import Endpoint, ZeroShot
 from infuse.config.judging import AskedJudge, Judging
-from infuse.config.messages import NAME, explain, nearest, refusal, shown
+from infuse.config.messages import NAME, explain, nearest, refusal, shown, unwritable
 from infuse.config.reasonings import Asked, Column, Reasons, Written
 from infuse.config.recipe import fit
 from infuse.config.stages import Classifier, Prediction, Reasoner
@@ -372,6 +372,8 @@ def validate(tree: Any) -> Experiment:
     Raises:
         UserError: every error found, one line each.
     """
+    if halves := list(unwritable(tree)):
+        raise refusal(halves)
     try:
         return Experiment.model_validate(tree)
     except ValidationError as invalid:

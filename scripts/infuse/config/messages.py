@@ -48,6 +48,30 @@ def refusal(mistakes: Iterable[str]) -> UserError:
     return UserError(f"{len(lines)} error(s) in the config:\n  " + "\n  ".join(lines))
 
 
+def unwritable(tree: Any) -> Iterator[str]:
+    """One line for each text or key of a config that UTF-8 can't hold: half of a surrogate pair,
+    which an escape of YAML's or JSON's can write.
+    """
+    seen = set[int]()  # an alias may stand in what it stands for
+
+    def found(part: Any, path: str, what: str = "text") -> Iterator[str]:
+        if isinstance(part, str):
+            halves = [letter for letter in part if "\ud800" <= letter <= "\udfff"]
+            if halves:
+                yield (
+                    f"{path or 'config'}: expected a {what} that UTF-8 can hold, found"
+                    f" {halves[0]!a}, half of a character (write the character itself)"
+                )
+        elif isinstance(part, Mapping | list) and id(part) not in seen:
+            seen.add(id(part))
+            for key, value in part.items() if isinstance(part, Mapping) else enumerate(part):
+                yield from found(key, path, "key")
+                below = _below(path, key) if isinstance(part, Mapping) else f"{path}[{key}]"
+                yield from found(value, below)
+
+    return found(tree, "")
+
+
 def explain(error: Mapping[str, Any], root: type[BaseModel]) -> Iterator[str]:
     """One line for one of pydantic's errors, or for each that a validator found.
 
@@ -180,12 +204,16 @@ def _locate(
         if isinstance(part, int) and get_origin(model) is not dict:
             path += f"[{part}]"
         else:
-            name = part if str(part).isidentifier() else repr(part)
-            path += f".{name}" if path else str(name)
+            path = _below(path, part)
         valid = [name for option in options for name in option.model_fields]
         model = _step(model, options, part)
     tags = [tag for option in _sections(model) if (tag := _tag(option))]
     return path or "config", tags or valid, kind
+
+
+def _below(path: str, key: Any) -> str:
+    name = str(key) if str(key).isidentifier() else repr(key)
+    return f"{path}.{name}" if path else name
 
 
 def _step(model: Any, options: list[type[BaseModel]], part: str | int) -> Any:
