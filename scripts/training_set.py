@@ -115,7 +115,14 @@ def _perturb(job: Job, kind: Kind, splits: dict[str, list[Row]], facts: dict[str
             abs(tokens - wanted) > 1
             for tokens, wanted in zip(measure(perturbed), measure(own), strict=True)
         )
-        facts[split]["unchanged"] = sum(a == b for a, b in zip(perturbed, own, strict=True))
+        unchanged = sum(a == b for a, b in zip(perturbed, own, strict=True))
+        facts[split]["unchanged"] = unchanged
+        # Many a reasoning names no label.
+        if kind != "mask_labels" and split == "train" and 2 * unchanged > len(rows):
+            raise UserError(
+                f"training set: perturb {kind} leaves {unchanged} of {len(rows)} reasonings as they"
+                " are: nothing else has as many tokens; take another kind"
+            )
         splits[split] = [
             row | {"reasoning": text} for row, text in zip(rows, perturbed, strict=True)
         ]

@@ -102,6 +102,39 @@ def test_what_is_kept_and_what_is_lost(
     ]
 
 
+SENTENCES = st.text("我今天很开心因为下雨了。あいกา", min_size=9, max_size=30)
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@pytest.mark.parametrize("kind", KINDS)
+@settings(max_examples=20)
+@given(reasonings=st.lists(SENTENCES, min_size=2, max_size=9, unique=True))
+def test_without_spaces_between_words_characters_stand_in_for_them(
+    kind: Kind, name: str, reasonings: list[str]
+) -> None:
+    def measure(texts: Sequence[str]) -> list[int]:
+        return tokens(name, list(texts))
+
+    rows = [Reasoned(f"train {at}", "开心", told) for at, told in enumerate(reasonings)]
+    perturbed = perturb(kind, rows, rows, ["开心"], measure)
+    before, after = measure(reasonings), measure(perturbed)
+    assert all(abs(a - b) <= 1 for a, b in zip(before, after, strict=True))
+    for told, text in zip(reasonings, perturbed, strict=True):
+        others = "".join(other for other in reasonings if other != told or "other" not in kind)
+        match kind:
+            case "shuffle":
+                assert Counter(text) == Counter(told)
+                assert text != told or name != "ours" or len(set(told)) < 3
+            case "mask_labels":
+                assert "开心" not in text
+                assert re.sub(f"[{MASK} ]", "", text) == told.replace("开心", "")
+            case "filler":
+                assert set(text) <= {FILLER, " "}
+            case _:
+                assert set(text) <= {*others, FILLER, " "}
+                assert text.count(FILLER) <= 4  # tokens of a character
+
+
 def test_order_is_lost_and_the_space_between_words_stays() -> None:
     rows = [
         Reasoned(f"train {n}", "joy", "one two three\n\nfour five  six seven") for n in range(40)
@@ -152,6 +185,7 @@ def test_another_rows_reasoning_says_nothing_of_the_label_even_by_its_length() -
         (["col\u00e8re"], "une cole\u0300re", "une x"),
         (["cole\u0300re"], "une col\u00e8re", "une x"),
         (["joy"], "le de\u0301sir", "le de\u0301sir"),
+        (["joy"], "これはjoyです、enjoyです", "これはxです、enjoyです"),
     ],
 )
 def test_labels_are_masked_however_they_are_written(

@@ -62,6 +62,12 @@ def test_of_names_within_each_other_the_longest_is_meant() -> None:
     ]  # fmt: skip
 
 
+def test_a_label_is_named_inside_a_sentence_without_spaces() -> None:
+    labels = ["开心", "不开心", "joy"]
+    told = ["他很开心。", "他不开心了", "これはjoyです", "これはenjoyです"]
+    assert labels_named(told, labels) == [{"开心"}, {"不开心"}, {"joy"}, set()]
+
+
 @pytest.mark.parametrize("kept", ["NFC", "NFD"])
 @pytest.mark.parametrize("form", ["NFC", "NFD"])
 def test_a_label_is_named_in_any_form_of_its_letters(kept: str, form: str) -> None:

@@ -19,6 +19,7 @@ from infuse.data.reasoning_checks import label_read
 from infuse.workflow.job import Job
 from stage_runner import RunStage
 from training_set import training_set
+from trees import Tree, nodes
 
 SPLITS = ("train", "validation")
 CHECKS = ("ended", "no_other_label")
@@ -248,3 +249,17 @@ def test_a_filter_that_keeps_nothing_is_told(run_stage: RunStage, tmp_path: Path
     write_json(inputs["task"] / "labels.json", ["joy"])
     said = run_stage("training_set", {"keep": ["ended"]}, inputs)
     assert said.reason == "training set: no reasoning passes `keep`, failed: {'ended': 4}"
+
+
+def test_a_perturbation_that_changes_little_is_refused(
+    built: Tree, run_stage: RunStage, tmp_path: Path
+) -> None:
+    """Reasonings of one word have no other order."""
+    lines = [reason(split, n, "so" if n else "so it is") for split in SPLITS for n in range(4)]
+    inputs = folders(tmp_path, TEXTS, lines) | {"base": nodes(built, "base")["scratch"]}
+    write_json(inputs["task"] / "labels.json", ["joy"])
+    said = run_stage("training_set", {"perturb": "shuffle"}, inputs)
+    assert said.reason == (
+        "training set: perturb shuffle leaves 3 of 4 reasonings as they are: nothing else has as"
+        " many tokens; take another kind"
+    )

@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 
 from infuse.core.errors import cut, few, quoted
 from infuse.data.scales import Scale
-from infuse.data.texts import INVISIBLE, folded
+from infuse.data.texts import INVISIBLE, UNSPACED, folded
 
 _WHOLE = re.compile(r"(-?\d+)\.0+")  # what a data frame makes of whole numbers beside an empty cell
 _PARTING = r"\s_\u2010-\u2013-"  # white space, underscores, hyphens and dashes
@@ -91,15 +91,17 @@ def naming(labels: Iterable[str], longer: bool = True) -> str:
 
     Args:
         longer: takes in the letters that follow a name, as in joyful. A name of up to two letters,
-            as no or B, begins too many other words to be followed by any.
+            as no or B, begins too many other words to be followed by any. Beside letters of scripts
+            without spaces between words, a name is found inside a sentence.
     """
+    apart = UNSPACED if longer else ""
     names = []
     for label in sorted(labels, key=len, reverse=True):
         # Marks at its ends part no words, and are the name's own: -1, A-.
         words = map(re.escape, _BETWEEN.split(label))
-        rest = r"[^\W\d_]*" * (longer and len(label) > 2)
+        rest = rf"[^\W\d_{apart}]*" * (longer and len(label) > 2)
         names.append(rf"[{_PARTING}]+".join(words) + rest)
-    letter = r"[^\W_]"
+    letter = rf"[^\W_{apart}]"
     # not_joy is no joy, but _joy_ is.
     before = rf"(?<!{letter})(?<!{letter}_)(?<!{letter}__)"
     return rf"{before}({'|'.join(names)})(?!_*{letter})"

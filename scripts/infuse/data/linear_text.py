@@ -12,12 +12,9 @@ from typing import Any, Literal, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-# Letters of scripts that put no space between words: Thai, Lao, Tibetan, Burmese, Khmer, Tai,
-# Balinese, Javanese, Japanese and Chinese.
-_UNSPACED = re.compile(
-    "[\u0e00-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1b00-\u1b7f\u3040-\u30ff\u31f0-\u31ff"
-    "\u3400-\u4dbf\u4e00-\u9fff\ua980-\ua9df\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff]"
-)
+from infuse.data.texts import UNSPACED
+
+_UNSPACED = re.compile(f"[{UNSPACED}]")
 _LETTER = re.compile(r"[^\W\d_]")
 _CHARACTERS = (1, 3)  # lengths of the runs of characters that stand in for words
 _CHUNK = 256  # texts that are held against all known ones at a time
@@ -79,11 +76,15 @@ def units(texts: Sequence[str]) -> Literal["words", "characters"]:
     Runs of one to three characters where most letters are of scripts without spaces between words,
     or where most texts hold no word (emoji alone, say); else words.
     """
-    unspaced = sum(len(_UNSPACED.findall(text)) for text in texts)
-    letters = sum(len(_LETTER.findall(text)) for text in texts)
     word = re.compile(_word(texts))
     worded = sum(word.search(text) is not None for text in texts)
-    return "characters" if 2 * unspaced > letters or 2 * worded < len(texts) else "words"
+    return "characters" if unspaced(texts) or 2 * worded < len(texts) else "words"
+
+
+def unspaced(texts: Sequence[str]) -> bool:
+    """Whether most letters are of scripts without spaces between words."""
+    letters = sum(len(_LETTER.findall(text)) for text in texts)
+    return 2 * sum(len(_UNSPACED.findall(text)) for text in texts) > letters
 
 
 def _word(texts: Sequence[str]) -> str:

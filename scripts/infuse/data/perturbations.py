@@ -1,7 +1,8 @@
 """Pseudo-reasonings: a reasoning with its order, its words or its text taken away.
 
 Each has as many tokens as the reasoning in whose place it stands, within one, so that arms differ
-in what the tokens mean and in nothing else. What is drawn depends on the row alone.
+in what the tokens mean and in nothing else. What is drawn depends on the row alone. In scripts
+without spaces between words, characters stand in for words.
 
 | kind               | keeps                              | destroys                     |
 |--------------------|------------------------------------|------------------------------|
@@ -27,6 +28,7 @@ import numpy as np
 
 from infuse.core.errors import UserError
 from infuse.data.labels import naming
+from infuse.data.linear_text import unspaced
 
 Kind = Literal[
     "shuffle", "bag_of_words", "mask_labels", "other_same_label", "other", "uniform", "filler"
@@ -34,6 +36,7 @@ Kind = Literal[
 Measure = Callable[[Sequence[str]], list[int]]  # tokens of each text
 FILLER, MASK = ".", "x"
 DRAWS = 8  # of an order of words, before the first word is left in its place
+MOST = 8  # characters of a token
 MISSES = 50  # words too long for the room that is left, before it is filled up
 
 
@@ -80,20 +83,25 @@ def perturb(
         UserError: there is no other row to take a reasoning from.
     """
     lengths = measure([row.reasoning for row in rows])
+    characters = unspaced([row.reasoning for row in pool])
+    words_of: Callable[[str], list[str]] = list if characters else str.split
     if kind == "shuffle":
-        return _shuffled(rows, lengths, measure)
+        return _shuffled(rows, lengths, measure, characters)
     if kind == "mask_labels":
         return [_masked(row.reasoning, labels, measure) for row in rows]
-    used = [word for row in pool for word in row.reasoning.split()]
-    costs = _Costs(used, measure)
+    used = [word for row in pool for word in words_of(row.reasoning)]
+    streams: Iterable[Iterator[str]]
     if kind.startswith("other"):
         donors = _Donors(pool, kind == "other_same_label")
-        streams = (donors.words(row) for row in rows)
+        streams = (itertools.cycle(words_of(donors.reasoning(row))) for row in rows)
     elif kind == "filler":
         streams = (itertools.repeat(FILLER) for _ in rows)
     else:
         words = used if kind == "bag_of_words" else sorted(set(used))
         streams = (_drawn(words, _generator(row)) for row in rows)
+    if characters and kind != "filler":
+        return _begun(streams, lengths, measure)
+    costs = _Costs(used, measure)
     return [_fit(stream, tokens, costs) for stream, tokens in zip(streams, lengths, strict=True)]
 
 
@@ -124,9 +132,40 @@ def _fit(words: Iterable[str], tokens: int, costs: _Costs) -> str:
     return " ".join(chosen)
 
 
-def _shuffled(rows: Sequence[Reasoned], lengths: list[int], measure: Measure) -> list[str]:
+def _begun(streams: Iterable[Iterator[str]], lengths: list[int], measure: Measure) -> list[str]:
+    """The longest beginning of each stream of characters that has room, filled up."""
+    texts = [
+        "".join(itertools.islice(stream, MOST * tokens))
+        for stream, tokens in zip(streams, lengths, strict=True)
+    ]
+    low, high = [0] * len(texts), [len(text) for text in texts]
+    while low != high:
+        middle = [(least + most + 1) // 2 for least, most in zip(low, high, strict=True)]
+        tried = measure([text[:end] for text, end in zip(texts, middle, strict=True)])
+        for at, (end, tokens) in enumerate(zip(middle, tried, strict=True)):
+            if tokens <= lengths[at]:
+                low[at] = end
+            else:
+                high[at] = end - 1
+    begun = [text[:end].strip() for text, end in zip(texts, low, strict=True)]
+    [cost] = _after_a_word([FILLER], measure)
+    filled = []
+    for text, has, tokens in zip(begun, measure(begun), lengths, strict=True):
+        left = max(tokens - has, 0)
+        fillers = min(-(-left // cost), (left + 1) // cost)
+        filled.append(f"{text}{f' {FILLER}' * fillers}".strip())
+    return filled
+
+
+def _shuffled(
+    rows: Sequence[Reasoned], lengths: list[int], measure: Measure, characters: bool
+) -> list[str]:
     """The words of each reasoning in another order; the space between them stays where it was."""
-    parts = [re.split(r"(\s+)", row.reasoning) for row in rows]
+    word = r"\S" if characters else r"\S+"
+    parts = [
+        list(itertools.chain.from_iterable(re.findall(rf"({word})(\s*)", row.reasoning)))
+        for row in rows
+    ]
     draws = [_generator(row) for row in rows]
     shuffled = [row.reasoning for row in rows]
     for round_ in range(DRAWS + 1):
@@ -139,9 +178,9 @@ def _shuffled(rows: Sequence[Reasoned], lengths: list[int], measure: Measure) ->
 
 
 def _permuted(parts: Sequence[str], draw: np.random.Generator, keep: int) -> str:
-    """`parts` are words with space between them; the first `keep` words stay."""
+    """`parts` are words, each with the space after it; the first `keep` words stay."""
     words = [*parts[: 2 * keep : 2], *draw.permutation(np.array(parts[2 * keep :: 2], object))]
-    pairs = itertools.zip_longest(words, parts[1::2], fillvalue="")
+    pairs = zip(words, parts[1::2], strict=True)
     return "".join(itertools.chain.from_iterable(pairs))
 
 
@@ -183,8 +222,8 @@ class _Donors:
             self._places[row.place] = len(group)
             group.append(row)
 
-    def words(self, row: Reasoned) -> Iterator[str]:
-        """The words of another row's reasoning, again and again."""
+    def reasoning(self, row: Reasoned) -> str:
+        """Another row's."""
         group = self._groups.get(row.label if self._same_label else "", [])
         own = self._places.get(row.place, len(group))
         others = len(group) - (own < len(group))
@@ -192,4 +231,4 @@ class _Donors:
             whose = f"label {row.label!r}" if self._same_label else "training"
             raise UserError(f"{row.place}: no other row of {whose} has a reasoning to lend")
         drawn = int(_generator(row).integers(others))
-        return itertools.cycle(group[drawn + (drawn >= own)].reasoning.split())
+        return group[drawn + (drawn >= own)].reasoning

@@ -9,6 +9,12 @@ import unicodedata
 INVISIBLE = re.compile(
     "[\u00ad\u034f\u061c\u180e\u200b-\u200f\u202a-\u202e\u2060-\u2064\u2066-\u206f\ufe00-\ufe0f\ufeff]"
 )
+# Letters of scripts that put no space between words, for use in a class of a pattern: Thai, Lao,
+# Tibetan, Burmese, Khmer, Tai, Balinese, Javanese, Japanese and Chinese.
+UNSPACED = (
+    "\u0e00-\u109f\u1780-\u17ff\u1950-\u19df\u1a20-\u1aaf\u1b00-\u1b7f\u3040-\u30ff\u31f0-\u31ff"
+    "\u3400-\u4dbf\u4e00-\u9fff\ua980-\ua9df\uf900-\ufaff\uff66-\uff9d\U00020000-\U0003ffff"
+)
 
 
 def folded(text: str) -> str:
