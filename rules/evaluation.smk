@@ -9,7 +9,11 @@ COST seconds; no model is loaded
 
 use rule task as metrics with:
     input:
-        unpack(inputs("metrics", "task", "classifier *", "predictions *", "zero_shot")),
+        unpack(
+            inputs(
+                "metrics", "task", "training texts", "classifier *", "predictions *", "zero_shot"
+            )
+        ),
     output:
         directory("results/{experiment}/metrics/{id}"),
     log:

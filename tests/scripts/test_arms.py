@@ -229,7 +229,7 @@ def test_controls_run_on_the_instrument_beside_which_they_stand() -> None:
     ]
     assert classifiers and all(node.params["compute"] == compute for node in classifiers)
     with pytest.raises(UserError, match=r"controls\[1\]: .* found 'gain' twice"):
-        plan.build(experiment.load(TINY | {"controls": [path, path]}))
+        plan.build(experiment.load(TINY | {"controls": [path, "experiments/gain.yaml"]}))
 
 
 @pytest.mark.parametrize(
