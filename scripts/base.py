@@ -80,7 +80,7 @@ def _fits(job: Job, tokenizer: Any, model: Any, where: Path | str) -> None:
     needed = job.settings.requirements
     if needed is None:
         return
-    preflight.names(model, needed)
+    preflight.modules(model, needed)
     if needed.head:
         checks.head(model.config, where)
     preflight.task(tokenizer, loading.positions(model), needed, job.references["task"])

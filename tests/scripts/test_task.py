@@ -56,6 +56,15 @@ def write(path: Path, rows: Rows) -> str:
     return str(path)
 
 
+def write_noted(path: Path, rows: Rows, names: list[str]) -> str:
+    """A parquet file whose notes call the numbers in its label column `names`; its path."""
+    import datasets
+
+    kinds = {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
+    datasets.Dataset.from_list([*rows], datasets.Features(kinds)).to_parquet(path)
+    return str(path)
+
+
 def spec_of(
     folder: Path, train: Rows | str = ROWS, suffix: str = ".jsonl", **columns: Any
 ) -> dict[str, Any]:
@@ -140,17 +149,10 @@ def test_files_are_read_by_the_columns_that_the_config_names(
 def test_a_hub_data_set_gives_its_splits_and_its_class_labels(
     run_stage: RunStage, local_hub: Path
 ) -> None:
-    import datasets
-
-    features = datasets.Features(
-        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=LABELS)}
-    )
     (local_hub / "data").mkdir()
     for split in SPLITS:
         rows = [{"text": f"{row['text']} {split}", "label": row["label"]} for row in ROWS]
-        datasets.Dataset.from_list(rows, features).to_parquet(
-            local_hub / f"data/{split}-00000-of-00001.parquet"
-        )
+        write_noted(local_hub / f"data/{split}-00000-of-00001.parquet", rows, LABELS)
     source = {"kind": "hub", "id": str(local_hub), "revision": PIN, "config": None}
     source |= {split: split for split in SPLITS}
     params = {"source": source, "labels": None, **WHOLE}
@@ -312,23 +314,25 @@ def test_a_column_of_too_many_labels_is_refused(run_stage: RunStage, tmp_path: P
     )
 
 
+def noted(
+    folder: Path, labels: Sequence[str | int], names: list[str], declared: list[str] | None
+) -> dict[str, Any]:
+    """The spec of a task whose splits are all one file, with `names` in its notes."""
+    rows = [{"text": f"text {n}", "label": label} for n, label in enumerate(labels)]
+    path = write_noted(folder / "train.parquet", rows, names)
+    asked = spec_of(folder, path)
+    asked["settings"]["splits"] = dict.fromkeys(SPLITS, path)
+    asked["params"]["labels"] = declared
+    return asked
+
+
 @pytest.mark.parametrize("declared", [None, ["1", "2", "3"]])
 def test_places_are_not_taken_for_names_that_are_numbers(
     declared: list[str] | None, run_stage: RunStage, tmp_path: Path
 ) -> None:
-    import datasets
-
-    features = datasets.Features(
-        {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=["1", "2", "3"])}
-    )
-    rows = [{"text": f"text {n}", "label": str(n % 3 + 1)} for n in range(30)]
-    path = tmp_path / "train.parquet"
-    datasets.Dataset.from_list(rows, features).to_parquet(path)
-    asked = spec_of(tmp_path, str(path))
-    asked["settings"]["splits"] = dict.fromkeys(SPLITS, str(path))
-    asked["params"]["labels"] = declared
-    done = run_stage("task", **asked)
-    assert [row["label"] for row in done.rows("train.parquet")] == [row["label"] for row in rows]
+    labels = [str(n % 3 + 1) for n in range(30)]
+    done = run_stage("task", **noted(tmp_path, labels, ["1", "2", "3"], declared))
+    assert [row["label"] for row in done.rows("train.parquet")] == labels
 
 
 @pytest.mark.parametrize(
@@ -344,21 +348,9 @@ def test_places_are_not_taken_for_names_that_are_numbers(
 def test_places_mean_what_the_data_call_them_however_the_names_are_written(
     declared: list[str], moved: bool, run_stage: RunStage, tmp_path: Path
 ) -> None:
-    import datasets
-
-    features = datasets.Features(
-        {
-            "text": datasets.Value("string"),
-            "label": datasets.ClassLabel(names=["fear", "very low", "anger"]),
-        }
-    )
-    rows = [{"text": f"text {n}", "label": n % len(declared)} for n in range(30)]
-    path = tmp_path / "train.parquet"
-    datasets.Dataset.from_list(rows, features).to_parquet(path)
-    asked = spec_of(tmp_path, str(path))
-    asked["settings"]["splits"] = dict.fromkeys(SPLITS, str(path))
-    asked["params"]["labels"] = declared
-    done = run_stage("task", **asked)
+    labels = [n % len(declared) for n in range(30)]
+    names = ["fear", "very low", "anger"]
+    done = run_stage("task", **noted(tmp_path, labels, names, declared))
     if moved:
         assert done.reason == (
             "task.labels: expected the order of the data, 0 'fear', 1 'very low', 2 'anger'; found"
@@ -366,7 +358,7 @@ def test_places_mean_what_the_data_call_them_however_the_names_are_written(
         )
     else:
         named = [row["label"] for row in done.rows("train.parquet")]
-        assert named == [declared[row["label"]] for row in rows]
+        assert named == [declared[label] for label in labels]
 
 
 def test_declared_names_that_are_numbers_are_no_places(run_stage: RunStage, tmp_path: Path) -> None:
@@ -417,16 +409,10 @@ def test_files_whose_notes_give_the_labels_other_names_are_refused(
     run_stage: RunStage, tmp_path: Path
 ) -> None:
     """Else the places of one would be names of the other."""
-    import datasets
-
     paths = {}
     for split, names in (("train", ["neg", "pos"]), ("test", ["pos", "neg"])):
-        paths[split] = str(tmp_path / f"{split}.parquet")
-        features = datasets.Features(
-            {"text": datasets.Value("string"), "label": datasets.ClassLabel(names=names)}
-        )
         rows = [{"text": f"{split} {n}", "label": n % 2} for n in range(8)]
-        datasets.Dataset.from_list(rows, features).to_parquet(paths[split])
+        paths[split] = write_noted(tmp_path / f"{split}.parquet", rows, names)
     asked = spec_of(tmp_path, paths["train"])
     asked["params"]["labels"] = None
     asked["settings"]["splits"] |= {"validation": paths["train"], "test": paths["test"]}

@@ -9,13 +9,21 @@ import threading
 import time
 from contextlib import suppress
 from pathlib import Path
+from typing import TypedDict
 
 from infuse.core.files import read_json, write_json
 
 RAPL = Path("/sys/class/powercap")
 PEAK = Path("/proc/self/clear_refs")  # 5, written there, lets the peak of memory begin anew
 OFTEN = 10  # seconds; counters of energy restart after some ten minutes at full power
-Cost = dict[str, float | None]
+
+
+class Cost(TypedDict):
+    """Wall time in s, peak resident memory in MB, the processor's energy in J if it is known."""
+
+    seconds: float
+    peak_memory_mb: float
+    energy_joules: float | None
 
 
 class Meter:
@@ -41,17 +49,14 @@ class Meter:
         self._keeper.join()
 
     def read(self) -> Cost:
-        """Wall time in s, peak resident memory in MB, the processor's energy in J or None."""
-        before, joules = self._before, self._energy.joules()
+        """What all attempts took."""
+        before = self._before
+        joules = before["energy_joules"], self._energy.joules()
         memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        if joules is not None and before["energy_joules"] is not None:
-            joules = round(before["energy_joules"] + joules, 1)
-        else:
-            joules = None
         return {
-            "seconds": round((before["seconds"] or 0) + time.monotonic() - self._start, 1),
-            "peak_memory_mb": round(max(before["peak_memory_mb"] or 0, memory), 1),
-            "energy_joules": joules,
+            "seconds": round(before["seconds"] + time.monotonic() - self._start, 1),
+            "peak_memory_mb": round(max(before["peak_memory_mb"], memory), 1),
+            "energy_joules": None if None in joules else round(sum(filter(None, joules)), 1),
         }
 
     def _keep(self) -> None:
@@ -63,8 +68,8 @@ class Meter:
 
 
 def _spent(kept: Path) -> Cost:
-    spent = dict.fromkeys(("seconds", "peak_memory_mb", "energy_joules"), 0.0)
-    return spent | read_json(kept) if kept.exists() else dict(spent)
+    none: Cost = {"seconds": 0.0, "peak_memory_mb": 0.0, "energy_joules": 0.0}
+    return none | read_json(kept) if kept.exists() else none
 
 
 class _Energy:

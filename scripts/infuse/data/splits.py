@@ -10,6 +10,7 @@ from infuse.data.sources import share
 from infuse.data.texts import folded
 
 HELD_OUT = ("source", "fold")  # kinds of regimes with a test of their own
+WITHHOLDING = ("rows", "imbalance")  # those that leave training rows out
 
 
 def grouped(rows: Sequence[Mapping[str, Any]]) -> list[str]:

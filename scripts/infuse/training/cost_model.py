@@ -44,7 +44,7 @@ def training_flops(
     """
     products, squares = _products_and_squares(size, documents, steps)
     backward = 4 if tuning.kind == "full" else 2
-    return forward_flops(size, documents, steps) + backward * products + 4 * squares
+    return (2 + backward) * products + (2 + 4) * squares
 
 
 def forward_flops(size: Shape, documents: Documents, steps: Sequence[Rows]) -> float:

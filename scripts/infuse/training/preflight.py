@@ -191,28 +191,27 @@ def existing_base(
     config = AutoConfig.from_pretrained(base)
     if any(needed.modules.values()):
         with torch.device("meta"):
-            names(AutoModelForCausalLM.from_config(config), needed)
+            modules(AutoModelForCausalLM.from_config(config), needed)
     if needed.head:
         checks.head(config, base)
     if folder is not None:
         task(tokenizer, loading.positions(base), needed, folder)
 
 
-def names(model: torch.nn.Module, needed: Requirements) -> None:
-    """Refuse modules that the model has not; weights are not looked at."""
-    for where, modules in needed.modules.items():
-        checks.modules(model, modules, where)
+def modules(model: torch.nn.Module, needed: Requirements) -> None:
+    """Refuse names of adapters' modules that the model lacks; weights are not looked at."""
+    for where, names in needed.modules.items():
+        checks.modules(model, names, where)
 
 
 def answers(documents: Documents, max_new_tokens: int) -> None:
     """Warn where what a classifier learns to write is longer than what it may write."""
-    written = documents.lengths - documents.starts
-    cut = int((written > max_new_tokens).sum())
+    cut = int((documents.supervised > max_new_tokens).sum())
     if cut:
         log.warning(
             "prediction.max_new_tokens: %d of %d answers to learn are longer than %d tokens, up to"
             " %d. Such an answer is cut, and counts as wrong: set it higher",
-            cut, len(documents), max_new_tokens, written.max(),
+            cut, len(documents), max_new_tokens, documents.supervised.max(),
         )  # fmt: skip
 
 

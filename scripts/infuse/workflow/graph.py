@@ -11,7 +11,7 @@ from infuse.config.arms import AnyArm, Arm, roles
 from infuse.config.experiment import Experiment
 from infuse.config.reasonings import Asked, Column, ImportedFile, Keywords, Sampling, Written
 from infuse.config.settings import Settings
-from infuse.data.splits import HELD_OUT
+from infuse.data.splits import HELD_OUT, WITHHOLDING
 from infuse.data.targets import ZERO_SHOT
 from infuse.workflow.compared_arms import (
     arm_params,
@@ -247,9 +247,8 @@ class Graph:
         """The base model; another one where it would have read what is held out, or reasonings of
         rows that a regime withholds.
         """
-        kind, read = texts.params.get("kind"), self.base.inputs
-        told = self.base.params.get("reasoned") and kind in ("rows", "imbalance")
-        if (kind in HELD_OUT or told) and "task" in read:
+        kinds = HELD_OUT + WITHHOLDING if self.base.params.get("reasoned") else HELD_OUT
+        if texts.params.get("kind") in kinds and "task" in self.base.inputs:
             return base_node(self.config, self._contents, texts, self.triples)
         return self.base
 
