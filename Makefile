@@ -23,11 +23,11 @@ test: check
 try: .venv-try/ready
 	.venv-try/bin/python scripts/try_it.py --model $(MODEL)
 
-# There its tests fail where they are skipped elsewhere.
+# Here a missing package fails the tests. `make test` skips them then.
 test-smollm2: .venv/smollm2
 	WITH_SMOLLM2=1 pytest tests/models/test_smollm2.py
 
-# vLLM on CPU; there its tests fail where they are skipped elsewhere.
+# vLLM on CPU. Here a missing package fails the tests. `make test` skips them then.
 test-vllm: .venv-vllm/ready
 	WITH_VLLM=1 .venv-vllm/bin/python -m pytest tests/inference/test_backends.py
 

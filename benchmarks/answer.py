@@ -7,7 +7,7 @@ answered goes to docs/answer, in place of older answers of the same arm and seed
 takes days can run in parts, on several machines. Without a TREE, the tables are made again.
 
 Measured: readings.parquet, classifiers.csv, baselines.csv. From these follow arms.csv and
-comparisons.csv. Two arms are compared by the seeds that both have.
+comparisons.csv, and arms.png. Two arms are compared by the seeds that both have.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from infuse.core.manifest import SEAL, read_provenance
 from infuse.core.schemas import PREDICTIONS, TASK
 from infuse.evaluation import comparisons, scores, stats
 from infuse.evaluation.scores import Row
-from infuse.reporting import arm_tables, cells
+from infuse.reporting import arm_tables, cells, plots
 from infuse.workflow import plan
 
 FOLDER = ROOT / "docs/answer"
@@ -57,6 +57,8 @@ def main() -> None:
         take(tree)
     for name, table in tables().items():
         write_text(FOLDER / f"{name}.csv", cells.csv_text(table))
+    baselines = read_csv(FOLDER / "baselines.csv", scores.BASELINES)
+    plots.arms(read_classifiers(), baselines).savefig(FOLDER / "arms.png", dpi=130)
 
 
 def take(tree: Path) -> None:

@@ -40,7 +40,8 @@ from infuse.config.compute import Compute
 from infuse.config.reasonings import Decoding
 from infuse.config.recipe import Recipe
 from infuse.core.files import read_json
-from infuse.data.examples import Encoder, Ids, classifier_pieces, collect
+from infuse.data.encoder import Encoder, Ids
+from infuse.data.examples import classifier_pieces, collect
 from infuse.inference import generation
 from infuse.inference.backends import load_writer
 from infuse.models import loading

@@ -21,7 +21,7 @@ from infuse.reporting import arm_tables, plots
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
 
-VERSION = 6
+VERSION = 7
 
 
 def arms(job: Job) -> dict[str, Any]:

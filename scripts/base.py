@@ -21,7 +21,8 @@ from infuse.config.model_params import BASE_PARAMS, LocalModelParams, ScratchPar
 from infuse.core.errors import UserError, first_line
 from infuse.core.files import read_rows, read_table, write_json
 from infuse.core.schemas import TASK, TEXT_REASONING_LABEL, TRIPLES
-from infuse.data.examples import Encoder, collect, text_pieces
+from infuse.data.encoder import Encoder
+from infuse.data.examples import collect, text_pieces
 from infuse.data.sources import read_file
 from infuse.data.texts import folded
 from infuse.models import checks, loading

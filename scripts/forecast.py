@@ -37,7 +37,8 @@ from infuse.core.files import read_labels, read_rows, write_text
 from infuse.core.gpu_models import KNOWN, GpuModel
 from infuse.core.manifest import read_provenance
 from infuse.core.schemas import TASK
-from infuse.data.examples import Documents, Encoder
+from infuse.data.encoder import Encoder
+from infuse.data.examples import Documents
 from infuse.inference import writing_costs
 from infuse.inference.writing_costs import Paces, Writing
 from infuse.models import gpus, loading

@@ -37,7 +37,7 @@ from infuse.core.files import (
     write_rows,
 )
 from infuse.core.schemas import REASONINGS, TASK, TEXT_REASONING_LABEL
-from infuse.data.examples import Encoder
+from infuse.data.encoder import Encoder
 from infuse.data.keywords import cross_fitted, reasons_of
 from infuse.data.labels import LabelRule, NoLabel
 from infuse.data.linear_text import linear_model

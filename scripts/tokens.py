@@ -21,7 +21,8 @@ from infuse.core.errors import UserError
 from infuse.core.files import RowWriter, count_rows, read_batches
 from infuse.core.progress import Progress
 from infuse.core.schemas import DOCUMENTS, TRIPLES
-from infuse.data.examples import Encoder, reasoner_pieces
+from infuse.data.encoder import Encoder
+from infuse.data.examples import reasoner_pieces
 from infuse.data.sources import listed
 from infuse.models import loading
 from infuse.workflow.job import Job, run

@@ -92,7 +92,7 @@ def _kept(rows: list[Row], checks: Sequence[Check], job: Job) -> tuple[list[Row]
 def _perturb(job: Job, kind: Kind, splits: dict[str, list[Row]], facts: dict[str, Any]) -> None:
     """Put pseudo-reasonings in the place of reasonings; count those that are not as long."""
     from infuse.data import perturbations
-    from infuse.data.examples import Encoder
+    from infuse.data.encoder import Encoder
     from infuse.models import loading
 
     encoder = Encoder(loading.load_tokenizer(job.inputs["base"]))

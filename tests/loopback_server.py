@@ -22,7 +22,7 @@ from typing import Any
 
 from infuse.config.endpoints import Endpoint
 from infuse.config.reasonings import Decoding
-from infuse.data.examples import Encoder
+from infuse.data.encoder import Encoder
 from infuse.inference.generation import continue_prompts
 from infuse.models import loading
 from patience import PATIENCE

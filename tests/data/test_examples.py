@@ -16,9 +16,9 @@ from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 import tiny
 from infuse.core.errors import UserError
 from infuse.data.answers import read_answer
+from infuse.data.encoder import Encoder
 from infuse.data.examples import (
     Documents,
-    Encoder,
     Piece,
     Target,
     classifier_pieces,

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 import tiny
 from infuse.core.errors import UserError
-from infuse.data.examples import Encoder
+from infuse.data.encoder import Encoder
 from infuse.data.perturbations import FILLER, MASK, Kind, Reasoned, perturb
 from infuse.models.loading import TEMPLATES
 

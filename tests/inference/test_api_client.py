@@ -23,7 +23,7 @@ from infuse.config.endpoints import ApiSampling, Endpoint, Prices
 from infuse.config.reasonings import Decoding
 from infuse.core.errors import UserError
 from infuse.core.hashing import fingerprint
-from infuse.data.examples import Encoder
+from infuse.data.encoder import Encoder
 from infuse.inference import api_client
 from infuse.inference.api_replies import Reply
 from infuse.inference.generation import continue_prompts

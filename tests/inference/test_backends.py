@@ -34,7 +34,8 @@ from infuse.config.reasonings import Decoding
 from infuse.config.recipe import RowBatching
 from infuse.core.errors import UserError
 from infuse.data.chat_template import standalone
-from infuse.data.examples import Encoder, Ids, Piece, classifier_pieces, collect
+from infuse.data.encoder import Encoder, Ids
+from infuse.data.examples import Piece, classifier_pieces, collect
 from infuse.inference import generation
 from infuse.inference.backends import TransformersWriter, VllmWriter, Writer, load_writer
 from infuse.inference.generation import continue_prompts

@@ -26,7 +26,8 @@ from transformers.modeling_utils import PreTrainedModel
 import tiny
 from infuse.config.reasonings import Decoding
 from infuse.core.files import write_rows
-from infuse.data.examples import Encoder, Ids, Piece, classifier_pieces, collect
+from infuse.data.encoder import Encoder, Ids
+from infuse.data.examples import Piece, classifier_pieces, collect
 from infuse.inference import generation
 from infuse.inference.generation import (
     Written,

@@ -19,7 +19,7 @@ from infuse.config.compute import Arithmetic
 from infuse.config.model_params import PredictionsParams, TargetForm, WrittenParams
 from infuse.config.reasonings import Decoding
 from infuse.core.gpu_models import SUSTAINED, GpuModel
-from infuse.data.examples import Encoder, Ids
+from infuse.data.encoder import Encoder, Ids
 from infuse.inference import generation, writing_costs
 from infuse.inference.generation import Written
 from infuse.inference.writing_costs import Paces, Writing

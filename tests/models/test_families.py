@@ -19,7 +19,8 @@ from families import FAMILIES
 from infuse.config.reasonings import Decoding
 from infuse.core.errors import UserError
 from infuse.data.chat_template import standalone
-from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
+from infuse.data.encoder import Encoder
+from infuse.data.examples import Documents, classifier_pieces, collect
 from infuse.inference import generation
 from infuse.inference.classification import Form, Reader
 from infuse.models import checks, loading

@@ -11,7 +11,8 @@ from transformers.tokenization_utils_tokenizers import PreTrainedTokenizerFast
 
 import tiny
 from infuse.data.answers import read_answer
-from infuse.data.examples import Encoder, Target, classifier_pieces
+from infuse.data.encoder import Encoder
+from infuse.data.examples import Target, classifier_pieces
 from infuse.models.loading import load_tokenizer, save
 from stage_runner import Outcome, RunStage
 

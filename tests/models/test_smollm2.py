@@ -19,7 +19,7 @@ from infuse.config import experiment
 from infuse.config.reasonings import Decoding
 from infuse.core.files import read_rows
 from infuse.core.schemas import PREDICTIONS, REASONINGS
-from infuse.data.examples import Encoder
+from infuse.data.encoder import Encoder
 from infuse.inference.generation import continue_prompts
 from infuse.models import loading
 from infuse.workflow import plan

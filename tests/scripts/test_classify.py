@@ -14,7 +14,7 @@ from transformers import AutoTokenizer
 import warm
 from infuse.core.files import read_labels, read_rows
 from infuse.core.schemas import PREDICTIONS
-from infuse.data.examples import Encoder
+from infuse.data.encoder import Encoder
 from infuse.inference.classification import Form
 from infuse.models import loading
 from trees import Tree, environment, nodes

@@ -19,7 +19,7 @@ from infuse.config.compute import Arithmetic
 from infuse.config.reasonings import Decoding
 from infuse.core.files import read_candidates, write_json, write_rows
 from infuse.core.schemas import REASONINGS, TASK
-from infuse.data.examples import Encoder
+from infuse.data.encoder import Encoder
 from infuse.data.labels import LabelRule
 from infuse.data.scales import Scale
 from infuse.data.texts import folded

@@ -19,7 +19,8 @@ import tokens as stage
 from infuse.core.errors import UserError
 from infuse.core.files import write_rows
 from infuse.core.schemas import TRIPLES
-from infuse.data.examples import Documents, Encoder, collect, reasoner_pieces
+from infuse.data.encoder import Encoder
+from infuse.data.examples import Documents, collect, reasoner_pieces
 from infuse.training.training_data import open_documents
 from stage_runner import RunStage, job_of
 from trees import Tree, again, environment, nodes

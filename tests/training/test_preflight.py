@@ -26,7 +26,7 @@ from infuse.config.settings import Requirements
 from infuse.core.errors import UserError
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import TASK
-from infuse.data.examples import Encoder
+from infuse.data.encoder import Encoder
 from infuse.data.targets import Target
 from infuse.models import checks, loading
 from infuse.training import preflight

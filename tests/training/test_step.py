@@ -15,7 +15,8 @@ from torch.nn import functional
 
 import families
 import tiny
-from infuse.data.examples import Documents, Encoder, collect, head_pieces
+from infuse.data.encoder import Encoder
+from infuse.data.examples import Documents, collect, head_pieces
 from infuse.inference import generation
 from infuse.models import loading
 from infuse.training.batching import Rows

@@ -13,7 +13,7 @@ import tiny
 from infuse.config.model_params import ClassifierParams, TargetForm
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import TASK, TEXT_REASONING_LABEL
-from infuse.data.examples import Encoder
+from infuse.data.encoder import Encoder
 from infuse.data.targets import REASONED
 from infuse.training.matching import lesson
 from infuse.training.training_data import ExpectedSets, TrainingSets

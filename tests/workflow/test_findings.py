@@ -73,7 +73,7 @@ TABLES = {
         emotion,
     ),
     "grade": (
-        ["arm", "accuracy %", "MAE", "kappa", "points more than the label alone (95 %)"],
+        ["arm", "accuracy %", "MAE", "kappa", "difference to the label alone, points (95 %)"],
         grade,
     ),
 }
@@ -113,12 +113,11 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
     arms = {line["arm"]: line for line in committed("answer/arms.csv")}
     for file in ("answer/primary-comparisons.csv", "answer/comparisons.csv"):
         line = committed(file)[0]
-        assert f"{line['difference'].removeprefix('-')} points behind" in said
-        assert f"({line['low']} to {line['high']})" in said
+        assert f"{line['difference']} points ({between(line['low'], line['high'])})" in said
     before = {line["arm"]: line["by seed"] for line in committed("answer/primary-arms.csv")}
     first = before["reason_label"].split()[0]
     ahead = float(arms["reason_label_weighted"]["by seed"]) - float(first)
-    assert f"{ahead:.2f} ahead of `reason_label` with the same seed" in said
+    assert f"{ahead:.2f} points ahead of `reason_label` with the same seed" in said
     assert f"reaches {arms['head']['by seed']} %" in said
 
 

@@ -14,10 +14,8 @@ ROWS = {
     "Q->A, equal steps": "Q->A, with as many steps as Q->RA",
     "Q->RA": "Q->RA: reasoning, then label",
 }
-FLOORS = {
-    "majority label": "the most frequent label",
-    "TF-IDF of words, logistic regression": "TF-IDF of words, logistic regression",
-}
+LINEAR = "TF-IDF of words, logistic regression"
+FLOORS = {"majority label": "the most frequent label", LINEAR: LINEAR}
 
 
 def table() -> Iterator[str]:
@@ -39,28 +37,38 @@ def test_the_table_is_that_of_the_result_files() -> None:
     assert "\n".join(table()) in readme, "\n".join(table())
 
 
-def pairs() -> Iterator[tuple[str, str, dict[str, str]]]:
-    """Of each line of the first table: the label alone, with a reasoning, and the difference."""
+def pairs() -> Iterator[tuple[str, str, str, dict[str, str]]]:
+    """Of each line of the first table: a linear model, the label alone, with a reasoning, and the
+    difference.
+    """
     answer = {line["arm"]: line["accuracy %"] for line in committed("answer/primary-arms.csv")}
-    yield answer["label"], answer["reason_label"], committed("answer/primary-comparisons.csv")[0]
+    words, difference = answer[LINEAR], committed("answer/primary-comparisons.csv")[0]
+    yield words, answer["label"], answer["reason_label"], difference
     scratch = {
         line["arm"]: line["accuracy %"]
         for line in committed("findings/emotion-arms.csv")
         if line["budget"] == "adequate"
     }
     difference = committed("findings/emotion-comparisons.csv")[0]
-    yield scratch["label_same_steps"], scratch["reason_label"], difference
+    words = scratch["TF-IDF, logistic regression"]
+    yield words, scratch["label_same_steps"], scratch["reason_label"], difference
     default = {line["model"]: line for line in committed("default/table3.csv")}
     difference = default["Q->RA minus Q->A, equal steps"]
     difference |= {"difference": difference["accuracy %"]}
-    yield default["Q->A, equal steps"]["accuracy %"], default["Q->RA"]["accuracy %"], difference
+    reached = [default[model]["accuracy %"] for model in ("Q->A, equal steps", "Q->RA")]
+    [words] = (
+        f"{100 * float(line['accuracy']):.2f}"
+        for line in committed("default/baselines.csv")
+        if line["baseline"] == LINEAR
+    )
+    yield words, reached[0], reached[1], difference
 
 
 def test_the_first_table_is_that_of_the_result_files() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    for label, reason, found in pairs():
+    for words, label, reason, found in pairs():
         gain = f"{found['difference']} ({found['low']} to {found['high']})"
-        assert f" | {label} | {reason} | {gain} |\n" in readme, gain
+        assert f" | {words} | {label} | {reason} | {gain} |\n" in readme, gain
 
 
 def test_what_guessing_reaches_is_as_derived() -> None:
@@ -129,9 +137,8 @@ def test_what_a_pretrained_model_reached_is_as_measured() -> None:
         for line in committed("answer/comparisons.csv")
         if (line["arm"], line["against"]) == ("reason_label_weighted", "label")
     )
-    behind = -float(weighted["difference"])
-    low, high = (float(weighted[end]) for end in ("low", "high"))
-    assert f"{behind:.1f} points behind ({low:.1f} to {high:.1f})" in readme
+    found, low, high = (float(weighted[name]) for name in ("difference", "low", "high"))
+    assert f"the difference is {found:.1f} points ({low:.1f} to {high:.1f})" in readme
     assert f"label alone reaches {label} % and Q->RA {reason} %" in readme
     assert (
         f"{answers:,} pairs of answers. In {only[0]} pairs Q->RA alone is right, "
@@ -140,6 +147,14 @@ def test_what_a_pretrained_model_reached_is_as_measured() -> None:
 
 
 def test_every_link_between_pages_leads_on() -> None:
-    for page in [*ROOT.glob("*.md"), *(ROOT / "docs").glob("*.md")]:
+    for page in [*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("experiments/*.md")]:
         for link in re.findall(r"\]\(([^)#\s]+)", page.read_text(encoding="utf-8")):
             assert "://" in link or (page.parent / link).exists(), f"{page.name}: {link}"
+
+
+def test_every_experiment_and_its_data_have_a_line() -> None:
+    page = (ROOT / "experiments/README.md").read_text(encoding="utf-8")
+    for file in (ROOT / "experiments").glob("*.yaml"):
+        assert f"{file.name}`" in page or f"`{file.name} " in page, file.name
+        for data in re.findall(r"data/(\w+/\w+\.parquet)", file.read_text(encoding="utf-8")):
+            assert f"| `{data}` |" in page, data

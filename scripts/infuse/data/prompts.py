@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from infuse.data.examples import Encoder, Ids
+from infuse.data.encoder import Encoder, Ids
 
 
 def reasoner_prompt(question: str, answer: str) -> str:

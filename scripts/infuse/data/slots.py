@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
-from infuse.data.examples import Encoder, Ids
+from infuse.data.encoder import Encoder, Ids
 from infuse.data.targets import Target
 
 

@@ -18,7 +18,7 @@ import torch
 from infuse.config.compute import Arithmetic
 from infuse.config.reasonings import Decoding
 from infuse.core.errors import UserError, first_line
-from infuse.data.examples import Ids
+from infuse.data.encoder import Ids
 from infuse.inference.generation import Written, continue_prompts
 from infuse.models import loading
 

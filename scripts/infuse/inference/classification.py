@@ -16,7 +16,7 @@ from infuse.config.reasonings import Decoding
 from infuse.core.errors import UserError
 from infuse.core.files import read_json, write_json
 from infuse.data.answers import Answer, read_answer
-from infuse.data.examples import Encoder, Ids
+from infuse.data.encoder import Encoder, Ids
 from infuse.data.slots import Slots
 from infuse.data.targets import Target
 from infuse.inference import generation

@@ -22,7 +22,7 @@ from infuse.config.reasonings import Decoding
 from infuse.core.files import read_rows, settle, write_rows
 from infuse.core.manifest import seal, whole
 from infuse.core.progress import Progress
-from infuse.data.examples import Ids
+from infuse.data.encoder import Ids
 from infuse.models.hf import (
     DynamicCache,
     DynamicLayer,

@@ -19,7 +19,7 @@ import numpy.typing as npt
 import torch
 
 from infuse.core.errors import UserError
-from infuse.data.examples import Ids
+from infuse.data.encoder import Ids
 from infuse.models.heads import Head
 from infuse.models.hf import PreTrainedModel
 from infuse.models.loading import backbone

@@ -24,7 +24,7 @@ from infuse.config.compute import Arithmetic
 from infuse.config.model_params import PredictionsParams, TargetForm, WrittenParams
 from infuse.config.reasonings import Decoding
 from infuse.core.gpu_models import GpuModel
-from infuse.data.examples import Encoder, Ids
+from infuse.data.encoder import Encoder, Ids
 from infuse.data.prompts import reasoning_prompts
 from infuse.data.slots import Slots
 from infuse.data.targets import EXPLAINED

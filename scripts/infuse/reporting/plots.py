@@ -123,29 +123,39 @@ def confusion(rows: Sequence[Row], labels: Sequence[str], title: str) -> Figure:
 
 
 def arms(classifiers: Sequence[Row], baselines: Sequence[Row]) -> Figure:
-    """Accuracy of each classifier with its interval over texts; the floors as lines."""
-    names = list(dict.fromkeys(row["arm"] for row in classifiers))
-    figure, axes = plt.subplots(figsize=(6.4, 1.3 + 0.5 * len(names)), layout="constrained")
+    """Accuracy of each classifier, best arm first; the floors as lines.
+
+    A dot is an answer of free generation, a ring the closed set's; one of each for a seed.
+    """
+    groups: dict[str, list[Row]] = {}
+    for row in classifiers:
+        groups.setdefault(row["arm"], []).append(row)
+    names = sorted(groups, key=lambda name: -np.mean([row["accuracy"] for row in groups[name]]))
+    figure, axes = plt.subplots(figsize=(6.4, 1.3 + 0.3 * len(names)), layout="constrained")
+    for row, style in zip(baselines, (":", "--"), strict=False):
+        axes.axvline(100 * row["accuracy"], color=INK, linestyle=style, lw=1, label=row["baseline"])
     for place, name in enumerate(names):
-        rows = [row for row in classifiers if row["arm"] == name]
-        offsets = np.linspace(-0.18, 0.18, len(rows)) if len(rows) > 1 else [0.0]
-        for row, offset in zip(rows, offsets, strict=True):
+        for measure, color, size, what in (
+            ("closed_set_accuracy", "none", 7, "closed set"),
+            ("accuracy", ACCENT, 4, "free generation"),
+        ):
+            reached = [100 * row[measure] for row in groups[name] if row[measure] is not None]
             axes.plot(
-                [100 * row["low"], 100 * row["high"]], [place + offset] * 2, color=ACCENT, lw=1.5
-            )
-            axes.plot(100 * row["accuracy"], place + offset, "o", color=ACCENT, markersize=5)
-        steps = ", ".join(dict.fromkeys(str(row["steps"]) for row in rows if row["steps"]))
+                reached, [place] * len(reached), "o", markersize=size, markerfacecolor=color,
+                markeredgecolor=ACCENT, label=what if place == 0 else None,
+            )  # fmt: skip
+        steps = ", ".join(dict.fromkeys(str(row["steps"]) for row in groups[name] if row["steps"]))
         axes.annotate(
             f"{steps} steps" if steps else "untrained", (1, place), xytext=(4, 0),
             xycoords=("axes fraction", "data"), textcoords="offset points", va="center", fontsize=8,
         )  # fmt: skip
-    for row, style in zip(baselines, (":", "--"), strict=False):
-        axes.axvline(100 * row["accuracy"], color=INK, linestyle=style, lw=1, label=row["baseline"])
     axes.set_yticks(range(len(names)), names)
     axes.set_ylim(len(names) - 0.5, -0.5)
-    axes.set_xlabel("accuracy on the test texts, % (a dot for each seed, 95 % interval over texts)")
+    axes.grid(axis="y", color=PALE)
+    axes.set_axisbelow(True)
+    axes.set_xlabel("accuracy on the test texts, % (one dot and one ring for each seed)")
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize=8)
+    figure.legend(loc="outside upper center", ncols=2, frameon=False, fontsize=8)
     return figure
 
 

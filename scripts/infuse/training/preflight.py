@@ -18,7 +18,8 @@ from infuse.core.manifest import read_provenance
 from infuse.core.schemas import TASK
 from infuse.data.answers import read_answer
 from infuse.data.chat_template import SLOT, renderer
-from infuse.data.examples import Documents, Encoder, classifier_pieces, collect
+from infuse.data.encoder import Encoder
+from infuse.data.examples import Documents, classifier_pieces, collect
 from infuse.data.slots import Slots
 from infuse.models import checks, loading
 from infuse.models.hf import AutoConfig, AutoModelForCausalLM, PreTrainedModel

@@ -14,14 +14,8 @@ from infuse.config.model_params import TargetForm
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_table
 from infuse.core.schemas import DOCUMENTS, ID, TEXT_LABEL, TEXT_REASONING_LABEL
-from infuse.data.examples import (
-    Documents,
-    Encoder,
-    Piece,
-    classifier_pieces,
-    collect,
-    head_pieces,
-)
+from infuse.data.encoder import Encoder
+from infuse.data.examples import Documents, Piece, classifier_pieces, collect, head_pieces
 from infuse.data.targets import REASONED, Target
 from infuse.models.hf import PreTrainedTokenizerFast as Tokenizer
 
