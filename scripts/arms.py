@@ -34,7 +34,7 @@ def arms(job: Job) -> dict[str, Any]:
         arm_tables.Point(
             kind, value,
             *read_numbers(
-                job.inputs[f"regime {kind} {value:g}"], "classifiers", "means", "comparisons"
+                job.inputs[f"regime {kind} {value:.15g}"], "classifiers", "means", "comparisons"
             ),
         )
         for kind, value in params.regimes

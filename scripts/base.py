@@ -16,7 +16,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from infuse.config.base import HubModel
+from infuse.config.base import LINES, HubModel
 from infuse.config.model_params import BASE_PARAMS, LocalModelParams, ScratchParams
 from infuse.core.errors import UserError, first_line
 from infuse.core.files import read_rows, read_table, write_json
@@ -163,10 +163,10 @@ def _words(job: Job, count: int) -> Iterator[str]:
 
 
 def _texts(path: str) -> Iterator[str]:
-    if path.endswith((".txt", ".txt.gz")):
+    if path.endswith(LINES):
         opened = gzip.open if path.endswith(".gz") else open
         try:
-            with opened(Path(path), "rt", encoding="utf-8") as stream:
+            with opened(Path(path), "rt", encoding="utf-8-sig") as stream:
                 yield from (line.strip() for line in stream if line.strip())
         except (OSError, EOFError, zlib.error, UnicodeDecodeError) as damage:
             raise UserError(f"{path}: not readable as text ({first_line(damage)})") from None

@@ -36,7 +36,7 @@ from infuse.reporting.packing import pack
 from infuse.reporting.page import page
 from infuse.workflow.job import Job, run
 
-VERSION = 4
+VERSION = 5
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 
@@ -108,8 +108,10 @@ def _source(arm: Arm, folder: Path | None) -> str:
     """Where an arm's reasonings come from: their section, its kind, and what was done to them."""
     section = arm.reasons or "reasonings"
     kind = read_provenance(folder)["params"]["kind"] if folder else "none"
-    words = section if kind == section else f"{section} ({kind})"
-    return f"{words}, perturbed: {arm.perturb}" if arm.perturb else words
+    words = [section if kind == section else f"{section} ({kind})"]
+    words += [f"kept: {' '.join(arm.keep)}"] if arm.keep else []
+    words += [f"perturbed: {arm.perturb}"] if arm.perturb else []
+    return ", ".join(words)
 
 
 def _earlier(job: Job) -> list[Row]:

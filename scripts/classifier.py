@@ -15,8 +15,10 @@ from typing import Any
 from infuse.config.model_params import ClassifierParams
 from infuse.core.errors import UserError
 from infuse.core.files import read_labels, write_json
+from infuse.core.manifest import read_provenance
+from infuse.data.answers import read_answer
 from infuse.data.chat_template import standalone
-from infuse.inference.classification import Form
+from infuse.inference.form import Form
 from infuse.models import loading
 from infuse.training import loop, preflight, tracking
 from infuse.training.matching import lesson
@@ -25,7 +27,7 @@ from infuse.training.setup import engine_for
 from infuse.training.training_data import TrainingSets
 from infuse.workflow.job import Job, run
 
-VERSION = 6
+VERSION = 7
 log = logging.getLogger("infuse")
 
 
@@ -42,7 +44,10 @@ def classifier(job: Job) -> dict[str, Any]:
     taught = lesson(sets, params)
     counts = len(taught.documents), len(taught.steps), taught.dropped or "none"
     log.info("%s documents in %s steps, dropped: %s", *counts)
-    if params.target != "head" and job.settings.requirements is not None:
+    # Of other targets, the label alone must fit, and the base was checked for that. Where a prompt
+    # bears loss, documents don't tell where the answer begins.
+    whole = params.target == "reason_label" and params.match.supervised_tokens is None
+    if whole and job.settings.requirements is not None:
         preflight.answers(taught.documents, job.settings.requirements.max_new_tokens)
     labels = len(form.labels) if form.target == "head" else None
     validation = sets.validation(params)
@@ -69,11 +74,15 @@ def classifier(job: Job) -> dict[str, Any]:
 def _form(job: Job, params: ClassifierParams) -> Form:
     """How the classifier will be asked and read; refused where an answer could be read twice."""
     labels, separator = read_labels(job.inputs["task"]), params.separator
-    for label in labels:
-        if separator and separator in label:
+    for label in labels if separator else ():
+        parts = ("why", label) if params.target == "reason_label" else (label, "why")
+        read = read_answer(f"{separator}".join(parts), "stop", labels, params.target, separator)
+        if params.target != "multi_task" and read.predicted != label:
             where = f"classifier.separators.{params.target}"
-            raise UserError(f"{where}: {separator!r} stands in the label {label!r}")
-    return Form(labels, params.target, separator, params.chat.model_dump())
+            raise UserError(f"{where}: beside {separator!r}, the label {label!r} can't be read")
+    columns = read_provenance(job.inputs["task"])["params"]["columns"].get("text", [])
+    several = columns if len(columns) > 1 else []
+    return Form(labels, params.target, separator, params.chat.model_dump(), several)
 
 
 if __name__ == "__main__":

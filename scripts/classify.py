@@ -27,6 +27,8 @@ from typing import Any, TextIO
 
 from infuse.core.errors import UserError, in_one_line
 from infuse.data.sources import read_file
+from infuse.data.texts import joined
+from infuse.inference.form import Form
 
 BATCH = 32  # texts that are answered together
 
@@ -39,7 +41,9 @@ def main() -> None:
     parser.add_argument("texts", nargs="*", help="texts; without any, a file or standard input")
     parser.add_argument("--model", type=Path, required=True, help="a classifier's folder")
     parser.add_argument("--file", help="a parquet, jsonl or csv file of texts")
-    parser.add_argument("--column", default="text", help="the file's column of texts")
+    parser.add_argument(
+        "--column", nargs="+", help="the file's column of texts, or all columns that one text has"
+    )
     parser.add_argument(
         "--max-new-tokens", type=_positive, default=256, help="longest answer (default: 256)"
     )
@@ -83,6 +87,14 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 
 def _texts(arguments: argparse.Namespace) -> Iterator[str]:
+    learned = Form.load(arguments.model).columns
+    columns = arguments.column or learned or ["text"]
+    names = learned or columns  # as they stand in a text
+    if learned and (not arguments.texts) and (not arguments.file or len(columns) != len(learned)):
+        raise UserError(
+            f"a text of this classifier has the columns {', '.join(learned)}: give --file, and"
+            " those of yours that hold them, in this order, as --column"
+        )
     if arguments.texts:
         for text in arguments.texts:
             try:
@@ -90,14 +102,16 @@ def _texts(arguments: argparse.Namespace) -> Iterator[str]:
             except UnicodeDecodeError as damage:
                 raise UserError(f"{text!r}: not valid UTF-8 ({damage.reason})") from None
     elif arguments.file:
-        for number, row in enumerate(read_file(arguments.file, [arguments.column]), 1):
-            text = row[arguments.column]
+        for number, row in enumerate(read_file(arguments.file, columns), 1):
+            text = joined(dict(zip(names, (row[name] for name in columns), strict=True)), names)
             if not isinstance(text, str):
                 raise UserError(f"{arguments.file}, row {number}: expected a text, found {text!r}")
             yield text
     else:
         try:
-            yield from (line.rstrip("\r\n") for line in sys.stdin)
+            mark = "\ufeff"  # a byte order mark
+            for number, line in enumerate(sys.stdin):
+                yield (line if number else line.removeprefix(mark)).rstrip("\r\n")
         except UnicodeDecodeError as damage:
             raise UserError(f"standard input: not valid UTF-8 ({damage.reason})") from None
 

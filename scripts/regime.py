@@ -22,7 +22,7 @@ from infuse.data.sources import share
 from infuse.data.splits import chosen, grouped
 from infuse.workflow.job import Job, run
 
-VERSION = 4
+VERSION = 5
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 

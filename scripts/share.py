@@ -22,6 +22,11 @@ def main() -> None:
         print(f"{len(here)} artifacts are published; commit their pointers, results/**/*.dvc")
     else:
         print(f"{len(dvc_store.pull(plan))} artifacts were pulled")
+        if left := dvc_store.left_behind(plan):
+            print(
+                f"{len(left)} more are published. Tables and figures need none of them, but"
+                " results/layers.csv and results/browse.html may: dvc pull"
+            )
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ Run as: python scripts/task.py results/specs/task/NAME-KEY.json
 """
 
 import logging
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
@@ -22,14 +23,14 @@ from infuse.core.errors import UserError, cut, few, quoted
 from infuse.core.files import read_rows, write_json, write_rows
 from infuse.core.schemas import RATED, RATINGS, REASONING, SPLITS, TASK
 from infuse.data.labels import LabelRule, NoLabel, alike, look, resembling, unparted, written
-from infuse.data.scales import Scale
+from infuse.data.scales import ALL, Scale
 from infuse.data.sources import hub_label_names, names_in_notes, read_file, read_hub
 from infuse.data.splits import chosen, grouped
-from infuse.data.texts import folded
+from infuse.data.texts import folded, joined
 from infuse.synthetic import emotions, two_hop
 from infuse.workflow.job import Job, run
 
-VERSION = 6
+VERSION = 7
 OWN = {"generated": emotions.LABELS, "two_hop": two_hop.LABELS}  # labels of our generators
 MOST_LABELS = 200  # more are a sign of the wrong column
 log = logging.getLogger("infuse")
@@ -179,7 +180,7 @@ def _raw(job: Job, params: TaskParams, split: str) -> Iterator[Row]:
     names = list(dict.fromkeys([*text, *columns.values()]))
     for row in _read(job, source, split, names):
         own = {part: row[name] for part, name in columns.items()}
-        yield {"cluster": row[text[0]]} | own | {"text": _text(row, text)}
+        yield {"cluster": row[text[0]]} | own | {"text": joined(row, text)}
 
 
 def _read(job: Job, source: Source, split: str, names: list[str]) -> Iterable[Row]:
@@ -188,17 +189,6 @@ def _read(job: Job, source: Source, split: str, names: list[str]) -> Iterable[Ro
     if isinstance(source, TaskHub):
         return read_hub(source, _of_split(source, split), names)
     return read_file(_given(job, split), names)
-
-
-def _text(row: Row, columns: list[str]) -> Any:
-    """A column's text; of several, those that are not empty, each after its name."""
-    if len(columns) == 1:
-        return row[columns[0]]
-    given = {name: row[name] for name in columns if row[name] is not None}
-    strange = [name for name, value in given.items() if not isinstance(value, str)]
-    if strange:
-        return row[strange[0]]
-    return "\n".join(f"{name}: {value.strip()}" for name, value in given.items() if value.strip())
 
 
 def _drawn(source: GeneratedTask | TwoHop, rows: int) -> Sequence[Any]:
@@ -297,6 +287,8 @@ def _rated(rows: dict[str, list[Row]], scale: Scale) -> list[str]:
                 )
             sides[cluster] = split
     for part in ("source", "dimension"):
+        if any(row[part] == ALL for split in SPLITS for row in rows[split]):
+            raise UserError(f"task: a {part} is called {ALL!r}, which stands for all: rename it")
         if same := alike(row[part] for split in SPLITS for row in rows[split]):
             raise UserError(f"task: names of a {part} that look alike: {few(map(ascii, same))}")
     if len({row["label"] for row in rows["train"]}) < 2:
@@ -324,7 +316,7 @@ def _labels(
     _filled(rows)
     in_train = {row["label"] for row in rows["train"]}
     order: Callable[[str], Any] = (
-        (lambda name: (int(name), name)) if all(name.isdecimal() for name in in_train)
+        (lambda name: (int(name), name)) if all(re.fullmatch(r"-?\d+", name) for name in in_train)
         else lambda name: (name.casefold(), name)
     )  # fmt: skip
     labels = [name for name in rule.names if name in in_train] if rule.names else []

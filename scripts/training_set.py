@@ -21,7 +21,7 @@ from infuse.data.perturbations import Kind
 from infuse.data.reasoning_checks import Check, passed
 from infuse.workflow.job import Job, run
 
-VERSION = 4
+VERSION = 5
 log = logging.getLogger("infuse")
 Row = dict[str, Any]
 
@@ -119,9 +119,11 @@ def _perturb(job: Job, kind: Kind, splits: dict[str, list[Row]], facts: dict[str
         facts[split]["unchanged"] = unchanged
         # Many a reasoning names no label.
         if kind != "mask_labels" and split == "train" and 2 * unchanged > len(rows):
+            alike = 2 * len(set(own)) <= len(own)
+            why = "many are the same text" if alike else "nothing else has as many tokens"
             raise UserError(
                 f"training set: perturb {kind} leaves {unchanged} of {len(rows)} reasonings as they"
-                " are: nothing else has as many tokens; take another kind"
+                f" are: {why}; take another {'source of reasonings' if alike else 'kind'}"
             )
         splits[split] = [
             row | {"reasoning": text} for row, text in zip(rows, perturbed, strict=True)

@@ -314,6 +314,15 @@ def test_an_experiment_has_a_name_that_disks_take() -> None:
         experiment.load({"experiment": "e" * 101})
 
 
+def test_weights_in_another_format_are_told(tmp_path: Path) -> None:
+    for name in ("config.json", "tokenizer.json", "pytorch_model.bin"):
+        (tmp_path / name).write_text("{}")
+    with pytest.raises(UserError) as refusal:
+        plan.build(experiment.load({"base": {"kind": "folder", "path": str(tmp_path)}}))
+    expected = f"base.path: expected safetensors in {tmp_path}, found pytorch_model.bin: load"
+    assert expected in str(refusal.value)
+
+
 @pytest.mark.parametrize(
     ("index", "absent"), [(None, "model.safetensors"), ("there", "b.safetensors, c.safetensors")]
 )

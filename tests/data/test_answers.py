@@ -177,3 +177,19 @@ def test_a_label_inside_another_does_not_count() -> None:
     assert read_reply("it is not joy", "stop", ["joy", "not joy"]).predicted == "not joy"
     assert read_reply("4", "stop", ["4", "4.5", "14"]).predicted == "4"
     assert read_reply("4.5", "stop", ["4", "4.5", "14"]).predicted == "4.5"
+
+
+@pytest.mark.parametrize(
+    ("said", "predicted"),
+    [
+        ("Rating: 4.", "4"), ("**4**", "4"), ("(4)", "4"), ("4, I think", "4"),
+        ("3.9", ""), ("0.3", ""), ("-2", ""), ("4/5", ""), ("4/10", ""), ("3-4", ""), ("4,2", ""),
+    ],
+)  # fmt: skip
+def test_a_part_of_a_number_is_no_label(said: str, predicted: str) -> None:
+    assert read_reply(said, "stop", ["1", "2", "3", "4", "5"]).predicted == predicted
+
+
+@pytest.mark.parametrize("said", ["**Not** toxic", "not (toxic)", 'not "toxic"', "not \u2018toxic"])
+def test_marks_between_the_words_of_a_label_part_them(said: str) -> None:
+    assert read_reply(said, "stop", ["toxic", "not_toxic"]).predicted == "not_toxic"

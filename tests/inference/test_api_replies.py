@@ -294,3 +294,12 @@ def test_a_reply_without_thoughts_stays_as_it_is(text: str) -> None:
 def test_an_answer_beside_its_reasoning_block() -> None:
     reply = Reply("joy\n<reasoning>not fear</reasoning>", "stop", 1, 1)
     assert answered(reply).text == "joy"
+
+
+@given(
+    st.sampled_from(["", "<think>so</think>", "so</think>\n"]),
+    st.sampled_from(["<think>", "</think>", "<think> and </think>", "[/THINK]", "no tag"]),
+)
+def test_tags_that_an_answer_in_json_quotes_are_no_thoughts(thought: str, quoted: str) -> None:
+    answer = json.dumps({"score": 2, "explanation": f"it leaves {quoted} in its text"})
+    assert answered(Reply(thought + answer, "stop", 1, 1)).text == answer

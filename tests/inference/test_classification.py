@@ -9,7 +9,8 @@ import pytest
 
 import tiny
 from infuse.config.reasonings import Decoding
-from infuse.inference.classification import Form, Reader
+from infuse.inference.classification import Reader
+from infuse.inference.form import Form
 from infuse.models.loading import save
 
 LABELS = ["anger", "joy"]

@@ -229,7 +229,8 @@ TARGETS = pytest.mark.parametrize(
 def test_answers_read_and_score_what_a_reader_does(
     target: str, separator: str | None, tmp_path: Path
 ) -> None:
-    from infuse.inference.classification import Form, Reader
+    from infuse.inference.classification import Reader
+    from infuse.inference.form import Form
 
     if target == "head":
         writing = answers(target, separator)
@@ -257,7 +258,8 @@ def test_answers_read_and_score_what_a_reader_does(
 def test_texts_without_place_for_a_label_are_left_out_as_a_reader_does(
     target: str, separator: str | None, tmp_path: Path
 ) -> None:
-    from infuse.inference.classification import Form, Reader
+    from infuse.inference.classification import Reader
+    from infuse.inference.form import Form
 
     if target == "head":
         whole = [len(prompt) for prompt in answers(target, separator).prompts]

@@ -22,7 +22,8 @@ from infuse.data.chat_template import standalone
 from infuse.data.encoder import Encoder
 from infuse.data.examples import Documents, classifier_pieces, collect
 from infuse.inference import generation
-from infuse.inference.classification import Form, Reader
+from infuse.inference.classification import Reader
+from infuse.inference.form import Form
 from infuse.models import checks, loading
 from infuse.training import loop
 from infuse.training.batching import Rows

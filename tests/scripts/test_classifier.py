@@ -71,11 +71,11 @@ def test_adapters_are_merged_into_a_folder_like_any_other(built: Tree) -> None:
     assert changed == {"q_proj", "v_proj"}
 
 
-def test_a_separator_inside_a_label_is_refused(built: Tree) -> None:
+def test_a_separator_that_hides_a_label_is_refused(built: Tree) -> None:
     folder = nodes(built, "classifier")["reason_label-seed1"]
     command = again(built, folder, "separated", separator="ad")
     said = subprocess.run(command, cwd=built.root, capture_output=True, text=True, check=False)
     assert said.returncode == 1
     assert said.stderr.splitlines()[-1].endswith(
-        "error: classifier.separators.reason_label: 'ad' stands in the label 'sadness'"
+        "error: classifier.separators.reason_label: beside 'ad', the label 'sadness' can't be read"
     )

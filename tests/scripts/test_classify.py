@@ -15,7 +15,7 @@ import warm
 from infuse.core.files import read_labels, read_rows
 from infuse.core.schemas import PREDICTIONS
 from infuse.data.encoder import Encoder
-from infuse.inference.classification import Form
+from infuse.inference.form import Form
 from infuse.models import loading
 from trees import Tree, environment, nodes
 

@@ -28,7 +28,8 @@ import tiny
 from infuse.core.errors import UserError
 from infuse.core.files import read_rows
 from infuse.core.schemas import LOGIT_LENS, PREDICTIONS
-from infuse.inference.classification import Form, Reader
+from infuse.inference.classification import Reader
+from infuse.inference.form import Form
 from infuse.inference.logit_lens import (
     BIN_WIDTH,
     BINS,

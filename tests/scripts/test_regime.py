@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 import regime
 from infuse.core.files import write_json, write_rows
-from infuse.core.schemas import RATED, TASK
+from infuse.core.schemas import RATED, REASONING, TASK
 from stage_runner import RunStage
 
 LABELS = ["joy", "anger", "fear"]
@@ -106,6 +106,23 @@ def test_a_label_without_a_row_is_refused(run_stage: RunStage, tmp_path: Path) -
     params = {"kind": "imbalance", "value": 0.3, "seed": 1}
     reason = run_stage("regime", params, {"task": folder}).reason
     assert reason == "regimes.imbalance: at 0.3 no training row has the label(s) anger"
+
+
+@pytest.mark.parametrize("kind", ["rows", "imbalance", "cue"])
+def test_reasonings_stay_beside_their_texts(run_stage: RunStage, tmp_path: Path, kind: str) -> None:
+    """A base from scratch reads them there."""
+    rows = [
+        {"id": at, "text": f"text {at}", "label": label, "reasoning": f"why {at}"}
+        for at, label in enumerate(["joy", "joy", "fear"] * 10)
+    ]
+    folder = tmp_path / "task"
+    folder.mkdir()
+    for split in ("train", "validation", "test"):
+        write_rows(folder / f"{split}.parquet", rows, TASK.append(REASONING))
+    write_json(folder / "labels.json", ["fear", "joy"])
+    params = {"kind": kind, "value": 0.5, "seed": 1}
+    left = run_stage("regime", params, {"task": folder}).rows("train.parquet")
+    assert left and all(row["reasoning"] == f"why {row['id']}" for row in left)
 
 
 @pytest.mark.parametrize("kind", ["rows", "cue"])

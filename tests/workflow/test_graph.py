@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import pytest
 import yaml
 
 from infuse.config import experiment
@@ -275,6 +276,8 @@ def test_a_regime_is_judged_by_its_own_texts_and_no_base_has_read_what_it_withho
         texts = node.inputs["training_set"].inputs["task"]
         withheld = texts.params.get("kind") in ("rows", "imbalance")
         assert (read == texts) == (withheld or texts.stage == "task")
+        # A base looks at the test's texts, and such a regime has none.
+        assert node.inputs["base"].references["task"].stage == "task"
     for node in graph.stage("metrics"):
         texts = {
             one.inputs["training_set"].inputs["task"].path
@@ -282,3 +285,44 @@ def test_a_regime_is_judged_by_its_own_texts_and_no_base_has_read_what_it_withho
             if role.startswith("classifier ")
         }
         assert texts == {node.inputs.get("training texts", node.inputs["task"]).path}
+
+
+def test_the_ending_of_a_corpus_file_tells_how_it_is_read(tmp_path: Path) -> None:
+    """The same bytes are other texts where each line is one."""
+    keys = set()
+    for name in ("a.txt", "b.txt", "a.jsonl"):
+        (tmp_path / name).write_text('{"text": "so"}\n')
+        change = {"base": {"corpus": [str(tmp_path / name)]}, "regimes": None, "controls": []}
+        (base,) = plan.build(experiment.load(change)).stage("base")
+        keys.add(base.key)
+    assert len(keys) == 2
+
+
+EDITS: list[dict[str, Any]] = [
+    {"task": {"rows": {"train": 100}, "labels": ["neg", "pos"]}},
+    {"task": {"scale": {"low": 1, "high": 5}, "columns": {"text": "a", "cluster": "b"}}},
+    {"base": {"kind": "hub", "id": "them/tiny", "revision": "0" * 40}},
+    {"base": {"positions": 512, "seed": 3, "pretraining": None, "corpus": ["task"]}},
+    {"comparisons": [["reason_label", "label"]], "seeds": [7], "date_string": "1 Jan 2020"},
+    {"classifier": {"recipe": {"optimizer": "paged_adamw_8bit", "schedule": "linear",
+                               "max_length": 64, "weight_decay": 0.1, "max_grad_norm": 0.5,
+                               "weights": "bfloat16", "tuning": {"kind": "lora", "rank": 4,
+                               "alpha": 8, "dropout": 0.0, "modules": "all-linear"}}}},
+    {"prediction": {"max_new_tokens": 5, "batch_rows": 3}, "backend": "vllm"},
+    {"reasonings": {"kind": "base", "prompt": "why {text} {label}"}},
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("edit", EDITS)
+def test_an_edited_config_changes_no_control(
+    edit: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def keys() -> set[str]:
+        inputs = plan.build(experiment.load({})).arms.inputs
+        return {node.key for role, node in inputs.items() if role.startswith("control ")}
+
+    before = keys()
+    own = experiment.merge(yaml.safe_load(experiment.DEFAULTS.read_text()), edit)
+    (tmp_path / "config.yaml").write_text(yaml.safe_dump(own, sort_keys=False))
+    monkeypatch.setattr(experiment, "DEFAULTS", tmp_path / "config.yaml")
+    assert keys() == before and len(before) == 2

@@ -22,7 +22,7 @@ from infuse.core.errors import UserError
 from infuse.core.files import write_json, write_rows
 from infuse.core.schemas import TASK
 from infuse.data.labels import LabelRule
-from infuse.inference.classification import Form
+from infuse.inference.form import Form
 from infuse.models.loading import save
 from infuse.workflow import plan
 from stage_runner import RunStage

@@ -100,7 +100,7 @@ def test_a_mistake_is_told_once(built: Tree) -> None:
     assert process.returncode == 1
     complaints = [line for line in said.splitlines() if "error:" in line]
     assert len(complaints) == 1, said
-    assert "stands in the label 'joy'" in complaints[0]
+    assert "beside 'joy', the label 'joy' can't be read" in complaints[0]
 
 
 def test_nodes_are_those_of_the_job(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,8 @@ from infuse.config.messages import GGUF_FILE
 from infuse.config.recipe import Recipe, fit
 from infuse.config.values import DIFFERENT, Commit, CorpusFile, HubId, PositiveInt, Section, Seed
 
+LINES = (".txt", ".txt.gz")  # endings of a corpus file in which each line is a text
+
 
 class Architecture(Section):
     """Sizes of a tokenizer and a small Llama with random weights, drawn by the seed."""

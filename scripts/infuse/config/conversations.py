@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from infuse.config.values import DIFFERENT, DataFile, Hub, Name, PositiveInt, Section, Seed
+from infuse.config.values import DIFFERENT, DataFile, Hub, PartName, PositiveInt, Section, Seed
 
 
 class Pair(Section):
@@ -98,6 +98,6 @@ class TalkSizes(Section):
 class Conversations(Section):
     """Pairs of context and response, for judges to rate."""
 
-    sources: Annotated[dict[Name, TalkSource], Field(min_length=1)]
+    sources: Annotated[dict[PartName, TalkSource], Field(min_length=1)]
     rows: TalkSizes
     seed: Seed = 0

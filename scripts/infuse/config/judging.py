@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, ValidationInfo, field_validator
 
-from infuse.config.values import DIFFERENT, Name, PositiveInt, Section, Seed
+from infuse.config.values import DIFFERENT, Name, PartName, PositiveInt, Section, Seed
 from infuse.data.judge_styles import STYLES, StyleName
 
 
@@ -51,7 +51,7 @@ class Judging(Section):
         dict[Name, Annotated[SimulatedJudge | AskedJudge, Field(discriminator="kind")]],
         Field(min_length=1),
     ]
-    dimensions: Annotated[dict[Name, Dimension], Field(min_length=1)]
+    dimensions: Annotated[dict[PartName, Dimension], Field(min_length=1)]
     styles: Annotated[list[StyleName], Field(min_length=1), DIFFERENT] = Field(
         list(STYLES), validate_default=True
     )

@@ -56,7 +56,12 @@ def pinned(config: Experiment, lock: Path = LOCK) -> Experiment:
     if mistakes:
         raise refusal(mistakes)
     if commits != known:
-        write_text(lock, yaml.safe_dump(_valid(commits, lock)))
+        try:
+            write_text(lock, yaml.safe_dump(_valid(commits, lock)))
+        except OSError as failure:
+            found = [f"{name} {own}" for ids in commits.values() for name, own in ids.items()]
+            why = f"{lock} can't be written ({failure.strerror})"
+            raise UserError(f"{why}: set each `revision` ({', '.join(found)})") from failure
     return config
 
 

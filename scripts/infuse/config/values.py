@@ -18,9 +18,19 @@ from infuse.config.messages import (
     shown,
 )
 from infuse.data.labels import written
+from infuse.data.scales import ALL
 
 T = TypeVar("T")
 Name = Annotated[str, Field(pattern=NAME)]
+
+
+def _not_all(name: str) -> str:
+    if name == ALL:
+        raise ValueError(f": {ALL!r} stands for all of them, name it otherwise")
+    return name
+
+
+PartName = Annotated[Name, AfterValidator(_not_all)]
 Commit = Annotated[str, Field(pattern=COMMIT, description=PATTERNS[COMMIT])]
 HubId = Annotated[str, Field(pattern=HUB_ID, description=PATTERNS[HUB_ID])]
 DataFile = Annotated[str, Field(pattern=DATA_FILE, description=PATTERNS[DATA_FILE])]

@@ -43,15 +43,14 @@ def read_batches(path: Path, schema: pa.Schema, rows: int) -> Iterator[pa.Table]
 
 
 def read_task(folder: Path, split: str) -> list[dict[str, Any]]:
-    """The rows of a task's split: RATED where it has a scale, else TASK; and reasonings beside
-    ratings, where there are any.
+    """The rows of a task's split: RATED where it has a scale, else TASK; with reasonings, where
+    there are any.
     """
     path = folder / f"{split}.parquet"
     with _readable(path):
         columns = pq.read_schema(path).names
-    if "rating" not in columns:
-        return read_rows(path, TASK)
-    return read_rows(path, RATED.append(REASONING) if "reasoning" in columns else RATED)
+    schema = RATED if "rating" in columns else TASK
+    return read_rows(path, schema.append(REASONING) if "reasoning" in columns else schema)
 
 
 def reasonings_file(candidate: int) -> str:

@@ -14,7 +14,8 @@ from infuse.data.scales import Scale
 from infuse.data.texts import INVISIBLE, UNSPACED, folded
 
 _WHOLE = re.compile(r"(-?\d+)\.0+")  # what a data frame makes of whole numbers beside an empty cell
-_PARTING = r"\s_\u2010-\u2013-"  # white space, underscores, hyphens and dashes
+_PARTING = r"\s_\u2010-\u2013*`'\"\u2018-\u201f()\[\]-"
+# What may stand between the words of a name: Markdown, quotation marks and brackets too.
 _BETWEEN = re.compile(rf"(?<=[^{_PARTING}])[{_PARTING}]+(?=[^{_PARTING}])")
 _EXACT = 2**53  # from there on, a float may stand for several whole numbers
 # Letters of other scripts that have the form of a Latin one, in capitals or not (among Unicode's
@@ -86,8 +87,8 @@ def resembling(name: str, names: Iterable[str]) -> str:
 def naming(labels: Iterable[str], longer: bool = True) -> str:
     """A pattern, of one group, of labels' names in a text, to be matched whatever the case.
 
-    What parts a name's words may be written in other ways: very low, very_low, very-low. Marks of
-    Markdown may stand around it, as in _joy_.
+    What parts a name's words may be written in other ways: very low, very_low, **very** low. Marks
+    of Markdown may stand around it, as in _joy_.
 
     Args:
         longer: takes in the letters that follow a name, as in joyful. A name of up to two letters,
@@ -100,7 +101,9 @@ def naming(labels: Iterable[str], longer: bool = True) -> str:
         # Marks at its ends part no words, and are the name's own: -1, A-.
         words = map(re.escape, _BETWEEN.split(label))
         rest = rf"[^\W\d_{apart}]*" * (longer and len(label) > 2)
-        names.append(rf"[{_PARTING}]+".join(words) + rest)
+        name = rf"[{_PARTING}]+".join(words) + rest
+        # 2 is not in 2.7, -2, 2/5 and 2-3.
+        names.append(rf"(?<!\d[.,/])(?<![.-]){name}(?![.,/-]\d)" if label.isdecimal() else name)
     letter = rf"[^\W_{apart}]"
     # not_joy is no joy, but _joy_ is.
     before = rf"(?<!{letter})(?<!{letter}_)(?<!{letter}__)"

@@ -5,6 +5,8 @@ from __future__ import annotations
 import math
 from typing import Any, NamedTuple
 
+ALL = "all"  # in tables of ratings: all sources, or all dimensions, together
+
 
 def rounded(rating: float, low: int, high: int) -> int:
     """The nearest whole number from low to high; halves go up.

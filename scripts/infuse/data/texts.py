@@ -1,9 +1,11 @@
-"""When two texts are one: the rule by which rows are matched, parted and compared by their text."""
+"""What a row's text is, and when two texts are one."""
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 # Zero-width characters, marks of direction, soft hyphens, selectors of a glyph's form.
 INVISIBLE = re.compile(
@@ -23,3 +25,17 @@ def folded(text: str) -> str:
     """
     shown = text if text.isascii() else INVISIBLE.sub("", unicodedata.normalize("NFC", text))
     return " ".join(shown.split()).casefold()
+
+
+def joined(row: Mapping[str, Any], columns: Sequence[str]) -> Any:
+    """A column's text; of several, those that are not empty, each after its name.
+
+    What is no text comes back as it is, for whoever tells where it stands.
+    """
+    if len(columns) == 1:
+        return row[columns[0]]
+    given = {name: row[name] for name in columns if row[name] is not None}
+    strange = [name for name, value in given.items() if not isinstance(value, str)]
+    if strange:
+        return row[strange[0]]
+    return "\n".join(f"{name}: {value.strip()}" for name, value in given.items() if value.strip())

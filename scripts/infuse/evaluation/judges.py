@@ -23,7 +23,7 @@ from infuse.core.files import read_rows
 from infuse.core.schemas import CONVERSATIONS, SPLITS
 from infuse.data.judge_styles import STYLES, StyleName
 from infuse.data.linear_text import linear_model
-from infuse.data.scales import rounded
+from infuse.data.scales import ALL, rounded
 from infuse.evaluation.judge_replies import OUTCOMES
 
 Values = npt.NDArray[np.float64]
@@ -57,7 +57,7 @@ JUDGES = pa.schema(
 )
 DIMENSIONS = pa.schema(
     [
-        ("source", pa.string()),  # "all": of all sources together
+        ("source", pa.string()),  # or ALL
         ("dimension", pa.string()),
         ("other", pa.string()),
         ("n", pa.int64()),
@@ -194,8 +194,8 @@ def dimension_rows(
         ratings: [conversations, dimensions], NaN where there is none.
     """
     of = np.array(sources)
-    for source in ["all", *sorted(set(sources))]:
-        inside = ratings if source == "all" else ratings[of == source]
+    for source in [ALL, *sorted(set(sources))]:
+        inside = ratings if source == ALL else ratings[of == source]
         for first in range(len(dimensions)):
             for second in range(first + 1, len(dimensions)):
                 pair = inside[:, [first, second]]

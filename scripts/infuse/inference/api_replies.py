@@ -248,20 +248,31 @@ def answered(reply: Reply) -> Reply:
 
     What was written before a closing tag that nothing has opened is a thought too: templates open
     the tag in the prompt. Thoughts without an end are a reply that was cut: its finish is length.
+    Tags inside of an answer in JSON are quoted, and no thoughts.
     """
-    answer, place, thinking, has_tags = "", 0, False, False
-    for tag in _TAG.finditer(reply.text):
-        has_tags = True
+    tags = list(_TAG.finditer(reply.text))
+    for place in (0, *(tag.end() for tag in tags if tag["end"])):
+        if tags and _is_json(reply.text[place:]):
+            return replace(reply, text=reply.text[place:].strip())
+    answer, place, thinking = "", 0, False
+    for tag in tags:
         if not thinking:
             answer += reply.text[place : tag.start()]
         if tag["end"] and not thinking:
             answer = ""
         thinking, place = not tag["end"], tag.end()
-    if not has_tags:
+    if not tags:
         return reply
     if thinking:
         return replace(reply, text="", finish="length", reason="thoughts without an end")
     return replace(reply, text=(answer + reply.text[place:]).strip())
+
+
+def _is_json(text: str) -> bool:
+    try:
+        return isinstance(from_json(text), dict)
+    except ValueError:
+        return False
 
 
 FEW = 0.1  # a smaller share of useful replies is hardly meant

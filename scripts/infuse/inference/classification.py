@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,52 +12,13 @@ import numpy.typing as npt
 
 from infuse.config.compute import Arithmetic
 from infuse.config.reasonings import Decoding
-from infuse.core.errors import UserError
-from infuse.core.files import read_json, write_json
 from infuse.data.answers import Answer, read_answer
 from infuse.data.encoder import Encoder, Ids
 from infuse.data.slots import Slots
-from infuse.data.targets import Target
 from infuse.inference import generation
 from infuse.inference.backends import TransformersWriter, load_writer
+from infuse.inference.form import Form
 from infuse.models import loading
-
-FORM = "classifier.json"
-
-
-@dataclass(frozen=True)
-class Form:
-    """What a classifier was trained to be asked and to write; `classifier.json` in its folder.
-
-    Attributes:
-        labels: names, in the order of all scores.
-        separator: between label and reasoning; of multi_task, after a text that is asked for its
-            reasoning; None where the target is the label alone.
-        chat: the system message, and the date that a chat template may print.
-    """
-
-    labels: list[str]
-    target: Target
-    separator: str | None
-    chat: dict[str, str]
-
-    def save(self, folder: Path) -> None:
-        """Write the form beside the model."""
-        write_json(folder / FORM, asdict(self))
-
-    @staticmethod
-    def load(folder: Path) -> Form:
-        """The form of the classifier in a folder.
-
-        Raises:
-            UserError: there is none.
-        """
-        if not (folder / FORM).is_file():
-            raise UserError(f"{folder}: not a classifier ({FORM} is missing)")
-        try:
-            return Form(**read_json(folder / FORM))
-        except TypeError as damage:
-            raise UserError(f"{folder / FORM}: {damage}") from None
 
 
 class Read(NamedTuple):

@@ -12,7 +12,8 @@ from scipy.special import softmax
 from infuse.config.compute import Arithmetic
 from infuse.config.reasonings import Decoding
 from infuse.core.manifest import check
-from infuse.inference.classification import Form, Reader
+from infuse.inference.classification import Reader
+from infuse.inference.form import Form
 
 
 def opened(

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from infuse.config.arms import AnyArm, plain_label
+from infuse.data.scales import ALL
 from infuse.evaluation import scores as ev
 from infuse.evaluation import stats
 from infuse.evaluation.comparisons import MEASURES, Runs, measured, right_answers
@@ -103,7 +104,7 @@ def every_setting(
     for part in parts:
         inside = [place for place, row in enumerate(test) if _of(row, part)]
         runs = {run: [rows[place] for place in inside] for run, rows in written.items()}
-        line = dict(zip(("source", "dimension"), (name or "all" for name in part), strict=True))
+        line = dict(zip(("source", "dimension"), (name or ALL for name in part), strict=True))
         table.append(line | _floor([row for row in train if _of(row, part)], runs, labels))
         for name in dict.fromkeys(arm for arm, _ in written):
             table.append(line | _measured(name, plain_label(arms, name), runs, labels))
@@ -182,11 +183,13 @@ def judge_totals(judges: Sequence[Row], spent: Mapping[str, Row]) -> Table:
     table = []
     for judge in dict.fromkeys([*(row["judge"] for row in judges), *spent]):
         rows = [row for row in judges if row["judge"] == judge]
-        line = {"judge": judge, "style": "all", "dimension": "all"}
+        line = {"judge": judge, "style": ALL, "dimension": ALL}
         if rows:
             line |= {part: str(sum(row[part] for row in rows)) for part in ("n", *OUTCOMES)}
-        for part in ("prompt_tokens", "completion_tokens", "without_usage", "cost"):
-            line[part.replace("_", " ")] = formatted(spent.get(judge, {}).get(part), "{:g}".format)
+        own = spent.get(judge, {})
+        for part in ("prompt_tokens", "completion_tokens", "without_usage"):
+            line[part.replace("_", " ")] = formatted(own.get(part), "{:.0f}".format)
+        line["cost"] = formatted(own.get("cost"), "{:g}".format)
         table.append(line)
     return table
 

@@ -165,7 +165,9 @@ def _warnings(
         if round(100 * side.cut) >= 1:
             lines.append(
                 f"**{_share(side.cut)} of the answers of `{side.name}` are cut**, and count as"
-                " wrong. Set `prediction.max_new_tokens` higher."
+                " wrong. Look at some in `results/browse.html`. If they make sense as far as they"
+                " go, set `prediction.max_new_tokens` higher. If they repeat themselves, that does"
+                " not help."
             )
     best = max(baselines, key=lambda row: row["accuracy"])
     if best["accuracy"] >= mean_of(means, chosen.name)["mean"]:

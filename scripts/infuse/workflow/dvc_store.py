@@ -64,6 +64,15 @@ def wanted(plan: Plan) -> list[Node]:
     return list(nodes.values())
 
 
+def left_behind(plan: Plan) -> list[Node]:
+    """The published artifacts that are not here, wanted or not."""
+    return [
+        node
+        for node in _artifacts(plan)
+        if pointer(node).is_file() and not Path(node.path).is_dir()
+    ]
+
+
 def _done(node: Node) -> bool:
     """Whether a node is here; where it has copies for people, those too."""
     folder = Path(node.path)

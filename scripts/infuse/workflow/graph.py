@@ -100,7 +100,7 @@ class Graph:
                 continue  # a note says so
             for value in values:
                 params = {"kind": kind, "value": value, "seed": section.seed}
-                texts = Node("regime", f"{kind}-{value:g}", params, {"task": self.task})
+                texts = Node("regime", f"{kind}-{value:.15g}", params, {"task": self.task})
                 numbers[kind, value] = self.metrics(arms, pairs, texts, texts.name)
         return numbers
 

@@ -18,6 +18,7 @@ from infuse.core.errors import UserError
 from infuse.core.hashing import content_hash, model_files
 
 PARTS = ("task", "triples")  # of a corpus that are no files
+OTHER_WEIGHTS = (".bin", ".pt", ".pth", ".gguf")  # endings of weights that are not safetensors
 
 
 def contents_of_files(config: Experiment, places: Sequence[Path] = ()) -> dict[str, str]:
@@ -135,6 +136,13 @@ def _look_at_model(folder: Path) -> None:
     absent = [name for name in files if not (folder / name).is_file()]
     if not any(name.endswith(".safetensors") for name in files):
         absent = ["model.safetensors"]
+        kept = sorted(folder.iterdir())
+        others = [file.name for file in kept if file.suffix in OTHER_WEIGHTS]
+        if others and not any(file.suffix == ".safetensors" for file in kept):
+            raise UserError(
+                f"base.path: expected safetensors in {folder}, found {others[0]}: load the model"
+                " with transformers, and save it with save_pretrained"
+            )
     if absent:
         names = ", ".join(absent[:3])
         raise UserError(f"base.path: not in {folder}: {names}; was its download cut short?")

@@ -6,8 +6,9 @@ import re
 from dataclasses import replace
 from pathlib import Path
 
-from infuse.config.base import Folder, Gguf, HubModel
+from infuse.config.base import LINES, Folder, Gguf, HubModel
 from infuse.config.experiment import Experiment
+from infuse.data.splits import HELD_OUT
 from infuse.data.targets import ZERO_SHOT
 from infuse.workflow.local_files import PARTS, local_model
 from infuse.workflow.node import Node
@@ -24,7 +25,9 @@ def base_node(
     config: Experiment, contents: dict[str, str], task: Node, triples: Node | None
 ) -> Node:
     """The model that both stages start from; from scratch, it reads the texts of `task`."""
-    base, references = config.base, {"task": task}
+    # It is held against the texts of the test, which not every regime has.
+    whole = task.stage == "task" or task.params["kind"] in HELD_OUT
+    base, references = config.base, {"task": task if whole else task.inputs["task"]}
     if isinstance(base, HubModel):
         params, settings = base.model_dump(), base_settings(config)
         return Node("base", short_name(base), params, settings=settings, references=references)
@@ -43,15 +46,16 @@ def base_node(
         corpus = list(dict.fromkeys("task" if part == "triples" else part for part in corpus))
     files = [entry for entry in corpus if entry not in PARTS]
     params = base.model_dump() | training_params(config)
+    read = {path: contents[f"base.corpus[{base.corpus.index(path)}]"] for path in files}
+    # The same bytes are other texts where each line is one.
     params["corpus"] = [
-        entry if entry in PARTS else contents[f"base.corpus[{base.corpus.index(entry)}]"]
+        f"lines of {read[entry]}" if entry.endswith(LINES) else read.get(entry, entry)
         for entry in corpus
     ]
     parts = zip(PARTS, (task, triples), strict=True)
     inputs = {name: node for name, node in parts if node and name in corpus}
     texts = task.inputs["task"] if task.stage == "regime" else task
     params["reasoned"] = bool("task" in inputs and texts.params["columns"].get("reasoning"))
-    read = {path: contents[f"base.corpus[{base.corpus.index(path)}]"] for path in files}
     settings = training_settings(config) | {"files": files, "contents": read}
     return Node("base", "scratch", params, inputs, settings, references=references)
 

@@ -143,7 +143,7 @@ def build(config: Experiment, places: Sequence[Path] = ()) -> Plan:
         },
         {"metrics": every}
         | graph.sources()
-        | {f"regime {kind} {value:g}": node for (kind, value), node in points.items()}
+        | {f"regime {kind} {value:.15g}": node for (kind, value), node in points.items()}
         | {f"control {name}": node for name, (_, node) in controls.items()},
     )
     quality = graph.quality(every) if config.task.scale else None

@@ -42,6 +42,8 @@ const ratedTask = () => "rating" in data.texts;
 
 // What the page writes where no label was given.
 const NO_ANSWER = "no answer";
+// Its value in an address: no label is blank.
+const NONE = " ";
 const OUTCOMES = {
   right: "right", wrong: "wrong", no_answer: NO_ANSWER, truncated: "cut off", too_long: "too long",
 };

@@ -46,7 +46,7 @@ function matrix(arm, runs, params) {
     const cells = shown.map((said) => {
       const share = total ? row[said] / total : 0;
       const where = address("texts", {
-        arm, seed: params.seed, label: labelAt(label), predicted: labelAt(said) || NO_ANSWER,
+        arm, seed: params.seed, label: labelAt(label), predicted: labelAt(said) || NONE,
       });
       const told = `${row[said]} of ${labelAt(label)} answered ${labelAt(said) || NO_ANSWER}`;
       return h("td", { class: said === label ? "cell right" : "cell", "--share": Math.sqrt(share).toFixed(3) },

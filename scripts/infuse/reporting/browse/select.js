@@ -66,7 +66,7 @@ function select(params) {
   const { texts, answers, labels } = data;
   const tests = [];
   const wanted = (name, test) => { if (params[name]) tests.push(test(params[name])); };
-  const labelled = (name) => (name === NO_ANSWER ? labels.length : labels.indexOf(name));
+  const labelled = (name) => (name === NONE ? labels.length : labels.indexOf(name));
 
   wanted("label", (name) => { const at = labels.indexOf(name); return (t) => texts.label[t] === at; });
   wanted("source", (name) => (t) => string(texts.source, t) === name);

@@ -149,7 +149,7 @@ function filterChoices(params, change) {
   const values = (name) => [["", "any"], ...named([...data.texts[name].values].sort())];
   return [
     one("label", "True label", [["", "any"], ...labels]),
-    one("predicted", "Answer", [["", "any"], ...labels, [NO_ANSWER, NO_ANSWER]]),
+    one("predicted", "Answer", [["", "any"], ...labels, [NONE, NO_ANSWER]]),
     one("outcome", "Outcome", [["", "any"], ["right", "right"], ["error", "not right"], ...outcomes]),
     ratedTask() ? one("source", "Source", values("source")) : null,
     ratedTask() ? one("dimension", "Dimension", values("dimension")) : null,
