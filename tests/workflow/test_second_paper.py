@@ -139,5 +139,5 @@ def test_each_target_is_learned_with_and_without_the_instruction(graph: Plan) ->
         ((*target, instructed) for target in targets for instructed in (True, False)), key=str
     )
     assert len(trained) == 3 * 8
-    arms = {name.removesuffix("_bare") for name in forms}
+    arms = {name.removeprefix("bare_") for name in forms}
     assert arms == {"label", "label_explanation", "label_shuffled", "label_bag"}
