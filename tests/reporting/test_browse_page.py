@@ -198,7 +198,7 @@ FILTERS: list[tuple[dict[str, str], Callable[[Row, Row | None], bool]]] = [
     ({}, lambda a, b: True),
     ({"label": "joy"}, lambda a, b: a["label"] == "joy"),
     ({"predicted": "fear"}, lambda a, b: a["predicted"] == "fear"),
-    ({"predicted": "no answer"}, lambda a, b: not a["predicted"]),
+    ({"predicted": " "}, lambda a, b: not a["predicted"]),
     ({"outcome": "right"}, lambda a, b: right(a)),
     ({"outcome": "error"}, lambda a, b: not right(a)),
     ({"outcome": "wrong"}, lambda a, b: a["outcome"] == "wrong"),
