@@ -18,6 +18,7 @@ from infuse.core.files import read_labels, write_json
 from infuse.core.manifest import read_provenance
 from infuse.data.answers import read_answer
 from infuse.data.chat_template import standalone
+from infuse.data.targets import EXPLAINED
 from infuse.inference.form import Form
 from infuse.models import loading
 from infuse.training import loop, preflight, tracking
@@ -74,10 +75,10 @@ def classifier(job: Job) -> dict[str, Any]:
 def _form(job: Job, params: ClassifierParams) -> Form:
     """How the classifier will be asked and read; refused where an answer could be read twice."""
     labels, separator = read_labels(job.inputs["task"]), params.separator
-    for label in labels if separator else ():
-        parts = ("why", label) if params.target == "reason_label" else (label, "why")
-        read = read_answer(f"{separator}".join(parts), "stop", labels, params.target, separator)
-        if params.target != "multi_task" and read.predicted != label:
+    for label in labels if params.target in EXPLAINED else ():
+        first, last = ("why", label) if params.target == "reason_label" else (label, "why")
+        answer = f"{first}{separator}{last}"
+        if read_answer(answer, "stop", labels, params.target, separator).predicted != label:
             where = f"classifier.separators.{params.target}"
             raise UserError(f"{where}: beside {separator!r}, the label {label!r} can't be read")
     columns = read_provenance(job.inputs["task"])["params"]["columns"].get("text", [])

@@ -88,12 +88,17 @@ def classify(arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
 
 def _texts(arguments: argparse.Namespace) -> Iterator[str]:
     learned = Form.load(arguments.model).columns
-    columns = arguments.column or learned or ["text"]
-    names = learned or columns  # as they stand in a text
-    if learned and (not arguments.texts) and (not arguments.file or len(columns) != len(learned)):
+    names = learned or ["text"]  # as they stand in a text
+    columns = arguments.column or names
+    if arguments.file and len(columns) != len(names):
         raise UserError(
-            f"a text of this classifier has the columns {', '.join(learned)}: give --file, and"
-            " those of yours that hold them, in this order, as --column"
+            f"--column: expected {len(names)} for the columns of this classifier's texts"
+            f" ({', '.join(names)}), in this order, found {', '.join(columns)}"
+        )
+    if learned and not (arguments.file or arguments.texts):
+        raise UserError(
+            f"a text of this classifier has the columns {', '.join(learned)}, and a line has one:"
+            " give --file"
         )
     if arguments.texts:
         for text in arguments.texts:

@@ -14,8 +14,9 @@ from infuse.data.scales import Scale
 from infuse.data.texts import INVISIBLE, UNSPACED, folded
 
 _WHOLE = re.compile(r"(-?\d+)\.0+")  # what a data frame makes of whole numbers beside an empty cell
+# What may part the words of a name: white space, underscores, hyphens and dashes, Markdown's marks,
+# quotation marks, brackets.
 _PARTING = r"\s_\u2010-\u2013*`'\"\u2018-\u201f()\[\]-"
-# What may stand between the words of a name: Markdown, quotation marks and brackets too.
 _BETWEEN = re.compile(rf"(?<=[^{_PARTING}])[{_PARTING}]+(?=[^{_PARTING}])")
 _EXACT = 2**53  # from there on, a float may stand for several whole numbers
 # Letters of other scripts that have the form of a Latin one, in capitals or not (among Unicode's

@@ -251,8 +251,10 @@ def answered(reply: Reply) -> Reply:
     Tags inside of an answer in JSON are quoted, and no thoughts.
     """
     tags = list(_TAG.finditer(reply.text))
+    if not tags:
+        return reply
     for place in (0, *(tag.end() for tag in tags if tag["end"])):
-        if tags and _is_json(reply.text[place:]):
+        if _is_json(reply.text[place:]):
             return replace(reply, text=reply.text[place:].strip())
     answer, place, thinking = "", 0, False
     for tag in tags:
@@ -261,8 +263,6 @@ def answered(reply: Reply) -> Reply:
         if tag["end"] and not thinking:
             answer = ""
         thinking, place = not tag["end"], tag.end()
-    if not tags:
-        return reply
     if thinking:
         return replace(reply, text="", finish="length", reason="thoughts without an end")
     return replace(reply, text=(answer + reply.text[place:]).strip())

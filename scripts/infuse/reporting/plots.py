@@ -125,7 +125,7 @@ def confusion(rows: Sequence[Row], labels: Sequence[str], title: str) -> Figure:
 def arms(classifiers: Sequence[Row], baselines: Sequence[Row]) -> Figure:
     """Accuracy of each classifier, best arm first; the floors as lines.
 
-    A dot is an answer of free generation, a ring the closed set's; one of each for a seed.
+    Each seed has a dot for free generation, and a ring for the closed set.
     """
     groups: dict[str, list[Row]] = {}
     for row in classifiers:
