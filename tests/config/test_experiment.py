@@ -314,6 +314,16 @@ def test_an_experiment_has_a_name_that_disks_take() -> None:
         experiment.load({"experiment": "e" * 101})
 
 
+def test_no_source_or_dimension_is_called_all() -> None:
+    """So are all of them together in the tables."""
+    small = yaml.safe_load((ROOT / "experiments/quality-small.yaml").read_text())
+    for section, part in (("conversations", "sources"), ("judging", "dimensions")):
+        own = next(iter(small[section][part].values()))
+        change = small | {section: small[section] | {part: small[section][part] | {"all": own}}}
+        with pytest.raises(UserError, match=f"{section}.{part}.all: 'all' stands for all of them"):
+            experiment.load(change)
+
+
 def test_weights_in_another_format_are_told(tmp_path: Path) -> None:
     for name in ("config.json", "tokenizer.json", "pytorch_model.bin"):
         (tmp_path / name).write_text("{}")

@@ -106,6 +106,20 @@ def test_a_damaged_lock_is_told_in_one_line(content: str, said: str, tmp_path: P
     assert lock.read_text() == content
 
 
+def test_a_lock_that_can_not_be_written_is_told_with_what_was_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(revisions, "_head", lambda *_: "f" * 40)
+    (tmp_path / "file").touch()
+    with pytest.raises(UserError) as refusal:
+        revisions.pinned(
+            hubs({"base.": None} | dict.fromkeys(list(PLACES)[1:], "0" * 40)),
+            tmp_path / "file/revisions.yaml",
+        )
+    said = str(refusal.value)
+    assert "can't be written (" in said and f"set each `revision` (them/base.x {'f' * 40})" in said
+
+
 # The whole way ----------------------------------------------------------------------------------
 
 HUB_CONFIG: dict[str, Any] = {

@@ -8,7 +8,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from browse import _source
 from browsers import go, looked_at
+from infuse.config.arms import Arm
 from infuse.core.files import read_json
 from trees import Tree, tiny_plan
 
@@ -49,3 +51,14 @@ def test_no_model_library_is_needed() -> None:
     code = "import browse, sys; sys.exit('torch' in sys.modules or 'transformers' in sys.modules)"
     scripts = Path(__file__).parents[2] / "scripts"
     assert subprocess.run([sys.executable, "-c", code], cwd=scripts, check=False).returncode == 0
+
+
+def test_sets_that_differ_in_what_is_kept_differ_in_name() -> None:
+    plain = {"target": "reason_label"}
+    arms = [plain, plain | {"keep": ["ended"]}, plain | {"keep": ["read"], "perturb": "shuffle"}]
+    names = [_source(Arm.model_validate(arm), None) for arm in arms]
+    assert names == [
+        "reasonings (none)",
+        "reasonings (none), kept: ended",
+        "reasonings (none), kept: read, perturbed: shuffle",
+    ]

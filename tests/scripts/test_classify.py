@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import io
 import json
 import subprocess
+from argparse import Namespace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +14,8 @@ import pytest
 from transformers import AutoTokenizer
 
 import warm
+from classify import _texts
+from infuse.core.errors import UserError
 from infuse.core.files import read_labels, read_rows
 from infuse.core.schemas import PREDICTIONS
 from infuse.data.encoder import Encoder
@@ -86,3 +90,32 @@ def test_lines_of_standard_input_and_texts_that_cannot_be_asked(built: Tree) -> 
     ):
         assert prediction["label"] == other["label"]
         assert prediction["probabilities"] == pytest.approx(other["probabilities"], abs=1e-5)
+
+
+def texts_of(folder: Path, columns: list[str], **given: Any) -> list[str]:
+    """The texts that a classifier is asked, which learned from texts of such columns."""
+    Form(["joy", "fear"], "label", None, {}, columns).save(folder)
+    nothing: dict[str, Any] = {"texts": [], "file": None, "column": None}
+    return list(_texts(Namespace(model=folder, **nothing | given)))
+
+
+def test_a_text_of_several_columns_is_put_together_as_it_was_learned(tmp_path: Path) -> None:
+    file = tmp_path / "new.csv"
+    file.write_text("talk,reply\nhow so, because\n,yes\n")
+    wanted = ["context: how so\nresponse: because", "response: yes"]
+    learned = ["context", "response"]
+    assert texts_of(tmp_path, learned, file=str(file), column=["talk", "reply"]) == wanted
+    file.write_text(file.read_text().replace("talk,reply", "context,response"))
+    assert texts_of(tmp_path, learned, file=str(file)) == wanted
+    for refused in ({}, {"file": str(file), "column": ["response"]}):
+        with pytest.raises(UserError, match="context, response"):
+            texts_of(tmp_path, learned, **refused)
+    with pytest.raises(UserError, match="--column: expected 1"):
+        texts_of(tmp_path, [], file=str(file), column=learned)
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdin", io.StringIO("\ufeffso\r\n\ufeffand so\n"))
+    assert texts_of(tmp_path, []) == ["so", "\ufeffand so"]

@@ -216,10 +216,11 @@ def test_intervals_of_shares_stay_shares() -> None:
 def test_a_judge_is_summed_up_with_what_it_cost() -> None:
     none = dict.fromkeys(("no_score", "out_of_range", "truncated", "empty"), 1)
     rows = [{"judge": name, "n": 9, "rated": 5, **none} for name in ("a", "a", "b")]
-    spent = {"a": {"prompt_tokens": 1200, "completion_tokens": 80, "cost": 0.0125}}
+    spent = {"a": {"prompt_tokens": 123456789, "completion_tokens": 80, "cost": 0.0125}}
     ours, other, merger = rating_tables.judge_totals(rows, spent | {"merger": {"cost": 1.5}})
     assert (merger["judge"], merger["cost"], merger.get("n")) == ("merger", "1.5", None)
     assert (ours["n"], ours["rated"], ours["empty"], ours["cost"]) == ("18", "10", "2", "0.0125")
+    assert ours["prompt tokens"] == "123456789"
     assert (other["n"], other["prompt tokens"], other["cost"]) == ("9", "", "")
 
 

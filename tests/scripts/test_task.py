@@ -18,7 +18,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from infuse.core.files import write_json
+from infuse.core.files import read_labels, write_json
 from infuse.core.hashing import fingerprint
 from infuse.core.schemas import TASK
 from infuse.data.splits import chosen
@@ -370,6 +370,14 @@ def test_declared_names_that_are_numbers_are_no_places(run_stage: RunStage, tmp_
 
 
 NAMED = [{"text": f"text {n}", "label": ("caf\u00e9", "th\u00e9")[n % 2]} for n in range(40)]
+
+
+def test_numbers_below_0_are_in_their_order(run_stage: RunStage, tmp_path: Path) -> None:
+    rows = [{"text": f"text {at}", "label": at % 12 - 3} for at in range(48)]
+    asked = spec_of(tmp_path, rows)
+    asked["params"]["labels"] = None
+    outcome = run_stage("task", **asked)
+    assert read_labels(outcome.output) == [str(number) for number in range(-3, 9)]
 
 
 def test_labels_that_look_alike_are_refused_with_their_code_points(

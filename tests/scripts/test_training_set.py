@@ -263,3 +263,16 @@ def test_a_perturbation_that_changes_little_is_refused(
         "training set: perturb shuffle leaves 3 of 4 reasonings as they are: nothing else has as"
         " many tokens; take another kind"
     )
+
+
+def test_reasonings_that_are_one_text_have_none_to_change_with(
+    built: Tree, run_stage: RunStage, tmp_path: Path
+) -> None:
+    lines = [reason(split, n, "so it is") for split in SPLITS for n in range(4)]
+    inputs = folders(tmp_path, TEXTS, lines) | {"base": nodes(built, "base")["scratch"]}
+    write_json(inputs["task"] / "labels.json", ["joy"])
+    said = run_stage("training_set", {"perturb": "other_same_label"}, inputs)
+    assert said.reason == (
+        "training set: perturb other_same_label leaves 4 of 4 reasonings as they are: many are the"
+        " same text; take another source of reasonings"
+    )
