@@ -6,16 +6,18 @@ TREE is a copy of this project in which the experiment ran, or some of its arms 
 answered goes to docs/answer, in place of older answers of the same arm and seed. So a study that
 takes days can run in parts, on several machines. Without a TREE, the tables are made again.
 
-Measured: readings.parquet, classifiers.csv, baselines.csv. From these follow arms.csv and
-comparisons.csv, and arms.png. Two arms are compared by the seeds that both have.
+Measured: readings.parquet, classifiers.csv, baselines.csv, and sources.csv, which tells what each
+source of reasonings wrote. From the first three follow arms.csv, comparisons.csv and arms.png. Two
+arms are compared by the seeds that both have.
 """
 
 from __future__ import annotations
 
 import argparse
+import csv
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -35,7 +37,7 @@ from infuse.core.files import (
 )
 from infuse.core.manifest import SEAL, read_provenance
 from infuse.core.schemas import PREDICTIONS, TASK
-from infuse.evaluation import comparisons, scores, stats
+from infuse.evaluation import comparisons, reasoning_sources, scores, stats
 from infuse.evaluation.scores import Row
 from infuse.reporting import arm_tables, cells, plots
 from infuse.workflow import plan
@@ -55,17 +57,19 @@ def main() -> None:
     tree = parser.parse_args().tree
     if tree is not None:
         take(tree)
-    for name, table in tables().items():
-        write_text(FOLDER / f"{name}.csv", cells.csv_text(table))
+    classifiers = read_classifiers()
     baselines = read_csv(FOLDER / "baselines.csv", scores.BASELINES)
-    plots.arms(read_classifiers(), baselines).savefig(FOLDER / "arms.png", dpi=130)
+    for name, table in tables(classifiers, baselines).items():
+        write_table(name, table)
+    plots.arms(classifiers, baselines).savefig(FOLDER / "arms.png", dpi=130)
 
 
 def take(tree: Path) -> None:
     """Put into `FOLDER` what was measured in a tree."""
     os.chdir(tree)  # the experiment's paths begin there
     config = experiment.load(experiment.read_change(EXPERIMENT))
-    made = plan.build(config).arms.inputs["metrics"].inputs
+    planned = plan.build(config).arms.inputs
+    made = planned["metrics"].inputs
     task = Path(made["task"].path)
     labels, test = read_labels(task), read_task(task, "test")
     readings, classifiers = [], []
@@ -82,6 +86,25 @@ def take(tree: Path) -> None:
     kept = merged(read_classifiers(), classifiers, order)
     write_csv(FOLDER / "classifiers.csv", kept, scores.CLASSIFIERS)
     write_rows(FOLDER / "readings.parquet", merged(read_readings(), readings, order), READINGS)
+    folders = {
+        role.partition(" ")[2]: Path(node.path)
+        for role, node in planned.items()
+        if role.startswith("reasonings ")
+    }
+    take_sources(task, folders)
+
+
+def take_sources(task: Path, folders: Mapping[str, Path]) -> None:
+    """Put into `FOLDER` what those of some sources wrote that have written."""
+    found = {
+        source: reasoning_sources.of_source(task, folder)
+        for source, folder in folders.items()
+        if (folder / SEAL).exists()
+    }
+    if found:
+        rows = [row for row in read_sources() if row["source"] not in found]
+        rows += arm_tables.sources(found)
+        write_table("sources", sorted(rows, key=lambda row: [*folders].index(row["source"])))
 
 
 def merged(old: Sequence[Row], new: Sequence[Row], order: Sequence[str]) -> list[Row]:
@@ -103,17 +126,30 @@ def read_readings() -> list[Row]:
     return read_rows(path, READINGS) if path.exists() else []
 
 
-def tables() -> dict[str, cells.Table]:
+def read_sources() -> cells.Table:
+    """What each source of reasonings wrote, so far."""
+    path = FOLDER / "sources.csv"
+    if not path.exists():
+        return []
+    with path.open(encoding="utf-8", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write_table(name: str, table: cells.Table) -> None:
+    """Put a table into `FOLDER`."""
+    write_text(FOLDER / f"{name}.csv", cells.csv_text(table))
+
+
+def tables(classifiers: Sequence[Row], baselines: Sequence[Row]) -> dict[str, cells.Table]:
     """The arms, and how they compare, from what was measured."""
     written: dict[tuple[str, int], list[Row]] = {}
     for row in read_readings():
         written.setdefault((row["arm"], row["seed"]), []).append(row)
     means = comparisons.mean_rows([], written)
     arms = list(dict.fromkeys(arm for arm, _ in written))
-    baselines = read_csv(FOLDER / "baselines.csv", scores.BASELINES)
     planned = experiment.read_change(ROOT / EXPERIMENT)["comparisons"]
     return {
-        "arms": arm_tables.all_arms(arms, read_classifiers(), means, baselines),
+        "arms": arm_tables.all_arms(arms, classifiers, means, baselines),
         "comparisons": arm_tables.comparisons(compared(planned, written)),
     }
 

@@ -12,11 +12,8 @@ Run as: python scripts/arms.py results/specs/arms/NAME-KEY.json
 from typing import Any
 
 from infuse.config.report_params import ArmsParams
-from infuse.core.files import read_labels, read_rows, read_task
-from infuse.core.manifest import read_provenance
-from infuse.core.schemas import REASONINGS
 from infuse.evaluation.metrics_files import read_numbers
-from infuse.evaluation.reasoning_sources import Worth, worth
+from infuse.evaluation.reasoning_sources import of_source
 from infuse.reporting import arm_tables, plots
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
@@ -49,27 +46,18 @@ def arms(job: Job) -> dict[str, Any]:
         "comparisons": arm_tables.comparisons(comparisons),
         "regimes": arm_tables.regimes(plain + points),
         "controls": arm_tables.controls(controls),
-        "sources": arm_tables.sources(_sources(job)),
+        "sources": arm_tables.sources(
+            {
+                role.partition(" ")[2]: of_source(job.inputs["task"], folder)
+                for role, folder in job.inputs.items()
+                if role.startswith("reasonings ")
+            }
+        ),
     }.items():
         write(job.out / name, table)
     plots.save(plots.arms(classifiers, baselines), job.out / "arms")
     plots.save(plots.regimes(classifiers, points), job.out / "regimes")
     return {}
-
-
-def _sources(job: Job) -> dict[str, tuple[str, Worth]]:
-    """The kind of each source of reasonings, and what it is worth on the training texts."""
-    task = job.inputs["task"]
-    texts = {row["id"]: row for row in read_task(task, "train")}
-    labels = read_labels(task)
-    sources = {}
-    for role, folder in job.inputs.items():
-        if role.startswith("reasonings "):
-            rows = read_rows(folder / "reasonings.parquet", REASONINGS)
-            kind = read_provenance(folder)["params"]["kind"]
-            joined = [texts[row["id"]] | row for row in rows if row["split"] == "train"]
-            sources[role.partition(" ")[2]] = kind, worth(joined, labels)
-    return sources
 
 
 if __name__ == "__main__":

@@ -39,6 +39,11 @@ def compared() -> Iterator[list[str]]:
             yield [line["arm"], line["against"], more, line["Holm p"]]
 
 
+def sources() -> Iterator[list[str]]:
+    for line in committed("answer/sources.csv"):
+        yield [line[name] for name in SOURCES]
+
+
 def emotion() -> Iterator[list[str]]:
     for line in committed("findings/emotion-arms.csv"):
         if line["budget"] == "adequate":
@@ -55,6 +60,10 @@ def grade() -> Iterator[list[str]]:
             yield [line["arm"], *(line[name] for name in ("accuracy %", "mae", "kappa")), more]
 
 
+SOURCES = (
+    "source", "tokens", "ended %", "nearest to own text %", "names its label %", "names another %",
+    "label read from it %",
+)  # fmt: skip
 TABLES = {
     "primary": (
         ["arm", "accuracy %", "by seed", "closed set %", "label's share of the loss, %"],
@@ -68,6 +77,7 @@ TABLES = {
         ["arm", "against", "difference, points (95 %)", "Holm p"],
         compared,
     ),
+    "sources": (list(SOURCES), sources),
     "emotion": (
         ["arm", "accuracy %", "by seed", "closed set %", "steps", "label's share of the loss, %"],
         emotion,
@@ -119,6 +129,17 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
     ]
     for line in shown:
         assert f"{line['difference']} points ({between(line['low'], line['high'])})" in said
+    written = {row["source"]: row for row in committed("answer/sources.csv")}
+    asked = written["reasonings"]
+    named, other, own = (
+        f"{round(float(asked[name]))} %"
+        for name in ("names its label %", "names another %", "nearest to own text %")
+    )
+    assert f"{named} of the 600 reasonings name the label all the same, and {other} name" in said
+    assert f"For {own}, the nearest text is the one that it was written for." in said
+    assert f"Out of the text alone, it reads {float(asked['label read from text %']):.0f} %" in said
+    cut = 100 - float(written["argued"]["ended %"])
+    assert f"{cut:.0f} % of the argued reasonings were cut at the limit" in said
     before = {line["arm"]: line["by seed"] for line in committed("answer/primary-arms.csv")}
     first = before["reason_label"].split()[0]
     ahead = float(arms["reason_label_weighted"]["by seed"]) - float(first)

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
+from infuse.core.files import read_labels, read_rows, read_task
+from infuse.core.manifest import read_provenance
+from infuse.core.schemas import REASONINGS
 from infuse.data.linear_text import nearest
 from infuse.data.reasoning_checks import label_read, labels_named, passed
 from infuse.data.splits import drawn, grouped
@@ -68,6 +72,15 @@ def worth(rows: Sequence[Row], labels: Sequence[str]) -> Worth:
         text_read=_share_read(rows, "text"),
         **{name: sum(each) / len(rows) for name, each in shares.items()},
     )
+
+
+def of_source(task: Path, reasonings: Path) -> tuple[str, Worth]:
+    """The kind of a source, and what it wrote for the training texts is worth; two artifacts."""
+    texts = {row["id"]: row for row in read_task(task, "train")}
+    rows = read_rows(reasonings / "reasonings.parquet", REASONINGS)
+    joined = [texts[row["id"]] | row for row in rows if row["split"] == "train"]
+    kind = read_provenance(reasonings)["params"]["kind"]
+    return kind, worth(joined, read_labels(task))
 
 
 def _share_read(rows: Sequence[Row], part: str) -> float | None:
