@@ -98,6 +98,7 @@ def pulled(published: Published, root: Path) -> Tree:
     tree = published.clone(root)
     said = share(tree, "pull")
     assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("9 artifacts were pulled\n5 more are published. "), said.stdout
     return tree
 
 

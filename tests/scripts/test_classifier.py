@@ -79,3 +79,16 @@ def test_a_separator_that_hides_a_label_is_refused(built: Tree) -> None:
     assert said.stderr.splitlines()[-1].endswith(
         "error: classifier.separators.reason_label: beside 'ad', the label 'sadness' can't be read"
     )
+
+
+@pytest.mark.parametrize(("target", "told"), [("reason_label", True), ("label_reason", False)])
+def test_answers_that_would_be_cut_are_told_where_all_of_it_is_needed(
+    built: Tree, target: str, told: bool
+) -> None:
+    folder = nodes(built, "classifier")["reason_label-seed1"]
+    spec = json.loads((built.root / f"results/specs/classifier/{folder.name}.json").read_text())
+    needed = spec["settings"]["requirements"] | {"max_new_tokens": 12}
+    command = again(built, folder, target, {"requirements": needed}, target=target)
+    said = run(built, command, fault(STEP, "kill"))
+    assert said.returncode == -signal.SIGKILL
+    assert ("answers to learn are longer than 12 tokens" in said.stderr) == told
