@@ -71,13 +71,23 @@ def test_adapters_are_merged_into_a_folder_like_any_other(built: Tree) -> None:
     assert changed == {"q_proj", "v_proj"}
 
 
-def test_a_separator_that_hides_a_label_is_refused(built: Tree) -> None:
+@pytest.mark.parametrize(
+    ("target", "separator", "label"),
+    [
+        ("reason_label", "ad", "sadness"),
+        ("label_reason", "yy", "joy"),
+    ],  # in a label; across its end
+)
+def test_a_separator_that_hides_a_label_is_refused(
+    built: Tree, target: str, separator: str, label: str
+) -> None:
     folder = nodes(built, "classifier")["reason_label-seed1"]
-    command = again(built, folder, "separated", separator="ad")
+    command = again(built, folder, "separated", target=target, separator=separator)
     said = subprocess.run(command, cwd=built.root, capture_output=True, text=True, check=False)
     assert said.returncode == 1
     assert said.stderr.splitlines()[-1].endswith(
-        "error: classifier.separators.reason_label: beside 'ad', the label 'sadness' can't be read"
+        f"error: classifier.separators.{target}: beside {separator!r}, the label {label!r} can't"
+        " be read"
     )
 
 
