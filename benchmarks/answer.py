@@ -57,8 +57,7 @@ def main() -> None:
     tree = parser.parse_args().tree
     if tree is not None:
         take(tree)
-    classifiers = read_classifiers()
-    baselines = read_csv(FOLDER / "baselines.csv", scores.BASELINES)
+    classifiers, baselines = read_numbers()
     for name, table in tables(classifiers, baselines).items():
         write_table(name, table)
     plots.arms(classifiers, baselines).savefig(FOLDER / "arms.png", dpi=130)
@@ -120,6 +119,11 @@ def read_classifiers() -> list[Row]:
     return read_csv(path, scores.CLASSIFIERS) if path.exists() else []
 
 
+def read_numbers() -> tuple[list[Row], list[Row]]:
+    """Those of the classifiers, and of the baselines."""
+    return read_classifiers(), read_csv(FOLDER / "baselines.csv", scores.BASELINES)
+
+
 def read_readings() -> list[Row]:
     """Each classifier's answers so far."""
     path = FOLDER / "readings.parquet"
@@ -155,16 +159,15 @@ def tables(classifiers: Sequence[Row], baselines: Sequence[Row]) -> dict[str, ce
 
 
 def compared(planned: Sequence[Sequence[str]], written: comparisons.Runs) -> list[Row]:
-    """`comparisons.comparison_rows`, each by the seeds that both arms have.
+    """`comparisons.comparison_rows`, each by the seeds that both arms have, if there are any.
 
     Holm's correction is over all that is planned: a pair that has not run counts as one with p = 1.
     """
-    arms = {arm for arm, _ in written}
     rows = [
         row
         for pair in planned
-        if arms.issuperset(pair)
-        for row in comparisons.comparison_rows([pair], common(pair, written))
+        if (runs := common(pair, written))
+        for row in comparisons.comparison_rows([pair], runs)
     ]
     adjusted = []
     for measure in comparisons.MEASURES:
@@ -176,7 +179,7 @@ def compared(planned: Sequence[Sequence[str]], written: comparisons.Runs) -> lis
 
 
 def common(pair: Sequence[str], written: comparisons.Runs) -> comparisons.Runs:
-    """The runs of two arms with the seeds of both."""
+    """The runs of two arms with the seeds of both; none where they share no seed."""
     seeds = set.intersection(*({seed for arm, seed in written if arm == name} for name in pair))
     return {run: rows for run, rows in written.items() if run[0] in pair and run[1] in seeds}
 

@@ -18,7 +18,7 @@ from infuse.reporting import arm_tables, plots
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
 
-VERSION = 7
+VERSION = 8
 
 
 def arms(job: Job) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from infuse.reporting import layer_plots, layer_tables, plots
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
 
-VERSION = 4
+VERSION = 5
 
 
 def layers(job: Job) -> dict[str, Any]:

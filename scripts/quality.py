@@ -21,7 +21,7 @@ from infuse.reporting import plots, rating_tables
 from infuse.reporting.cells import NOT_RUN, Table, plain, write
 from infuse.workflow.job import Job, run
 
-VERSION = 5
+VERSION = 6
 
 
 def quality(job: Job) -> dict[str, Any]:

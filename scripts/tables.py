@@ -19,7 +19,7 @@ from infuse.reporting import paper_tables
 from infuse.reporting.cells import write
 from infuse.workflow.job import Job, run
 
-VERSION = 5
+VERSION = 6
 
 
 def tables(job: Job) -> dict[str, Any]:

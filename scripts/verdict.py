@@ -21,7 +21,7 @@ from infuse.evaluation.scores import Row
 from infuse.reporting import verdict as report
 from infuse.workflow.job import Job, run
 
-VERSION = 5
+VERSION = 6
 
 
 def verdict(job: Job) -> dict[str, Any]:

@@ -150,6 +150,14 @@ def test_values_that_are_all_equal_tell_no_interval(value: float) -> None:
         assert all(math.isnan(part) for part in interval[1:])
 
 
+def test_what_can_not_be_below_zero_has_no_end_there() -> None:
+    errors = np.array([[0.0, 0.2, 0.1], [0.3, 0.0, 0.9]])
+    unbounded = stats.mean_interval(errors, list("abc"))
+    assert unbounded.low < 0
+    assert stats.non_negative_mean(errors, list("abc")) == unbounded._replace(low=0)
+    assert math.isnan(stats.non_negative_mean(np.ones((1, 3)), list("abc")).low)
+
+
 @given(
     seeds=st.integers(1, 3), wins=st.integers(0, 30), losses=st.integers(0, 30),
     ties=st.integers(0, 60),

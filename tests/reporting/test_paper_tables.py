@@ -31,6 +31,12 @@ def test_each_line_of_a_table_is_one_row(rows: list[tuple[str, str]]) -> None:
     assert len(markdown(["a", "b"], rows).split("\n")) == len(rows) + 3
 
 
+def test_no_p_is_zero() -> None:
+    assert [cells.p_value(p) for p in (1.0, 0.0231, 1e-54, 0.0)] == [
+        "1", "0.023", "1e-54", "<1e-300"
+    ]  # fmt: skip
+
+
 def test_table_3_holds_the_measured_accuracies(built: Tree) -> None:
     table = _table(built, "table3")
     measured = {

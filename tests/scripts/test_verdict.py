@@ -78,6 +78,11 @@ def test_answers_that_were_cut_are_told_of_both_arms(unread: str, tmp_path: Path
         assert (cut in page) == (unread == "truncated")
 
 
+def test_a_single_text_asks_for_others(tmp_path: Path) -> None:
+    page = written(tmp_path, pages.Study(test=1, rates={"why": 1.0, "label": 0.0}))
+    assert "or there is just one text. So nothing is known of others." in page
+
+
 def test_texts_are_data(tmp_path: Path) -> None:
     """Nothing of a text is read as Markdown or HTML; a wrong reading quotes what was written."""
     study = pages.Study(

@@ -13,9 +13,17 @@ import answer
 
 
 def test_the_tables_follow_from_the_answers() -> None:
-    for name, table in answer.tables().items():
+    for name, table in answer.tables(*answer.read_numbers()).items():
         held = committed(f"answer/{name}.csv")
         assert held == [{column: line.get(column, "") for column in held[0]} for line in table]
+
+
+def test_arms_without_a_common_seed_count_as_planned_alone() -> None:
+    row = {"id": 0, "label": "joy", "predicted": "joy", "outcome": "right", "closed_set": "joy"}
+    runs = {("x", 1): [row], ("y", 2): [row], ("x", 2): [row]}
+    assert answer.compared([["x", "y"]], {run: runs[run] for run in [("x", 1), ("y", 2)]}) == []
+    (line, _) = answer.compared([["x", "y"], ["x", "z"]], runs)
+    assert line["seeds"] == 1
 
 
 def test_every_run_has_all_answers_and_one_line() -> None:

@@ -202,7 +202,7 @@ def _arms_in_groups(
 
 
 def ratio(ours: Values, theirs: Values, clusters: Sequence[str]) -> Interval | None:
-    """mean(ours) / mean(theirs) with its `stats.mean_interval`; None over zero.
+    """mean(ours) / mean(theirs) with its interval; None over zero.
 
     With r that ratio, the interval is of the mean of r + (ours - r theirs) / mean(theirs), to first
     order the ratio (the delta method; Cochran, Sampling Techniques, 1977, section 6.3).
@@ -214,7 +214,7 @@ def ratio(ours: Values, theirs: Values, clusters: Sequence[str]) -> Interval | N
     if not base:
         return None
     share = float(ours.mean()) / base
-    return stats.mean_interval(share + (ours - share * theirs) / base, clusters)
+    return stats.non_negative_mean(share + (ours - share * theirs) / base, clusters)
 
 
 def rank_maps(

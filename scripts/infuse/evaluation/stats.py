@@ -189,6 +189,12 @@ def mean_interval(
     return two_way_interval(clustered(values, clusters), bounds)
 
 
+def non_negative_mean(values: Values, clusters: Sequence[str]) -> Interval:
+    """`mean_interval` of what can't be below 0, as errors and ratios; nor can its lower end."""
+    interval = mean_interval(values, clusters)
+    return interval._replace(low=max(interval.low, 0.0))  # nan, where there is none, stays
+
+
 def mean_difference(
     differences: Values, clusters: Sequence[str], bounds: tuple[float, float] | None = None
 ) -> Interval:

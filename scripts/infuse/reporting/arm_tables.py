@@ -16,6 +16,7 @@ from infuse.reporting.cells import (
     accuracy_of,
     formatted,
     mean,
+    p_value,
     percent,
     points,
 )
@@ -87,7 +88,7 @@ def comparisons(rows: Sequence[Row]) -> Table:
             "against": row["against"],
             "measure": row["measure"],
             **_difference(row),
-            "Holm p": f"{row['holm_p']:.2g}",
+            "Holm p": p_value(row["holm_p"]),
             "seeds": str(row["seeds"]),
             "n": str(row["n"]),
             "bootstrap low": formatted(row["bootstrap_low"], points),
@@ -170,5 +171,5 @@ def sources(worths: Mapping[str, tuple[str, Worth]]) -> Table:
 def _difference(row: Row) -> dict[str, str]:
     return {
         "difference": points(row["difference"]), "low": points(row["low"]),
-        "high": points(row["high"]), "p": f"{row['p']:.2g}",
+        "high": points(row["high"]), "p": p_value(row["p"]),
     }  # fmt: skip

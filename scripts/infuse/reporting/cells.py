@@ -33,6 +33,11 @@ def points(share: float) -> str:
     return f"{100 * share:+.2f}"
 
 
+def p_value(p: float) -> str:
+    """A p with two digits; what is too small for a number is not 0."""
+    return f"{p:.2g}" if p else "<1e-300"
+
+
 def formatted(value: float | None, form: Callable[[float], str]) -> str:
     """A number as text; nothing where there is none."""
     return "" if value is None else form(value)

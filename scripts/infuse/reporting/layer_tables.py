@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from infuse.evaluation.scores import Row
 from infuse.evaluation.stats import Interval
-from infuse.reporting.cells import Table, percent
+from infuse.reporting.cells import Table, p_value, percent
 
 
 def layer_table(rows: Sequence[Row]) -> Table:
@@ -39,7 +39,7 @@ def output_table(rows: Sequence[Row]) -> Table:
                 "arm": row["arm"], "group": row["group"],
                 "confidence %": percent(row["confidence"]),
                 "against": row["against"] or "", **_interval(points, "{:+.2f}", "difference"),
-                "p": "" if interval is None or math.isnan(interval.p) else f"{interval.p:.2g}",
+                "p": "" if interval is None or math.isnan(interval.p) else p_value(interval.p),
                 "settled %": percent(row["settled"]),
                 "settled layer": "" if layer is None else f"{layer:.2f}",
                 "seeds": str(row["seeds"]), "n": str(row["texts"]),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 
@@ -19,6 +19,7 @@ from infuse.reporting.cells import (
     formatted,
     mean,
     mean_of,
+    p_value,
     percent,
     points,
 )
@@ -184,17 +185,17 @@ def comparison(lines: Sequence[Line]) -> Table:
 def _contrast(rows: Sequence[Row], difference: Row) -> dict[str, str]:
     """A difference in points; each test is of one pair of seeds, "-" where it is not defined."""
 
-    def tests(name: str, form: str) -> str:
-        return " ".join("-" if row[name] is None else format(row[name], form) for row in rows)
+    def tests(name: str, form: Callable[[float], str]) -> str:
+        return " ".join("-" if row[name] is None else form(row[name]) for row in rows)
 
     return {
         "accuracy %": points(difference["mean"]),
         "low": points(difference["low"]),
         "high": points(difference["high"]),
         "by seed": " ".join(points(row["difference"]) for row in rows),
-        "z": tests("z", ".2f"),
-        "p of z": tests("z_p", ".2g"),
-        "McNemar p": tests("mcnemar_p", ".2g"),
+        "z": tests("z", "{:.2f}".format),
+        "p of z": tests("z_p", p_value),
+        "McNemar p": tests("mcnemar_p", p_value),
     }
 
 

@@ -20,7 +20,7 @@ from infuse.evaluation import scores as ev
 from infuse.evaluation import stats
 from infuse.evaluation.comparisons import MEASURES, Runs, measured, right_answers
 from infuse.evaluation.judge_replies import OUTCOMES
-from infuse.reporting.cells import FOUR, Table, formatted, mean, percent
+from infuse.reporting.cells import FOUR, Table, formatted, mean, p_value, percent
 
 Row = dict[str, Any]
 Setting = tuple[str, str]  # source and dimension
@@ -80,8 +80,8 @@ def quality(train: Sequence[Row], written: Runs, arms: Mapping[str, AnyArm]) -> 
         "against": (str(plain_label(arms, name)) for name in gaps),
         "settings won": (f"{(gap > 0).sum()} of {len(gap)}" for gap in gaps.values()),
         "settings lost": (f"{(gap < 0).sum()} of {len(gap)}" for gap in gaps.values()),
-        "sign test p": (f"{value:.2g}" for value in p),
-        "Holm p": (f"{value:.2g}" for value in stats.holm(p)),
+        "sign test p": map(p_value, p),
+        "Holm p": map(p_value, stats.holm(p)),
     }
     for what, cells in last.items():
         named = zip(gaps, cells, strict=True)
@@ -247,7 +247,7 @@ def _measured(name: str, other: str | None, runs: Runs, labels: Sequence[str]) -
         more = stats.gain(right - right_answers(other, runs, MEASURES["accuracy"]), clusters)
         line["against"] = other
         line |= _cells("accuracy, points more", "{:+.2f}", *(100 * end for end in more[:3]))
-        line["accuracy, points more, p"] = f"{more.p:.2g}"
+        line["accuracy, points more, p"] = p_value(more.p)
         if rated and all("mae" in each for each in theirs):
             worse = _errors(name, runs) - _errors(other, runs)
             line |= _interval("MAE, more", worse, clusters, signed=True)
@@ -268,10 +268,10 @@ def _interval(
     name: str, values: stats.Values, clusters: Sequence[str], signed: bool = False
 ) -> dict[str, str]:
     """A mean over seeds and texts with its interval; with its p, if zero would mean nothing."""
-    interval = (stats.mean_difference if signed else stats.mean_interval)(values, clusters)
+    interval = (stats.mean_difference if signed else stats.non_negative_mean)(values, clusters)
     line = _cells(name, "{:+.4f}" if signed else "{:.4f}", *interval[:3])
     if signed and not math.isnan(interval.p):
-        line[f"{name}, p"] = f"{interval.p:.2g}"
+        line[f"{name}, p"] = p_value(interval.p)
     return line
 
 

@@ -30,7 +30,8 @@ class Side(NamedTuple):
         classifier: the folder of its first seed's classifier.
         tokens: written for a text, the mean.
         seconds: that a text took, the mean.
-        cut: the share of answers that reached `max_new_tokens` without an end.
+        cut: the share of answers that reached `max_new_tokens` without an end; where answers vote,
+            of texts.
     """
 
     name: str
@@ -131,6 +132,11 @@ def _open(comparison: Row, enough: Enough) -> list[str]:
     """What would settle an open question."""
     if verdict(comparison) != "open":
         return []
+    if comparison["df"] is None:
+        return [
+            "All test texts are of one cluster (`task.columns.cluster`), or there is just one text."
+            " So nothing is known of others. Test texts of more clusters are needed."
+        ]
     ways = []
     if enough.items is not None:
         ways.append(f"about {_round(enough.items):,} labelled test texts (now {comparison['n']:,})")
