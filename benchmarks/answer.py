@@ -7,8 +7,9 @@ answered goes to docs/answer, in place of older answers of the same arm and seed
 takes days can run in parts, on several machines. Without a TREE, the tables are made again.
 
 Measured: readings.parquet, classifiers.csv, baselines.csv, and sources.csv, which tells what each
-source of reasonings wrote. From the first three follow arms.csv, comparisons.csv and arms.png. Two
-arms are compared by the seeds that both have.
+source of reasonings wrote. From the first three follow arms.csv, comparisons.csv and
+arms.png, and afterwards.csv, which nobody planned. Two arms are compared by the seeds that both
+have.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ import argparse
 import csv
 import os
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 ROOT = Path(__file__).parents[1]
@@ -45,6 +49,18 @@ from infuse.workflow import plan
 FOLDER = ROOT / "docs/answer"
 EXPERIMENT = Path("experiments/answer.yaml")
 ANSWER = [PREDICTIONS.field(name) for name in ("id", "label", "predicted", "outcome", "closed_set")]
+DRAWS = 2000
+AFTERWARDS = (  # two arms, and which texts: looked at when the answers were there, not planned
+    ("bag_label", "label", "all"),
+    ("keywords_label", "reason_label", "all"),
+    ("reason_label_weighted", "reason_label", "all"),
+    ("label_smoothed", "label", "all"),
+    ("head", "label", "all"),
+    ("reason_label", "bag_label", "all"),
+    ("reason_label", "bag_label", "three rarest labels"),
+    ("reason_label", "bag_label", "three most frequent labels"),
+    ("reason_label", "shuffled_label", "the other arm's answer ended"),
+)
 READINGS = pa.schema([("arm", pa.string()), ("seed", pa.int64()), *ANSWER])
 
 
@@ -155,7 +171,64 @@ def tables(classifiers: Sequence[Row], baselines: Sequence[Row]) -> dict[str, ce
     return {
         "arms": arm_tables.all_arms(arms, classifiers, means, baselines),
         "comparisons": arm_tables.comparisons(compared(planned, written)),
+        "afterwards": afterwards(written),
     }
+
+
+def afterwards(written: comparisons.Runs) -> cells.Table:
+    """Each of `AFTERWARDS` with its 95 % interval, by the seeds that both arms have."""
+    table = []
+    for arm, other, texts in AFTERWARDS:
+        runs = common((arm, other), written)
+        ours, theirs = (
+            [rows for (name, _), rows in runs.items() if name == side] for side in (arm, other)
+        )
+        kept = chosen(texts, theirs)
+        some = {run: [row for row in rows if row["id"] in kept] for run, rows in runs.items()}
+        ends = ("difference", "low", "high")
+        found = {
+            row["measure"]: [row[end] for end in ends]
+            for row in comparisons.comparison_rows([(arm, other)], some)
+        }
+        if texts == "all":
+            found["macro F1"] = macro_f1(ours, theirs)
+        table += [
+            {"arm": arm, "against": other, "texts": texts, "measure": measure}
+            | dict(zip(ends, map(cells.points, values), strict=True))
+            | {"seeds": str(len(ours)), "n": str(len(kept))}
+            for measure, values in found.items()
+        ]
+    return table
+
+
+def chosen(texts: str, runs: Sequence[Sequence[Row]]) -> set[int]:
+    """The ids that a line of `AFTERWARDS` is about, by the answers of its second arm."""
+    if texts == "the other arm's answer ended":
+        answers = zip(*runs, strict=True)
+        return {
+            rows[0]["id"] for rows in answers if all(row["outcome"] != "truncated" for row in rows)
+        }
+    order = [label for label, _ in Counter(row["label"] for row in runs[0]).most_common()]
+    labels = {"three rarest labels": order[-3:], "three most frequent labels": order[:3]}
+    return {row["id"] for row in runs[0] if row["label"] in labels.get(texts, order)}
+
+
+def macro_f1(ours: Sequence[Sequence[Row]], theirs: Sequence[Sequence[Row]]) -> list[float]:
+    """The difference in macro F1, mean of the seeds; and the ends of its bootstrap over texts."""
+    names = np.array(sorted({row["label"] for row in ours[0]}))
+    count = len(ours[0])
+    texts = np.random.default_rng(0).multinomial(count, np.full(count, 1 / count), DRAWS)
+    times = np.concatenate([np.ones((1, count)), texts])  # first each text once, then the draws
+
+    def f1(rows: Sequence[Row]) -> npt.NDArray[np.float64]:
+        gold, read = (
+            np.array([[row[part]] for row in rows]) == names for part in ("label", "predicted")
+        )
+        both = times @ (gold & read)
+        return np.asarray(2 * both / np.maximum(times @ gold + times @ read, 1)).mean(1)
+
+    gaps = np.mean([f1(one) - f1(other) for one, other in zip(ours, theirs, strict=True)], 0)
+    return [float(gaps[0]), *map(float, np.quantile(gaps[1:], [0.025, 0.975]))]
 
 
 def compared(planned: Sequence[Sequence[str]], written: comparisons.Runs) -> list[Row]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+
+import pyarrow.parquet as pq
 
 from trees import ROOT, committed
 
@@ -37,6 +40,16 @@ def compared() -> Iterator[list[str]]:
         if line["measure"] == "accuracy":
             more = f"{line['difference']} ({between(line['low'], line['high'])})"
             yield [line["arm"], line["against"], more, line["Holm p"]]
+
+
+def afterwards() -> Iterator[list[str]]:
+    found: dict[tuple[str, ...], dict[str, str]] = {}
+    for line in committed("answer/afterwards.csv"):
+        what = line["arm"], line["against"], line["texts"]
+        more = f"{line['difference']} ({between(line['low'], line['high'])})"
+        found.setdefault(what, {})[line["measure"]] = more
+    for what, more in found.items():
+        yield [*what, more["accuracy"], more.get("macro F1", "")]
 
 
 def sources() -> Iterator[list[str]]:
@@ -78,6 +91,10 @@ TABLES = {
         compared,
     ),
     "sources": (list(SOURCES), sources),
+    "afterwards": (
+        ["arm", "against", "texts", "accuracy, points (95 %)", "macro F1, points (95 %)"],
+        afterwards,
+    ),
     "emotion": (
         ["arm", "accuracy %", "by seed", "closed set %", "steps", "label's share of the loss, %"],
         emotion,
@@ -87,6 +104,14 @@ TABLES = {
         grade,
     ),
 }
+
+
+def recalls(arm: str) -> dict[str, float]:
+    """The share of right answers of each label, in the study on a pretrained model."""
+    rows = pq.read_table(ROOT / "docs/answer/readings.parquet").to_pylist()
+    texts = Counter(row["label"] for row in rows if row["arm"] == arm)
+    right = Counter(row["label"] for row in rows if row["arm"] == arm and row["outcome"] == "right")
+    return {label: right[label] / count for label, count in texts.items()}
 
 
 def test_tables_are_those_of_the_result_files() -> None:
@@ -111,7 +136,14 @@ def test_what_answers_the_papers_claims_is_as_measured() -> None:
     arms = {line["arm"]: line for line in committed("answer/primary-arms.csv")}
     for measure in ("macro f1", "closed set ece"):
         label, reason = (float(arms[arm][measure]) for arm in ("label", "reason_label"))
-        assert f"| from {label:.3f} to {reason:.3f} |" in section
+        assert f"| from {label:.3f} to {reason:.3f}" in section
+    once = {line["arm"]: line for line in committed("answer/arms.csv")}
+    label, bag = (float(once[arm]["closed set ece"]) for arm in ("label", "bag_label"))
+    assert f"with random words, one seed, from {label:.3f} to {bag:.3f}" in section
+    recall = {arm: recalls(arm) for arm in ("label", "reason_label")}
+    assert all(recall["reason_label"][name] < share for name, share in recall["label"].items())
+    cut = float(once["shuffled_label"]["truncated"]) / float(once["shuffled_label"]["n"])
+    assert f"where {cut:.0%}".replace("%", " %") + " of the shuffled answers are cut" in section
     rated = {line["arm"]: line["accuracy %"] for line in committed("findings/ratings.csv")[:9]}
     alike = {rated[f"label_{tokens}"] for tokens in ("explanation", "shuffled", "bag")}
     assert [f"all three reach {accuracy} %" in section for accuracy in alike] == [True]
@@ -120,6 +152,7 @@ def test_what_answers_the_papers_claims_is_as_measured() -> None:
 
 def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
     said = " ".join(PAGE.split())
+    prose = " ".join(line for line in PAGE.splitlines() if not line.startswith("|"))
     arms = {line["arm"]: line for line in committed("answer/arms.csv")}
     planned = committed("answer/comparisons.csv")
     found = {(line["arm"], line["against"]): line for line in reversed(planned)}  # the first counts
@@ -140,13 +173,21 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
     assert f"Out of the text alone, it reads {float(asked['label read from text %']):.0f} %" in said
     cut = 100 - float(written["argued"]["ended %"])
     assert f"{cut:.0f} % of the argued reasonings were cut at the limit" in said
-    before = {line["arm"]: line["by seed"] for line in committed("answer/primary-arms.csv")}
-    first = before["reason_label"].split()[0]
-    ahead = float(arms["reason_label_weighted"]["by seed"]) - float(first)
-    assert f"{ahead:.2f} points ahead of `reason_label` with the same seed" in said
     assert f"reaches {arms['head']['by seed']} %" in said
-    ours, bag = (arms[arm]["macro f1"] for arm in ("reason_label", "bag_label"))
-    assert f"its macro F1 is {bag}, and that of `reason_label` is {ours}" in said
+    looked = committed("answer/afterwards.csv")
+    parts = ("arm", "against", "texts", "measure")
+    told = {tuple(line[part] for part in parts): line for line in looked}
+    for which in (
+        ("bag_label", "label", "all", "accuracy"),
+        ("reason_label", "bag_label", "all", "macro F1"),
+        ("reason_label", "bag_label", "three rarest labels", "accuracy"),
+        ("reason_label", "bag_label", "three most frequent labels", "accuracy"),
+        ("reason_label", "shuffled_label", "the other arm's answer ended", "accuracy"),
+        ("reason_label_weighted", "reason_label", "all", "accuracy"),
+    ):
+        line = told[which]
+        assert line["difference"].lstrip("-") in prose
+        assert f"{between(line['low'], line['high'])})" in prose
     for line in planned:
         stated = line["against"] in ("shuffled_label", "bag_label", "label_smoothed")
         if stated and line["measure"] == "accuracy":
