@@ -77,6 +77,18 @@ SOURCES = (
     "source", "tokens", "ended %", "nearest to own text %", "names its label %", "names another %",
     "label read from it %",
 )  # fmt: skip
+
+
+def graded() -> Iterator[list[str]]:
+    for line in committed("answer/grade.csv"):
+        if line["source"] == "all" and line["dimension"] == "all":
+            shown = ("accuracy %", "macro F1", "MAE", "quadratic kappa")
+            more = line["accuracy, points more"]
+            if more:
+                more += f" ({line['accuracy, points more, 95 %']})"
+            yield [line["arm"], *(line[name] for name in shown), more]
+
+
 TABLES = {
     "primary": (
         ["arm", "accuracy %", "by seed", "closed set %", "label's share of the loss, %"],
@@ -94,6 +106,17 @@ TABLES = {
     "afterwards": (
         ["arm", "against", "texts", "accuracy, points (95 %)", "macro F1, points (95 %)"],
         afterwards,
+    ),
+    "graded": (
+        [
+            "arm",
+            "accuracy %",
+            "macro F1",
+            "MAE",
+            "kappa",
+            "more than the label alone, points (95 %)",
+        ],
+        graded,
     ),
     "emotion": (
         ["arm", "accuracy %", "by seed", "closed set %", "steps", "label's share of the loss, %"],
