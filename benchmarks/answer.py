@@ -73,7 +73,7 @@ def main() -> None:
     tree = parser.parse_args().tree
     if tree is not None:
         take(tree)
-    classifiers, baselines = read_numbers()
+    classifiers, baselines = read_classifiers(), read_baselines()
     for name, table in tables(classifiers, baselines).items():
         write_table(name, table)
     plots.arms(classifiers, baselines).savefig(FOLDER / "arms.png", dpi=130)
@@ -135,9 +135,9 @@ def read_classifiers() -> list[Row]:
     return read_csv(path, scores.CLASSIFIERS) if path.exists() else []
 
 
-def read_numbers() -> tuple[list[Row], list[Row]]:
-    """Those of the classifiers, and of the baselines."""
-    return read_classifiers(), read_csv(FOLDER / "baselines.csv", scores.BASELINES)
+def read_baselines() -> list[Row]:
+    """The numbers of the models without a language model."""
+    return read_csv(FOLDER / "baselines.csv", scores.BASELINES)
 
 
 def read_readings() -> list[Row]:
@@ -176,10 +176,11 @@ def tables(classifiers: Sequence[Row], baselines: Sequence[Row]) -> dict[str, ce
 
 
 def afterwards(written: comparisons.Runs) -> cells.Table:
-    """Each of `AFTERWARDS` with its 95 % interval, by the seeds that both arms have."""
+    """Each of `AFTERWARDS` with its 95 % interval, by the seeds that both arms have, if any."""
     table = []
     for arm, other, texts in AFTERWARDS:
-        runs = common((arm, other), written)
+        if not (runs := common((arm, other), written)):
+            continue
         ours, theirs = (
             [rows for (name, _), rows in runs.items() if name == side] for side in (arm, other)
         )
@@ -209,8 +210,10 @@ def chosen(texts: str, runs: Sequence[Sequence[Row]]) -> set[int]:
             rows[0]["id"] for rows in answers if all(row["outcome"] != "truncated" for row in rows)
         }
     order = [label for label, _ in Counter(row["label"] for row in runs[0]).most_common()]
-    labels = {"three rarest labels": order[-3:], "three most frequent labels": order[:3]}
-    return {row["id"] for row in runs[0] if row["label"] in labels.get(texts, order)}
+    labels = {
+        "all": order, "three rarest labels": order[-3:], "three most frequent labels": order[:3]
+    }[texts]  # fmt: skip
+    return {row["id"] for row in runs[0] if row["label"] in labels}
 
 
 def macro_f1(ours: Sequence[Sequence[Row]], theirs: Sequence[Sequence[Row]]) -> list[float]:

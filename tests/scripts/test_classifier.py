@@ -74,9 +74,9 @@ def test_adapters_are_merged_into_a_folder_like_any_other(built: Tree) -> None:
 @pytest.mark.parametrize(
     ("target", "separator", "label"),
     [
-        ("reason_label", "ad", "sadness"),
-        ("label_reason", "yy", "joy"),
-    ],  # in a label; across its end
+        ("reason_label", "ad", "sadness"),  # in it
+        ("label_reason", "yy", "joy"),  # across its end
+    ],
 )
 def test_a_separator_that_hides_a_label_is_refused(
     built: Tree, target: str, separator: str, label: str

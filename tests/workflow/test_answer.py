@@ -13,7 +13,7 @@ import answer
 
 
 def test_the_tables_follow_from_the_answers() -> None:
-    for name, table in answer.tables(*answer.read_numbers()).items():
+    for name, table in answer.tables(answer.read_classifiers(), answer.read_baselines()).items():
         held = committed(f"answer/{name}.csv")
         assert held == [{column: line.get(column, "") for column in held[0]} for line in table]
 
@@ -22,6 +22,7 @@ def test_arms_without_a_common_seed_count_as_planned_alone() -> None:
     row = {"id": 0, "label": "joy", "predicted": "joy", "outcome": "right", "closed_set": "joy"}
     runs = {("x", 1): [row], ("y", 2): [row], ("x", 2): [row]}
     assert answer.compared([["x", "y"]], {run: runs[run] for run in [("x", 1), ("y", 2)]}) == []
+    assert answer.afterwards({("label", 1): [row], ("bag_label", 2): [row]}) == []
     (line, _) = answer.compared([["x", "y"], ["x", "z"]], runs)
     assert line["seeds"] == 1
 

@@ -159,12 +159,14 @@ def test_what_answers_the_papers_claims_is_as_measured() -> None:
     arms = {line["arm"]: line for line in committed("answer/primary-arms.csv")}
     for measure in ("macro f1", "closed set ece"):
         label, reason = (float(arms[arm][measure]) for arm in ("label", "reason_label"))
-        assert f"| from {label:.3f} to {reason:.3f}" in section
+        ends = {"macro f1": " |", "closed set ece": "; with random words, one seed, from "}
+        assert f"| from {label:.3f} to {reason:.3f}{ends[measure]}" in section
     once = {line["arm"]: line for line in committed("answer/arms.csv")}
     label, bag = (float(once[arm]["closed set ece"]) for arm in ("label", "bag_label"))
     assert f"with random words, one seed, from {label:.3f} to {bag:.3f}" in section
     recall = {arm: recalls(arm) for arm in ("label", "reason_label")}
     assert all(recall["reason_label"][name] < share for name, share in recall["label"].items())
+    assert "| recall of each label, pretrained | each falls, with one seed |" in section
     cut = float(once["shuffled_label"]["truncated"]) / float(once["shuffled_label"]["n"])
     assert f"where {cut:.0%}".replace("%", " %") + " of the shuffled answers are cut" in section
     rated = {line["arm"]: line["accuracy %"] for line in committed("findings/ratings.csv")[:9]}
@@ -209,12 +211,14 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
         ("reason_label_weighted", "reason_label", "all", "accuracy"),
     ):
         line = told[which]
-        assert line["difference"].lstrip("-") in prose
+        assert line["difference"] in prose
         assert f"{between(line['low'], line['high'])})" in prose
     for line in planned:
         stated = line["against"] in ("shuffled_label", "bag_label", "label_smoothed")
         if stated and line["measure"] == "accuracy":
-            assert f"{line['difference']} points ({between(line['low'], line['high'])}" in said
+            ends = between(line["low"], line["high"])
+            assert f"{line['difference']} ({ends})" in said  # among the claims
+            assert f"{line['difference']} points ({ends}" in prose
 
 
 def test_the_run_of_a_real_model_is_that_of_its_files() -> None:
