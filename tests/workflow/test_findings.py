@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 
@@ -143,13 +144,42 @@ def test_tables_are_those_of_the_result_files() -> None:
         assert table in PAGE, table
 
 
+def intervals() -> Iterator[tuple[str, str, str]]:
+    """Each difference of the result files, with the ends of its interval."""
+    for folder in ("answer", "findings"):
+        for file in sorted((ROOT / "docs" / folder).glob("*.csv")):
+            for line in committed(f"{folder}/{file.name}"):
+                if line.get("difference"):
+                    after = "difference " if "difference low" in line else ""
+                    yield line["difference"], line[f"{after}low"], line[f"{after}high"]
+                if line.get("accuracy, points more"):
+                    low, high = line["accuracy, points more, 95 %"].split(" to ")
+                    yield line["accuracy, points more"], low, high
+    for file in (ROOT / "docs/verdict").glob("*.md"):
+        page = file.read_text(encoding="utf-8").replace("\u2212", "-")
+        (found,) = re.findall(
+            r"difference is (\S+) points.* between (\S+) points and (\S+) points", page
+        )
+        yield found
+
+
+def test_each_interval_stands_in_a_result_file() -> None:
+    held = set(intervals())
+    around = {tuple(f"{-float(end):+.2f}" for end in (more, high, low)) for more, low, high in held}
+    stated = re.findall(
+        r"(\S+)(?: points| points of macro F1| by closed set)? \(([+-]\S+) to ([+-][\d.]+)", " ".join(PAGE.split())
+    )
+    assert len(stated) > 50
+    assert set(stated) <= held | around
+
+
 def test_what_answers_the_papers_claims_is_as_measured() -> None:
     section = PAGE.split("\n## What the papers claim")[1].split("\n## ")[0]
     for line in committed("findings/emotion-comparisons.csv"):
         against = ("label", "label_same_steps", "label_prompt_loss")
         if (line["budget"], line["arm"]) == ("adequate", "reason_label"):
-            ends = [f"{float(line[end]):+.1f}" for end in ("difference", "low", "high")]
-            assert ("{} ({} to {})".format(*ends) in section) == (line["against"] in against)
+            more = f"{line['difference']} ({between(line['low'], line['high'])})"
+            assert (more in section) == (line["against"] in against)
     (pair,) = (
         line
         for line in committed("answer/primary-comparisons.csv")

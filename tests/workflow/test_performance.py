@@ -31,3 +31,12 @@ def test_the_page_shows_what_the_commands_took() -> None:
     for row in json.loads((ROOT / "benchmarks/commands.json").read_text()):
         tests = row["tests"] or ""
         assert f"| {row['command']} | {row['seconds']:,} | {tests} |\n" in page
+
+
+def test_the_page_counts_the_packages_that_are_installed() -> None:
+    page = (ROOT / "docs/performance.md").read_text()
+    first, more = (
+        len(re.findall("^[^#\n]+==", (ROOT / f"envs/{name}.txt").read_text(), re.MULTILINE))
+        for name in ("requirements", "everything")
+    )
+    assert f"needs: {first} packages. `make test` adds {more} more\n" in page
