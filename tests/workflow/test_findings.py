@@ -74,6 +74,30 @@ def grade() -> Iterator[list[str]]:
             yield [line["arm"], *(line[name] for name in ("accuracy %", "mae", "kappa")), more]
 
 
+def inside() -> Iterator[list[str]]:
+    """What the middle third of the layers says, and the output, of all texts together."""
+    for name, file in LENSES.items():
+        lines = [line for line in committed(f"{file}layers.csv") if line["group"] == "all texts"]
+        last = max(int(line["layer"]) for line in lines)
+        outputs = committed(f"{file}confidence.csv")
+        for output in (line for line in outputs if line["group"] == "all texts"):
+            middle = [
+                line
+                for line in lines
+                if line["arm"] == output["arm"] and last / 3 < int(line["layer"]) <= 2 * last / 3
+            ]
+            if output["against"]:
+                more, less = (
+                    sum(sign * float(line[f"difference {end}"]) > 0 for line in middle)
+                    for sign, end in ((1, "low"), (-1, "high"))
+                )
+                mean = sum(float(line["difference"]) for line in middle) / len(middle)
+                ends = between(output["difference low"], output["difference high"])
+                sure = f"{output['difference']} ({ends})"
+                yield [name, output["arm"], str(more), str(less), f"{mean:+.2f}", sure]
+
+
+LENSES = {"ratings": "answer/grade-"}
 SOURCES = (
     "source", "tokens", "ended %", "nearest to own text %", "names its label %", "names another %",
     "label read from it %",
@@ -119,6 +143,17 @@ TABLES = {
         ],
         graded,
     ),
+    "inside": (
+        [
+            "texts",
+            "arm",
+            "more entropy, of 10 layers",
+            "less",
+            "mean of the 10, nats",
+            "confidence, points (95 %)",
+        ],
+        inside,
+    ),
     "emotion": (
         ["arm", "accuracy %", "by seed", "closed set %", "steps", "label's share of the loss, %"],
         emotion,
@@ -149,8 +184,8 @@ def intervals() -> Iterator[tuple[str, str, str]]:
     for folder in ("answer", "findings"):
         for file in sorted((ROOT / "docs" / folder).glob("*.csv")):
             for line in committed(f"{folder}/{file.name}"):
-                if line.get("difference"):
-                    after = "difference " if "difference low" in line else ""
+                after = "difference " if "difference low" in line else ""
+                if line.get("difference") and line[f"{after}low"]:
                     yield line["difference"], line[f"{after}low"], line[f"{after}high"]
                 if line.get("accuracy, points more"):
                     low, high = line["accuracy, points more, 95 %"].split(" to ")
@@ -249,6 +284,19 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
             ends = between(line["low"], line["high"])
             assert f"{line['difference']} ({ends})" in said  # among the claims
             assert f"{line['difference']} points ({ends}" in prose
+
+
+def test_what_is_said_of_the_layers_is_as_measured() -> None:
+    rows = {(texts, arm): rest for texts, arm, *rest in inside()}
+    own, shuffled = (rows["ratings", f"label_{words}"] for words in ("explanation", "shuffled"))
+    assert f"| in {own[0]} of 10 layers; with shuffled words, in {shuffled[0]} |" in PAGE
+    assert f"| the output is sharper | the same | {own[3]} points of confidence |" in PAGE
+    assert f"in {own[0]} of these layers, and the same words shuffled in {shuffled[0]}." in PAGE
+    assert all(
+        float(line["difference low"] or 0) <= 0
+        for line in committed("answer/grade-confidence.csv")
+        if line["group"] == "all texts"
+    )
 
 
 def test_the_run_of_a_real_model_is_that_of_its_files() -> None:
