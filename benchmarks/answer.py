@@ -52,6 +52,7 @@ ANSWER = [PREDICTIONS.field(name) for name in ("id", "label", "predicted", "outc
 DRAWS = 2000
 AFTERWARDS = (  # two arms, and which texts: looked at when the answers were there, not planned
     ("bag_label", "label", "all"),
+    ("reason_label", "label_prompt_loss", "all"),
     ("keywords_label", "reason_label", "all"),
     ("reason_label_weighted", "reason_label", "all"),
     ("label_smoothed", "label", "all"),
@@ -60,6 +61,7 @@ AFTERWARDS = (  # two arms, and which texts: looked at when the answers were the
     ("reason_label", "bag_label", "three rarest labels"),
     ("reason_label", "bag_label", "three most frequent labels"),
     ("reason_label", "shuffled_label", "the other arm's answer ended"),
+    ("reason_label", "other_label", "the other arm's answer ended"),
 )
 READINGS = pa.schema([("arm", pa.string()), ("seed", pa.int64()), *ANSWER])
 

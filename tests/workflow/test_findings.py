@@ -274,10 +274,20 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
         ("reason_label", "bag_label", "three most frequent labels", "accuracy"),
         ("reason_label", "shuffled_label", "the other arm's answer ended", "accuracy"),
         ("reason_label_weighted", "reason_label", "all", "accuracy"),
+        ("reason_label", "label_prompt_loss", "all", "accuracy"),
     ):
         line = told[which]
         assert line["difference"] in prose
         assert f"{between(line['low'], line['high'])})" in prose
+    for arm, against in (("multi_task", "label"), ("label_prompt_loss", "label")):
+        line = found[arm, against]
+        assert f"by {line['difference']} points ({between(line['low'], line['high'])})" in prose
+    line = next(line for line in reversed(planned) if line["against"] == "other_label")
+    assert line["measure"] == "closed set accuracy"
+    ends = f"{between(line['low'], line['high'])}; Holm p {line['Holm p']}"
+    assert f"a text's own reasonings are {line['difference']} points ({ends})" in said
+    cut = float(arms["other_label"]["truncated"]) / float(arms["other_label"]["n"])
+    assert f"and {100 * cut:.0f} % of its answers are cut" in said
     for line in planned:
         stated = line["against"] in ("shuffled_label", "bag_label", "label_smoothed")
         if stated and line["measure"] == "accuracy":
