@@ -97,7 +97,7 @@ def inside() -> Iterator[list[str]]:
                 yield [name, output["arm"], str(more), str(less), f"{mean:+.2f}", sure]
 
 
-LENSES = {"ratings": "answer/grade-"}
+LENSES = {"ratings": "answer/grade-", "tweets": "answer/"}
 SOURCES = (
     "source", "tokens", "ended %", "nearest to own text %", "names its label %", "names another %",
     "label read from it %",
@@ -299,15 +299,17 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
 
 def test_what_is_said_of_the_layers_is_as_measured() -> None:
     rows = {(texts, arm): rest for texts, arm, *rest in inside()}
+    said = " ".join(PAGE.split())
     own, shuffled = (rows["ratings", f"label_{words}"] for words in ("explanation", "shuffled"))
+    reason, bag = (rows["tweets", f"{words}_label"] for words in ("reason", "bag"))
     assert f"| in {own[0]} of 10 layers; with shuffled words, in {shuffled[0]} |" in PAGE
     assert f"| the output is sharper | the same | {own[3]} points of confidence |" in PAGE
-    assert f"in {own[0]} of these layers, and the same words shuffled in {shuffled[0]}." in PAGE
-    assert all(
-        float(line["difference low"] or 0) <= 0
-        for line in committed("answer/grade-confidence.csv")
-        if line["group"] == "all texts"
-    )
+    assert f"| | the same on the tweets, reasoning first | {reason[3]} points of" in PAGE
+    assert f"in {own[0]} of these layers, and the same words shuffled in {shuffled[0]}." in said
+    assert f"reasonings bring it in {reason[0]}, and words drawn at random in {bag[0]}." in said
+    low_end = re.compile(r"\((\S+) to ")
+    assert all(float(low_end.findall(rest[3])[0]) < 0 for rest in rows.values())
+    assert all(float(rest[3].rstrip(")").split()[-1]) < 0 for rest in (reason, bag))
 
 
 def test_the_run_of_a_real_model_is_that_of_its_files() -> None:
