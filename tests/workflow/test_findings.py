@@ -98,6 +98,7 @@ def inside() -> Iterator[list[str]]:
 
 
 LENSES = {"ratings": "answer/grade-", "tweets": "answer/"}
+MOST = ("sadness", "joy")  # the labels of most tweets
 SOURCES = (
     "source", "tokens", "ended %", "nearest to own text %", "names its label %", "names another %",
     "label read from it %",
@@ -270,7 +271,6 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
     told = {tuple(line[part] for part in parts): line for line in looked}
     for which in (
         ("bag_label", "label", "all", "accuracy"),
-        ("reason_label", "bag_label", "all", "macro F1"),
         ("reason_label", "bag_label", "three rarest labels", "accuracy"),
         ("reason_label", "bag_label", "three most frequent labels", "accuracy"),
         ("reason_label", "shuffled_label", "the other arm's answer ended", "accuracy"),
@@ -280,15 +280,21 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
         line = told[which]
         assert line["difference"] in prose
         assert f"{between(line['low'], line['high'])})" in prose
-    for arm, against in (("multi_task", "label"), ("label_prompt_loss", "label")):
-        line = found[arm, against]
-        assert f"by {line['difference']} points ({between(line['low'], line['high'])})" in prose
+    assert f"| {found['multi_task', 'label']['difference']} (" in PAGE
+    behind = found["label_prompt_loss", "label"]["difference"].lstrip("-")
+    assert f"The arm is {behind} points behind `label`" in said
+    share = float(arms["multi_task"]["label share of loss"])
+    assert f"so the label has {share:.1f} % of the loss" in said
     line = next(line for line in reversed(planned) if line["against"] == "other_label")
     assert line["measure"] == "closed set accuracy"
     ends = f"{between(line['low'], line['high'])}; Holm p {line['Holm p']}"
     assert f"a text's own reasonings are {line['difference']} points ({ends})" in said
-    cut = float(arms["other_label"]["truncated"]) / float(arms["other_label"]["n"])
-    assert f"and {100 * cut:.0f} % of its answers are cut" in said
+    texts = float(arms["other_label"]["n"])
+    cut = float(arms["other_label"]["truncated"]) / texts
+    rows = pq.read_table(ROOT / "docs/answer/readings.parquet").to_pylist()
+    mostly = sum(row["arm"] == "other_label" and row["closed_set"] in MOST for row in rows)
+    assert f"answers sadness or joy to {100 * mostly / texts:.0f} % of the texts" in said
+    assert f"{100 * cut:.0f} % of its answers are cut, and count as wrong. By closed set" in said
     for line in planned:
         stated = line["against"] in ("shuffled_label", "bag_label", "label_smoothed")
         if stated and line["measure"] == "accuracy":
@@ -300,16 +306,26 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
 def test_what_is_said_of_the_layers_is_as_measured() -> None:
     rows = {(texts, arm): rest for texts, arm, *rest in inside()}
     said = " ".join(PAGE.split())
-    own, shuffled = (rows["ratings", f"label_{words}"] for words in ("explanation", "shuffled"))
-    reason, bag = (rows["tweets", f"{words}_label"] for words in ("reason", "bag"))
-    assert f"| in {own[0]} of 10 layers; with shuffled words, in {shuffled[0]} |" in PAGE
+    words = ("explanation", "shuffled", "bag")
+    own, shuffled, bag = (rows["ratings", f"label_{kind}"] for kind in words)
+    layers = f"in {own[0]} of 10 layers; with shuffled words in {shuffled[0]}"
+    assert f"| {layers}, with random words in {bag[0]} |" in PAGE
     assert f"| the output is sharper | the same | {own[3]} points of confidence |" in PAGE
-    assert f"| | the same on the tweets, reasoning first | {reason[3]} points of" in PAGE
-    assert f"in {own[0]} of these layers, and the same words shuffled in {shuffled[0]}." in said
-    assert f"reasonings bring it in {reason[0]}, and words drawn at random in {bag[0]}." in said
-    low_end = re.compile(r"\((\S+) to ")
-    assert all(float(low_end.findall(rest[3])[0]) < 0 for rest in rows.values())
-    assert all(float(rest[3].rstrip(")").split()[-1]) < 0 for rest in (reason, bag))
+    assert (
+        f"bring it in {own[0]} of these layers, and the same words shuffled in {shuffled[0]}."
+        in said
+    )
+    assert f"Words drawn at random bring less in {bag[1]}." in said
+    ends = re.compile(r"\((\S+) to (\S+)\)")
+    assert all(float(ends.findall(rest[3])[0][0]) < 0 for rest in rows.values())
+    for line in committed("answer/grade-confidence.csv"):
+        if line["against"] and line["group"] != "all texts":
+            sharper = line["group"] == "convai2"
+            assert (
+                float(line["difference low" if sharper else "difference high"])
+                * (1 if sharper else -1)
+                > 0
+            )
 
 
 def test_the_run_of_a_real_model_is_that_of_its_files() -> None:
