@@ -43,6 +43,19 @@ def compared() -> Iterator[list[str]]:
             yield [line["arm"], line["against"], more, line["Holm p"]]
 
 
+def ten_steps() -> Iterator[list[str]]:
+    for line in committed("answer/ten-steps-arms.csv"):
+        shown = ("accuracy %", "macro f1", "closed set %", "steps", "label share of loss")
+        yield [line["arm"], *(line[name] for name in shown)]
+
+
+def ten_steps_compared() -> Iterator[list[str]]:
+    for line in committed("answer/ten-steps-comparisons.csv"):
+        if line["measure"] == "accuracy":
+            more = f"{line['difference']} ({between(line['low'], line['high'])})"
+            yield [line["arm"], line["against"], more, line["Holm p"], line["seeds"]]
+
+
 def afterwards() -> Iterator[list[str]]:
     found: dict[tuple[str, ...], dict[str, str]] = {}
     for line in committed("answer/afterwards.csv"):
@@ -127,6 +140,14 @@ TABLES = {
     "compared": (
         ["arm", "against", "difference, points (95 %)", "Holm p"],
         compared,
+    ),
+    "ten_steps": (
+        ["arm", "accuracy %", "macro F1", "closed set %", "steps", "label's share of the loss, %"],
+        ten_steps,
+    ),
+    "ten_steps_compared": (
+        ["arm", "against", "difference, points (95 %)", "Holm p", "seeds"],
+        ten_steps_compared,
     ),
     "sources": (list(SOURCES), sources),
     "afterwards": (
@@ -228,6 +249,9 @@ def test_what_answers_the_papers_claims_is_as_measured() -> None:
         label, reason = (float(arms[arm][measure]) for arm in ("label", "reason_label"))
         ends = {"macro f1": " |", "closed set ece": "; with random words, one seed, from "}
         assert f"| from {label:.3f} to {reason:.3f}{ends[measure]}" in section
+    few = {line["arm"]: float(line["macro f1"]) for line in committed("answer/ten-steps-arms.csv")}
+    rise = f"from {few['label_same_steps']:.3f} to {few['reason_label']:.3f}; at 10 steps"
+    assert f"| {rise}, the label alone has {few['label']:.3f} |" in section
     once = {line["arm"]: line for line in committed("answer/arms.csv")}
     label, bag = (float(once[arm]["closed set ece"]) for arm in ("label", "bag_label"))
     assert f"with random words, one seed, from {label:.3f} to {bag:.3f}" in section
