@@ -100,14 +100,13 @@ def inside() -> Iterator[list[str]]:
                 if line["arm"] == output["arm"] and last / 3 < int(line["layer"]) <= 2 * last / 3
             ]
             if output["against"]:
-                more, less = (
-                    sum(sign * float(line[f"difference {end}"]) > 0 for line in middle)
-                    for sign, end in ((1, "low"), (-1, "high"))
-                )
-                mean = sum(float(line["difference"]) for line in middle) / len(middle)
+                counts = []
+                for measure in ("difference", "activation difference"):
+                    above = sum(float(line[f"{measure} low"]) > 0 for line in middle)
+                    below = sum(float(line[f"{measure} high"]) < 0 for line in middle)
+                    counts.append(f"{above} more, {below} less")
                 ends = between(output["difference low"], output["difference high"])
-                sure = f"{output['difference']} ({ends})"
-                yield [name, output["arm"], str(more), str(less), f"{mean:+.2f}", sure]
+                yield [name, output["arm"], *counts, f"{output['difference']} ({ends})"]
 
 
 LENSES = {"ratings": "answer/grade-", "tweets": "answer/"}
@@ -169,9 +168,8 @@ TABLES = {
         [
             "texts",
             "arm",
-            "more entropy, of 10 layers",
-            "less",
-            "mean of the 10, nats",
+            "entropy of the token, in layers 11 to 20",
+            "of the activations",
             "confidence, points (95 %)",
         ],
         inside,
@@ -257,7 +255,7 @@ def test_what_answers_the_papers_claims_is_as_measured() -> None:
     assert f"with random words, one seed, from {label:.3f} to {bag:.3f}" in section
     recall = {arm: recalls(arm) for arm in ("label", "reason_label")}
     assert all(recall["reason_label"][name] < share for name, share in recall["label"].items())
-    assert "| recall of each label, pretrained | each falls, with one seed |" in section
+    assert "| recall of each label, pretrained | each falls, with one seed; looked" in section
     cut = float(once["shuffled_label"]["truncated"]) / float(once["shuffled_label"]["n"])
     assert f"where {cut:.0%}".replace("%", " %") + " of the shuffled answers are cut" in section
     rated = {line["arm"]: line["accuracy %"] for line in committed("findings/ratings.csv")[:9]}
@@ -332,16 +330,20 @@ def test_what_is_said_of_the_layers_is_as_measured() -> None:
     said = " ".join(PAGE.split())
     words = ("explanation", "shuffled", "bag")
     own, shuffled, bag = (rows["ratings", f"label_{kind}"] for kind in words)
-    layers = f"in {own[0]} of 10 layers; with shuffled words in {shuffled[0]}"
-    assert f"| {layers}, with random words in {bag[0]} |" in PAGE
-    assert f"| the output is sharper | the same | {own[3]} points of confidence |" in PAGE
+    token, activations = (
+        [kind[measure].split(" more")[0] for kind in (own, shuffled, bag)] for measure in (0, 1)
+    )
+    claims = "in {} of 10 layers; with shuffled words in {}, with random words in {} |"
+    assert f"| of the activations: {claims}".format(*activations) in PAGE
+    assert f"| of the likeliest next token: {claims}".format(*token) in PAGE
+    assert f"| the output is sharper | the same | {own[2]} points of confidence |" in PAGE
+    assert f"explanations have more entropy of the activations in {activations[0]} of" in said
     assert (
-        f"bring it in {own[0]} of these layers, and the same words shuffled in {shuffled[0]}."
+        f"their own words shuffled in {activations[1]}, and random words in {activations[2]}."
         in said
     )
-    assert f"Words drawn at random bring less in {bag[1]}." in said
     ends = re.compile(r"\((\S+) to (\S+)\)")
-    assert all(float(ends.findall(rest[3])[0][0]) < 0 for rest in rows.values())
+    assert all(float(ends.findall(rest[2])[0][0]) < 0 for rest in rows.values())
     for line in committed("answer/grade-confidence.csv"):
         if line["against"] and line["group"] != "all texts":
             sharper = line["group"] == "convai2"
