@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import pyarrow.parquet as pq
 
@@ -36,8 +37,8 @@ def answer() -> Iterator[list[str]]:
             yield [line["arm"], *(line[name] for name in shown)]
 
 
-def compared() -> Iterator[list[str]]:
-    for line in committed("answer/comparisons.csv"):
+def compared(file: str) -> Iterator[list[str]]:
+    for line in committed(f"answer/{file}.csv"):
         if line["measure"] == "accuracy":
             more = f"{line['difference']} ({between(line['low'], line['high'])})"
             yield [line["arm"], line["against"], more, line["Holm p"]]
@@ -47,13 +48,6 @@ def ten_steps() -> Iterator[list[str]]:
     for line in committed("answer/ten-steps-arms.csv"):
         shown = ("accuracy %", "macro f1", "closed set %", "steps", "label share of loss")
         yield [line["arm"], *(line[name] for name in shown)]
-
-
-def ten_steps_compared() -> Iterator[list[str]]:
-    for line in committed("answer/ten-steps-comparisons.csv"):
-        if line["measure"] == "accuracy":
-            more = f"{line['difference']} ({between(line['low'], line['high'])})"
-            yield [line["arm"], line["against"], more, line["Holm p"], line["seeds"]]
 
 
 def afterwards() -> Iterator[list[str]]:
@@ -110,6 +104,7 @@ def inside() -> Iterator[list[str]]:
 
 
 LENSES = {"ratings": "answer/grade-", "tweets": "answer/"}
+COMPARED = ["arm", "against", "difference, points (95 %)", "Holm p"]
 MOST = ("sadness", "joy")  # the labels of most tweets
 SOURCES = (
     "source", "tokens", "ended %", "nearest to own text %", "names its label %", "names another %",
@@ -136,17 +131,12 @@ TABLES = {
         ["arm", "accuracy %", "closed set %", "label's share of the loss, %"],
         answer,
     ),
-    "compared": (
-        ["arm", "against", "difference, points (95 %)", "Holm p"],
-        compared,
-    ),
+    "compared": (COMPARED, partial(compared, "comparisons")),
+    "ten_steps_compared": (COMPARED, partial(compared, "ten-steps-comparisons")),
+    "graded_compared": (COMPARED, partial(compared, "grade-comparisons")),
     "ten_steps": (
         ["arm", "accuracy %", "macro F1", "closed set %", "steps", "label's share of the loss, %"],
         ten_steps,
-    ),
-    "ten_steps_compared": (
-        ["arm", "against", "difference, points (95 %)", "Holm p", "seeds"],
-        ten_steps_compared,
     ),
     "sources": (list(SOURCES), sources),
     "afterwards": (
