@@ -50,6 +50,7 @@ FOLDER = ROOT / "docs/answer"
 EXPERIMENT = Path("experiments/answer.yaml")
 ANSWER = [PREDICTIONS.field(name) for name in ("id", "label", "predicted", "outcome", "closed_set")]
 DRAWS = 2000
+LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
 AFTERWARDS = (  # two arms, and which texts: looked at when the answers were there, not planned
     ("bag_label", "label", "all"),
     ("reason_label", "label_prompt_loss", "all"),
@@ -62,6 +63,7 @@ AFTERWARDS = (  # two arms, and which texts: looked at when the answers were the
     ("reason_label", "bag_label", "three most frequent labels"),
     ("reason_label", "shuffled_label", "the other arm's answer ended"),
     ("reason_label", "other_label", "the other arm's answer ended"),
+    *(("reason_label", "label", label) for label in LABELS),
 )
 READINGS = pa.schema([("arm", pa.string()), ("seed", pa.int64()), *ANSWER])
 
@@ -212,10 +214,10 @@ def chosen(texts: str, runs: Sequence[Sequence[Row]]) -> set[int]:
             rows[0]["id"] for rows in answers if all(row["outcome"] != "truncated" for row in rows)
         }
     order = [label for label, _ in Counter(row["label"] for row in runs[0]).most_common()]
-    labels = {
+    labels = {label: [label] for label in order} | {
         "all": order, "three rarest labels": order[-3:], "three most frequent labels": order[:3]
-    }[texts]  # fmt: skip
-    return {row["id"] for row in runs[0] if row["label"] in labels}
+    }  # fmt: skip
+    return {row["id"] for row in runs[0] if row["label"] in labels[texts]}
 
 
 def macro_f1(ours: Sequence[Sequence[Row]], theirs: Sequence[Sequence[Row]]) -> list[float]:
