@@ -50,7 +50,7 @@ FOLDER = ROOT / "docs/answer"
 EXPERIMENT = Path("experiments/answer.yaml")
 ANSWER = [PREDICTIONS.field(name) for name in ("id", "label", "predicted", "outcome", "closed_set")]
 DRAWS = 2000
-LABELS = ("sadness", "joy", "love", "anger", "fear", "surprise")
+LABELS = experiment.read_change(ROOT / EXPERIMENT)["task"]["labels"]
 AFTERWARDS = (  # two arms, and which texts: looked at when the answers were there, not planned
     ("bag_label", "label", "all"),
     ("reason_label", "label_prompt_loss", "all"),

@@ -23,9 +23,8 @@ def between(low: str, high: str) -> str:
     return f"{low} to {high}" if low else ""
 
 
-def primary() -> Iterator[list[str]]:
-    for line in committed("answer/primary-arms.csv"):
-        shown = ("accuracy %", "by seed", "closed set %", "label share of loss")
+def arms(file: str, *shown: str) -> Iterator[list[str]]:
+    for line in committed(f"answer/{file}.csv"):
         yield [line["arm"], *(line[name] for name in shown)]
 
 
@@ -41,12 +40,6 @@ def compared(file: str) -> Iterator[list[str]]:
         if line["measure"] == "accuracy":
             more = f"{line['difference']} ({between(line['low'], line['high'])})"
             yield [line["arm"], line["against"], more, line["Holm p"]]
-
-
-def ten_steps() -> Iterator[list[str]]:
-    for line in committed("answer/ten-steps-arms.csv"):
-        shown = ("accuracy %", "macro f1", "closed set %", "steps", "label share of loss")
-        yield [line["arm"], *(line[name] for name in shown)]
 
 
 def afterwards() -> Iterator[list[str]]:
@@ -85,26 +78,23 @@ def inside() -> Iterator[list[str]]:
     for name, file in LENSES.items():
         lines = [line for line in committed(f"{file}layers.csv") if line["group"] == "all texts"]
         last = max(int(line["layer"]) for line in lines)
-        outputs = committed(f"{file}confidence.csv")
-        for output in (line for line in outputs if line["group"] == "all texts"):
-            middle = [
-                line
-                for line in lines
-                if line["arm"] == output["arm"] and last / 3 < int(line["layer"]) <= 2 * last / 3
-            ]
-            if output["against"]:
-                counts = []
-                for measure in ("difference", "activation difference"):
-                    above = sum(float(line[f"{measure} low"]) > 0 for line in middle)
-                    below = sum(float(line[f"{measure} high"]) < 0 for line in middle)
-                    counts.append(f"{above} more, {below} less")
-                ends = between(output["difference low"], output["difference high"])
-                yield [name, output["arm"], *counts, f"{output['difference']} ({ends})"]
+        middle = [line for line in lines if last / 3 < int(line["layer"]) <= 2 * last / 3]
+        for output in committed(f"{file}confidence.csv"):
+            if output["group"] != "all texts" or not output["against"]:
+                continue
+            own = [line for line in middle if line["arm"] == output["arm"]]
+            counts = []
+            for measure in ("difference", "activation difference"):
+                above = sum(float(line[f"{measure} low"]) > 0 for line in own)
+                below = sum(float(line[f"{measure} high"]) < 0 for line in own)
+                counts.append(f"{above} more, {below} less")
+            ends = between(output["difference low"], output["difference high"])
+            yield [name, output["arm"], *counts, f"{output['difference']} ({ends})"]
 
 
 LENSES = {"ratings": "answer/grade-", "tweets": "answer/"}
 COMPARED = ["arm", "against", "difference, points (95 %)", "Holm p"]
-MOST = ("sadness", "joy")  # the labels of most tweets
+SHARE = "label share of loss"
 SOURCES = (
     "source", "tokens", "ended %", "nearest to own text %", "names its label %", "names another %",
     "label read from it %",
@@ -124,7 +114,7 @@ def graded() -> Iterator[list[str]]:
 TABLES = {
     "primary": (
         ["arm", "accuracy %", "by seed", "closed set %", "label's share of the loss, %"],
-        primary,
+        partial(arms, "primary-arms", "accuracy %", "by seed", "closed set %", SHARE),
     ),
     "answer": (
         ["arm", "accuracy %", "closed set %", "label's share of the loss, %"],
@@ -135,7 +125,7 @@ TABLES = {
     "graded_compared": (COMPARED, partial(compared, "grade-comparisons")),
     "ten_steps": (
         ["arm", "accuracy %", "macro F1", "closed set %", "steps", "label's share of the loss, %"],
-        ten_steps,
+        partial(arms, "ten-steps-arms", "accuracy %", "macro f1", "closed set %", "steps", SHARE),
     ),
     "sources": (list(SOURCES), sources),
     "afterwards": (
@@ -234,15 +224,22 @@ def test_what_answers_the_papers_claims_is_as_measured() -> None:
     once = {line["arm"]: line for line in committed("answer/arms.csv")}
     label, bag = (float(once[arm]["closed set ece"]) for arm in ("label", "bag_label"))
     assert f"with random words, one seed, from {label:.3f} to {bag:.3f}" in section
+    looked = committed("answer/afterwards.csv")
     falls = {
         line["texts"]: float(line["difference"])
-        for line in committed("answer/afterwards.csv")
-        if line["measure"] == "accuracy"
-        and line["texts"] in {"sadness", "joy", "love", "anger", "fear", "surprise"}
+        for line in looked
+        if (line["arm"], line["against"], line["measure"]) == ("reason_label", "label", "accuracy")
     }
     least, most = max(falls, key=falls.__getitem__), min(falls, key=falls.__getitem__)
     assert len(falls) == 6
     assert f"each falls, by {-falls[least]} ({least}) to {-falls[most]} points ({most})" in section
+    (line,) = (
+        line
+        for line in looked
+        if (line["against"], line["texts"], line["measure"]) == ("bag_label", "all", "macro F1")
+    )
+    ends = between(line["low"], line["high"])
+    assert f"; macro F1 {line['difference']} ({ends}), looked at afterwards |" in section
     cut = float(once["shuffled_label"]["truncated"]) / float(once["shuffled_label"]["n"])
     assert f"where {cut:.0%}".replace("%", " %") + " of the shuffled answers are cut" in section
     rated = {line["arm"]: line["accuracy %"] for line in committed("findings/ratings.csv")[:9]}
@@ -289,7 +286,9 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
         line = told[which]
         assert line["difference"] in prose
         assert f"{between(line['low'], line['high'])})" in prose
-    assert f"| {found['multi_task', 'label']['difference']} (" in PAGE
+    line = found["multi_task", "label"]
+    ends = between(line["low"], line["high"])
+    assert f"| {line['difference']} ({ends}), where all tokens weigh alike" in PAGE
     behind = found["label_prompt_loss", "label"]["difference"].lstrip("-")
     assert f"The arm is {behind} points behind `label`" in said
     share = float(arms["multi_task"]["label share of loss"])
@@ -301,7 +300,9 @@ def test_what_is_said_of_the_pretrained_model_is_as_measured() -> None:
     texts = float(arms["other_label"]["n"])
     cut = float(arms["other_label"]["truncated"]) / texts
     rows = pq.read_table(ROOT / "docs/answer/readings.parquet").to_pylist()
-    mostly = sum(row["arm"] == "other_label" and row["closed_set"] in MOST for row in rows)
+    mostly = sum(
+        row["arm"] == "other_label" and row["closed_set"] in ("sadness", "joy") for row in rows
+    )
     assert f"answers sadness or joy to {100 * mostly / texts:.0f} % of the texts" in said
     assert f"{100 * cut:.0f} % of its answers are cut, and count as wrong. By closed set" in said
     for line in planned:
@@ -333,12 +334,8 @@ def test_what_is_said_of_the_layers_is_as_measured() -> None:
     assert all(float(ends.findall(rest[2])[0][0]) < 0 for rest in rows.values())
     for line in committed("answer/grade-confidence.csv"):
         if line["against"] and line["group"] != "all texts":
-            sharper = line["group"] == "convai2"
-            assert (
-                float(line["difference low" if sharper else "difference high"])
-                * (1 if sharper else -1)
-                > 0
-            )
+            low, high = (float(line[f"difference {end}"]) for end in ("low", "high"))
+            assert low > 0 if line["group"] == "convai2" else high < 0
 
 
 def test_the_run_of_a_real_model_is_that_of_its_files() -> None:

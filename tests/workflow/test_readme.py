@@ -132,6 +132,13 @@ def test_what_a_pretrained_model_reached_is_as_measured() -> None:
     only = [round((differing + sign * difference) / 200 * answers) for sign in (1, -1)]
     readme = " ".join((ROOT / "README.md").read_text(encoding="utf-8").split())
     assert {arms[arm]["steps"] for arm in ("label", "reason_label")} == {"76"}
+    controls = {
+        line["arm"]: f"{line['difference']} points ({line['low']} to {line['high']})"
+        for line in committed("answer/comparisons.csv")
+        if (line["against"], line["measure"]) == ("label", "accuracy")
+    }
+    assert f"the difference is {controls['reason_label_weighted']}" in readme
+    assert f"no reasonings, is {controls['label_prompt_loss']} against the plain one" in readme
     assert f"label alone reaches {label} % and Q->RA {reason} %" in readme
     assert (
         f"{answers:,} pairs of answers. In {only[0]} pairs Q->RA alone is right, "
